@@ -1,0 +1,264 @@
+"""Frozen configurations of models and runs: JSON round trip, unknown keys refused, ``key=value`` overrides.
+
+>>> CacheConfig().tag
+'c3s1w1'
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from motionstream.shapes import VideoGeometry
+
+ConfigT = TypeVar("ConfigT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackConfig:
+    """How tracks become a condition (paper section 3.1, appendix D).
+
+    Args:
+        code_dim: width of a track's id code (paper: 64).
+        code: "sinusoid" of the random id as in the paper, or "gaussian" (unit normal seeded by the id: better spread).
+        code_scale: factor on the code.
+        id_range: ids are drawn from [0, id_range).
+        max_period: longest period of the sinusoids.
+        splat: "nearest" cell as in the paper, or "bilinear" over the four cells around the point.
+        channels: output channels of the track head (zero switches tracks off).
+        head_bias: whether the 1x1x1 convolution has a bias.
+        first_pad: what fills the ``t_stride - 1`` frames before frame 0: "repeat" it or leave "zero".
+    """
+
+    code_dim: int = 64
+    code: Literal["sinusoid", "gaussian"] = "sinusoid"
+    code_scale: float = 1.0
+    id_range: int = 100_000
+    max_period: float = 10_000.0
+    splat: Literal["nearest", "bilinear"] = "nearest"
+    channels: int = 16
+    head_bias: bool = False
+    first_pad: Literal["repeat", "zero"] = "zero"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """A Wan-style video DiT.
+
+    Args:
+        latent_channels: channels of the video latents (noisy input and output).
+        dim, ffn_dim, num_heads, num_layers: widths and depth.
+        patch: spatial patch; time is never patched.
+        freq_dim: width of the sinusoidal timestep embedding.
+        text_dim, text_len: width and number of text rows.
+        image_channels: extra input channels for the first frame (latent + mask); see ``first_frame``.
+        first_frame: "concat" = mask + first-frame latent as channels (Wan 2.1 image-to-video form);
+            "repeat" = the same, and the first-frame latent also repeated over time (nano);
+            "clean" = the first latent is given clean at timestep 0 (Wan 2.2 TI2V); "none" = text only.
+        prediction: what the network's output means: "velocity" (paper eq. 1) or "x0" (clean latents as a residual on
+            the repeated first frame; nano).
+        tracks: the motion condition.
+        eps: epsilon of every norm.
+        rope_theta: base of the rotary frequencies.
+    """
+
+    latent_channels: int = 16
+    dim: int = 256
+    ffn_dim: int = 768
+    num_heads: int = 4
+    num_layers: int = 6
+    patch: int = 1
+    freq_dim: int = 256
+    text_dim: int = 64
+    text_len: int = 16
+    first_frame: Literal["none", "concat", "repeat", "clean"] = "repeat"
+    prediction: Literal["velocity", "x0"] = "velocity"
+    tracks: TrackConfig = field(default_factory=TrackConfig)
+    eps: float = 1e-6
+    rope_theta: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        if self.dim % self.num_heads:
+            raise ValueError(f"dim={self.dim} must be a multiple of num_heads={self.num_heads}")
+        if (self.dim // self.num_heads) % 2:
+            raise ValueError(f"head width {self.dim // self.num_heads} must be even for rotary positions")
+        if self.prediction == "x0" and self.first_frame != "repeat":
+            raise ValueError('prediction="x0" is a residual on the repeated first frame: use first_frame="repeat"')
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.num_heads
+
+    @property
+    def image_channels(self) -> int:
+        """Input channels that carry the first frame: its latent and a one-channel mask; "repeat" adds it once more."""
+        if self.first_frame == "concat":
+            return self.latent_channels + 1
+        if self.first_frame == "repeat":
+            return 2 * self.latent_channels + 1
+        return 0
+
+    @property
+    def in_channels(self) -> int:
+        return self.latent_channels + self.image_channels + self.tracks.channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAEConfig:
+    """The causal video autoencoder of nano: a near-linear encoder and a light streaming decoder.
+
+    Args:
+        latent_channels: channels of a latent cell.
+        stride, t_stride: pixels and frames per cell.
+        width: decoder channels at latent resolution.
+        width_out: decoder channels at twice the latent resolution.
+        depth, depth_out: memory blocks at each resolution.
+    """
+
+    latent_channels: int = 16
+    stride: int = 8
+    t_stride: int = 4
+    width: int = 128
+    width_out: int = 64
+    depth: int = 3
+    depth_out: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheConfig:
+    """Chunk, sink and window sizes, in the paper's notation ``c{chunk_frames}s{sink}w{window}`` (section 3.3).
+
+    Args:
+        chunk_frames: latent frames denoised together (paper: 3).
+        sink_chunks: first chunks that stay visible for ever (paper: 1).
+        window_chunks: most recent past chunks that stay visible (paper: 1).
+    """
+
+    chunk_frames: int = 3
+    sink_chunks: int = 1
+    window_chunks: int = 1
+
+    def __post_init__(self) -> None:
+        if self.chunk_frames < 1 or self.sink_chunks < 0 or self.window_chunks < 0:
+            raise ValueError(
+                f"cache c{self.chunk_frames}s{self.sink_chunks}w{self.window_chunks} is invalid: "
+                "chunk_frames must be >= 1, sink_chunks and window_chunks >= 0"
+            )
+
+    @property
+    def tag(self) -> str:
+        return f"c{self.chunk_frames}s{self.sink_chunks}w{self.window_chunks}"
+
+    @property
+    def slots(self) -> int:
+        """Latent frames a chunk can attend to, itself included."""
+        return (self.sink_chunks + self.window_chunks + 1) * self.chunk_frames
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig:
+    """Sampling settings.
+
+    Args:
+        student_sigmas: noise levels of the few-step student, descending, without the final 0.
+        teacher_steps: Euler steps of the teacher.
+        shift: timestep shift of the teacher's grid (paper: 6.0).
+        text_guidance, motion_guidance: joint guidance of the teacher (paper: 3.0 and 1.5).
+    """
+
+    student_sigmas: tuple[float, ...] = (1.0, 0.9, 0.7)
+    teacher_steps: int = 20
+    shift: float = 6.0
+    text_guidance: float = 3.0
+    motion_guidance: float = 1.5
+
+    def __post_init__(self) -> None:
+        sigmas = self.student_sigmas
+        if not sigmas or sigmas[0] > 1 or sigmas[-1] <= 0 or any(a <= b for a, b in zip(sigmas, sigmas[1:], strict=False)):
+            raise ValueError(f"student_sigmas={list(sigmas)} must descend strictly within (0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresetConfig:
+    """Everything that defines one family of models: geometry, VAE, DiT, cache and sampling."""
+
+    name: str
+    geometry: VideoGeometry
+    model: ModelConfig
+    vae: VAEConfig
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    sample: SampleConfig = field(default_factory=SampleConfig)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain nested dictionary of a configuration dataclass."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls: type[ConfigT], values: dict[str, Any]) -> ConfigT:
+    """Build ``cls`` from a nested dictionary; unknown keys and wrong types raise ``ValueError``."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{cls.__name__} needs an object of settings, got {values!r}")
+    hints = typing.get_type_hints(cls)
+    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise ValueError(f"unknown key {key!r} for {cls.__name__}; known keys: {', '.join(sorted(known))}")
+    return cls(**{key: _coerce(hints[key], value, f"{cls.__name__}.{key}") for key, value in values.items()})
+
+
+def _coerce(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return value if isinstance(value, hint) else from_dict(hint, value)  # type: ignore[arg-type]
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value not in args:
+            raise ValueError(f"{where}={value!r} must be one of {', '.join(map(repr, args))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"{where}={value!r} must be a list")
+        return tuple(_coerce(args[0], item, where) for item in value)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _coerce(next(a for a in args if a is not type(None)), value, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint in (int, float, str, bool) and type(value) is not hint:
+        raise ValueError(f"{where}={value!r} must be a {hint.__name__}")
+    return value
+
+
+def to_json(config: Any) -> str:
+    return json.dumps(to_dict(config), indent=2) + "\n"
+
+
+def with_overrides(config: ConfigT, overrides: list[str]) -> ConfigT:
+    """Apply ``key=value`` or ``nested.key=value`` overrides (values are JSON, or bare words for strings).
+
+    Raises:
+        ValueError: on a missing ``=``, an unknown key or a value of the wrong type.
+    """
+    values = to_dict(config)
+    for override in overrides:
+        key, sep, raw = override.partition("=")
+        if not sep:
+            raise ValueError(f"override {override!r} must look like key=value")
+        try:
+            value = json.loads(raw)
+        except json.JSONDecodeError:
+            value = raw
+        node, parts = values, key.split(".")
+        for part in parts[:-1]:
+            if not isinstance(node.get(part), dict):
+                raise ValueError(f"unknown key {key!r} for {type(config).__name__}")
+            node = node[part]
+        if parts[-1] not in node:
+            raise ValueError(f"unknown key {key!r} for {type(config).__name__}; known keys: {', '.join(sorted(node))}")
+        node[parts[-1]] = value
+    return from_dict(type(config), values)

@@ -1,0 +1,159 @@
+"""From rendered scenes to training batches: which tracks the model sees, and when.
+
+The rule behind every choice: what moves has a track while it moves. An untracked thing stays still, so that the model
+learns "no track, no motion" instead of blurring over motions it cannot know. Tracks begin late, pause and end, because
+they may be hidden whenever their point rests; ids of a dense grid may be shown in frame 0 alone (*anchors*), so that a
+later grab finds its id in the sink.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from motionstream.config import PresetConfig
+from motionstream.data.render import Rendered, render
+from motionstream.data.scenes import SceneConfig, sample_scenes
+from motionstream.models.text import HashedWords
+from motionstream.models.vae import NanoVAE
+from motionstream.tracks.codes import draw_ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditionConfig:
+    """How tracks and prompts are chosen.
+
+    Args:
+        dense: every point of the grid may be shown (first phase), instead of a few per object.
+        max_per_object: largest number of tracks on one object in the sparse phase (drawn log-uniformly from 1).
+        max_tracks: tracks kept per sample, anchors included.
+        p_anchor: chance that other points show their id in frame 0.
+        p_hide_resting: chance that an object's tracks are hidden while it rests.
+        p_drop_motion, p_drop_text: condition dropout for guidance (the paper states no rates).
+        p_mask_chunk: stochastic mid-frame masking (paper appendix D: 0.2 in stage 2).
+    """
+
+    dense: bool = False
+    max_per_object: int = 24
+    max_tracks: int = 256
+    p_anchor: float = 0.6
+    p_hide_resting: float = 0.5
+    p_drop_motion: float = 0.1
+    p_drop_text: float = 0.15
+    p_mask_chunk: float = 0.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch.
+
+    Attributes:
+        latents: ``(B, F, C, h, w)``. text: ``(B, text_len, text_dim)``.
+        xy: ``(B, T, N, 2)``; visible: ``(B, T, N)``; ids: ``(B, N)``.
+        moving: ``(B, F, 1, h, w)`` in {0, 1}: cells that differ from the first frame.
+    """
+
+    latents: Tensor
+    text: Tensor
+    xy: Tensor
+    visible: Tensor
+    ids: Tensor
+    moving: Tensor
+
+
+def training_batch(
+    batch: int, preset: PresetConfig, vae: NanoVAE, scene: SceneConfig, config: ConditionConfig, seed: int, device: torch.device
+) -> Batch:
+    """Render, encode and condition ``batch`` fresh clips; everything follows from ``seed``."""
+    rendered = render(sample_scenes(batch, scene, look_seed=seed, motion_seed=seed, device=device), point_seed=seed)
+    generator = torch.Generator(device).manual_seed(seed ^ 0x7AC5)
+    return condition_batch(rendered, preset, vae, config, generator)
+
+
+@torch.no_grad()
+def condition_batch(
+    rendered: Rendered, preset: PresetConfig, vae: NanoVAE, config: ConditionConfig, generator: torch.Generator
+) -> Batch:
+    latents = vae.encode(rendered.video)
+    xy, visible, ids = choose_tracks(rendered, preset, config, generator)
+    text = HashedWords(preset.model.text_dim, preset.model.text_len)(rendered.captions).to(latents.device)
+    keep = torch.rand(len(text), 1, 1, generator=generator, device=latents.device) >= config.p_drop_text
+    change = (latents - latents[:, :1]).abs().amax(dim=2, keepdim=True)
+    moving = F.max_pool2d((change > 0.35).float().flatten(0, 1), 3, 1, 1).reshape_as(change)
+    return Batch(latents, text * keep, xy, visible, ids, moving)
+
+
+def choose_tracks(
+    rendered: Rendered, preset: PresetConfig, config: ConditionConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pick tracks and decide when they show: xy ``(B, T, n, 2)``, visible ``(B, T, n)``, ids ``(B, n)``."""
+    xy, truth, layer = rendered.xy, rendered.visible, rendered.layer
+    B, T, N, _ = xy.shape
+    device = xy.device
+
+    def chance(p: float, *shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, device=device) < p
+
+    speed = F.pad((xy[:, 1:] - xy[:, :-1]).norm(dim=-1), (0, 0, 1, 0))  # (B, T, N)
+    stirring = (speed > 0.04).float()
+    awake = F.max_pool1d(stirring.transpose(1, 2).flatten(0, 1)[:, None], 3, 1, 1)[:, 0]
+    awake = awake.reshape(B, N, T).transpose(1, 2) > 0
+    moves = stirring.amax(1) > 0  # (B, N)
+
+    groups = int(layer.max()) + 2
+    member = layer[..., None] + 1 == torch.arange(groups, device=device)  # (B, N, G), group 0 = background
+    group_moves = (member & moves[..., None]).any(1)  # (B, G)
+    group = layer + 1
+
+    if config.dense:
+        quota = torch.full((B, groups), N, device=device)
+        quota[:, 0] = 150
+    else:
+        spread = torch.rand(B, groups, generator=generator, device=device)
+        quota = torch.exp(spread * torch.log(torch.tensor(config.max_per_object + 0.99))).floor().long()
+        camera = torch.exp(spread[:, 0] * torch.log(torch.tensor(30.0)) + 1.4).floor().long()
+        quota[:, 0] = camera
+        resting = ~group_moves & chance(0.5, B, groups)
+        quota = torch.where(resting, torch.zeros_like(quota), quota)
+    rank = _rank_in_group(group, torch.rand(B, N, generator=generator, device=device))
+    active = rank < quota.gather(1, group)  # (B, N)
+
+    shown = truth & active[:, None]
+    sleepy = chance(config.p_hide_resting, B, groups).gather(1, group)
+    shown &= awake | ~sleepy[:, None]
+    anchored = chance(config.p_anchor, B, 1, 1)
+    first = torch.zeros_like(truth)
+    first[:, 0] = truth[:, 0]
+    shown |= first & anchored
+    shown &= ~chance(config.p_drop_motion, B, 1, 1)
+    if config.p_mask_chunk:
+        shown &= ~_masked_frames(B, T, preset, config.p_mask_chunk, generator)[..., None]
+
+    count = min(config.max_tracks, N)
+    order = (active.float() * 2 + torch.rand(B, N, generator=generator, device=device)).topk(count, dim=1).indices
+    ids = draw_ids(B, count, preset.model.tracks, generator)
+    xy = xy.gather(2, order[:, None, :, None].expand(B, T, count, 2))
+    return xy, shown.gather(2, order[:, None].expand(B, T, count)), ids
+
+
+def _masked_frames(B: int, T: int, preset: PresetConfig, p: float, generator: torch.Generator) -> Tensor:
+    """Whole chunks of pixel frames whose condition is hidden, never the first chunk: ``(B, T)`` bool."""
+    t_stride, chunk = preset.geometry.t_stride, preset.cache.chunk_frames
+    latent = (torch.arange(T, device=generator.device) + t_stride - 1) // t_stride
+    index = latent // chunk
+    hidden = torch.rand(B, int(index.max()) + 1, generator=generator, device=generator.device) < p
+    hidden[:, 0] = False
+    return hidden[:, index]
+
+
+def _rank_in_group(group: Tensor, score: Tensor) -> Tensor:
+    """Rank ``(B, N)`` of each point among the points of its group, by ``score`` in [0, 1)."""
+    order = (group + score).argsort(dim=1)
+    sorted_group = group.gather(1, order)
+    place = torch.arange(group.shape[1], device=group.device).expand_as(group)
+    new = F.pad(sorted_group[:, 1:] != sorted_group[:, :-1], (1, 0), value=True)
+    start = torch.where(new, place, torch.zeros_like(place)).cummax(dim=1).values
+    return torch.empty_like(group).scatter_(1, order, place - start)

@@ -1,0 +1,148 @@
+"""Renders procedural scenes: video, exact point tracks and visibility, in batched torch on any device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from motionstream.data.scenes import Scenes
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What a batch of scenes shows.
+
+    Attributes:
+        video: ``(B, T, 3, H, W)`` float32 in [0, 1].
+        xy: ``(B, T, N, 2)`` pixels, pixel centres at +0.5. visible: ``(B, T, N)`` bool.
+        layer: ``(B, N)`` int64, the object a point sits on; -1 is the background.
+        captions: one a scene.
+    """
+
+    video: Tensor
+    xy: Tensor
+    visible: Tensor
+    layer: Tensor
+    captions: list[str]
+
+
+@dataclass(frozen=True)
+class _Similarity:
+    """``screen = linear @ uv + offset`` with uv in [-1, 1]; linear ``(B, T, 2, 2)``, offset ``(B, T, 2)``."""
+
+    linear: Tensor
+    offset: Tensor
+
+    def project(self, uv: Tensor) -> Tensor:
+        """uv ``(B, N, 2)`` -> screen ``(B, T, N, 2)``."""
+        return torch.einsum("btij,bnj->btni", self.linear, uv) + self.offset[:, :, None]
+
+    def lift(self, screen: Tensor) -> Tensor:
+        """screen ``(B, T, N, 2)`` -> uv ``(B, T, N, 2)``."""
+        inverse = torch.linalg.inv(self.linear)
+        return torch.einsum("btij,btnj->btni", inverse, screen - self.offset[:, :, None])
+
+
+def _rotation(angle: Tensor) -> Tensor:
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    return torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
+
+
+def _background_pose(scenes: Scenes) -> _Similarity:
+    middle = _middle(scenes)
+    half = torch.tensor([scenes.background.shape[3], scenes.background.shape[2]], device=middle.device) / 2
+    turn = scenes.zoom[..., None, None] * _rotation(scenes.roll)
+    offset = middle - torch.einsum("btij,btj->bti", turn, scenes.pan)
+    return _Similarity(turn * half, offset)
+
+
+def object_pose(scenes: Scenes, index: int) -> _Similarity:
+    """Where object ``index`` of every scene is on the screen."""
+    middle = _middle(scenes)
+    parallax = scenes.parallax[:, index, None]
+    zoom = 1 + (scenes.zoom - 1) * parallax
+    turn = zoom[..., None, None] * _rotation(scenes.roll)
+    place = scenes.centre[:, index] - middle - scenes.pan * parallax[..., None]
+    extent = scenes.scale[:, index] * scenes.size[:, index, None] / 2 * zoom
+    linear = extent[..., None, None] * _rotation(scenes.roll + scenes.angle[:, index])
+    return _Similarity(linear, middle + torch.einsum("btij,btj->bti", turn, place))
+
+
+def _middle(scenes: Scenes) -> Tensor:
+    return torch.tensor([scenes.config.width / 2, scenes.config.height / 2], device=scenes.pan.device)
+
+
+def _sample(texture: Tensor, pose: _Similarity, size: tuple[int, int], padding: str) -> Tensor:
+    """texture ``(B, C, s, s)`` seen under ``pose`` -> ``(B, T, C, H, W)``."""
+    B, T = pose.offset.shape[:2]
+    H, W = size
+    device = texture.device
+    y, x = torch.meshgrid(
+        torch.arange(H, device=device) + 0.5, torch.arange(W, device=device) + 0.5, indexing="ij"
+    )
+    screen = torch.stack([x, y], -1).reshape(1, 1, H * W, 2)
+    uv = pose.lift(screen.expand(B, T, -1, -1))
+    out = F.grid_sample(texture, uv.reshape(B, T * H, W, 2), padding_mode=padding, align_corners=False)
+    return out.reshape(B, texture.shape[1], T, H, W).transpose(1, 2)
+
+
+def render(scenes: Scenes, grid: tuple[int, int] = (24, 32), point_seed: int = 0) -> Rendered:
+    """Render ``scenes`` with a jittered ``grid`` of points that are chosen in frame 0, topmost layer first.
+
+    Args:
+        grid: rows and columns of points; ``N = rows * columns``.
+        point_seed: decides the jitter.
+    """
+    config = scenes.config
+    size = (config.height, config.width)
+    B, M = scenes.active.shape
+    video = _sample(scenes.background, _background_pose(scenes), size, "reflection")
+    poses = [object_pose(scenes, m) for m in range(M)]
+    for m in range(M):
+        alpha_texture = scenes.sprites[:, m, 3:] * scenes.active[:, m, None, None, None]
+        premultiplied = torch.cat([scenes.sprites[:, m, :3] * alpha_texture, alpha_texture], dim=1)
+        layer = _sample(premultiplied, poses[m], size, "zeros")
+        video = video * (1 - layer[:, :, 3:]) + layer[:, :, :3]
+    xy, visible, owner = _points(scenes, poses, grid, point_seed)
+    return Rendered(video.clamp(0, 1), xy, visible, owner, scenes.captions)
+
+
+def _alpha_at(scenes: Scenes, index: int, uv: Tensor) -> Tensor:
+    """Alpha of object ``index`` at uv ``(B, T, N, 2)`` -> ``(B, T, N)``."""
+    alpha = scenes.sprites[:, index, 3:] * scenes.active[:, index, None, None, None]
+    return F.grid_sample(alpha, uv, padding_mode="zeros", align_corners=False)[:, 0]
+
+
+def _points(
+    scenes: Scenes, poses: list[_Similarity], grid: tuple[int, int], seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    config, device = scenes.config, scenes.pan.device
+    B, M = scenes.active.shape
+    rows, columns = grid
+    generator = torch.Generator(device).manual_seed(seed)
+    jitter = torch.rand(B, rows * columns, 2, generator=generator, device=device)
+    row, column = torch.meshgrid(torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij")
+    cell = torch.stack([column, row], -1).reshape(1, -1, 2) + jitter
+    frame = torch.tensor([config.width, config.height], dtype=torch.float32, device=device)
+    start = (cell * frame / torch.tensor([columns, rows], device=device))[:, None]  # (B, 1, N, 2)
+
+    owner = torch.full((B, rows * columns), -1, device=device)
+    ground = _background_pose(scenes)
+    xy = ground.project(_first(ground).lift(start)[:, 0])
+    for m in range(M):
+        uv = _first(poses[m]).lift(start)
+        inside = _alpha_at(scenes, m, uv)[:, 0] > 0.5
+        owner = torch.where(inside, m, owner)
+        xy = torch.where(inside[:, None, :, None], poses[m].project(uv[:, 0]), xy)
+    visible = ((xy >= 0) & (xy < frame)).all(-1)
+    for m in range(M):
+        covered = _alpha_at(scenes, m, poses[m].lift(xy)) > 0.5
+        visible &= ~(covered & (owner < m)[:, None])
+    return xy, visible, owner
+
+
+def _first(pose: _Similarity) -> _Similarity:
+    return _Similarity(pose.linear[:, :1], pose.offset[:, :1])

@@ -1,0 +1,235 @@
+"""Procedural scenes: layered pictures under random motion, with exact tracks, visibility and captions.
+
+A scene is a background, up to ``max_objects`` sprites in front of each other, and a camera. Looks and motions come from
+two seeds, so the same first frame can be given another motion: the counterfactual that evaluation needs.
+
+>>> scene = sample_scenes(2, SceneConfig(), look_seed=0, motion_seed=1)
+>>> scene.centre.shape
+torch.Size([2, 3, 33, 2])
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from motionstream.data import pictures
+from motionstream.data.pictures import Split, randint, uniform
+
+SPRITE_SIDE = 72
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneConfig:
+    """What scenes look like.
+
+    Args:
+        num_frames, height, width, fps: of the clip; ``num_frames`` may be any positive number.
+        max_objects: sprites a scene may hold.
+        object_px: smallest and largest extent of a sprite in pixels.
+        p_static: chance that an object rests.
+        p_camera: chance that the camera moves.
+        p_late, p_early: chance that an object starts late or stops early (it rests before and after).
+        p_spin, p_grow: chance that a moving object also turns or changes size.
+        speed_px: how far a knot of a path may lie from the one before (knots are about 11 frames apart).
+        split: which pictures to use.
+    """
+
+    num_frames: int = 33
+    height: int = 96
+    width: int = 128
+    fps: float = 16.0
+    max_objects: int = 3
+    object_px: tuple[float, float] = (26.0, 58.0)
+    p_static: float = 0.3
+    p_camera: float = 0.4
+    p_late: float = 0.35
+    p_early: float = 0.25
+    p_spin: float = 0.35
+    p_grow: float = 0.3
+    speed_px: float = 24.0
+    split: Split = "train"
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """A batch of scenes, ready to render. ``M`` objects; the later ones lie in front.
+
+    Attributes:
+        background: ``(B, 3, Hb, Wb)`` in [0, 1]; larger than the picture, so that the camera can move.
+        sprites: ``(B, M, 4, side, side)``, colour and alpha in [0, 1].
+        active: ``(B, M)`` bool.
+        centre: ``(B, M, T, 2)`` world pixels (x, y). size: ``(B, M)`` pixels.
+        scale, angle: ``(B, M, T)``; angle in radians.
+        pan: ``(B, T, 2)`` pixels. zoom, roll: ``(B, T)``. parallax: ``(B, M)``, the background's is 1.
+        captions: one sentence a scene.
+    """
+
+    config: SceneConfig
+    background: Tensor
+    sprites: Tensor
+    active: Tensor
+    centre: Tensor
+    size: Tensor
+    scale: Tensor
+    angle: Tensor
+    pan: Tensor
+    zoom: Tensor
+    roll: Tensor
+    parallax: Tensor
+    captions: list[str]
+
+    def without_object(self, index: int) -> Scenes:
+        """The same scenes with one object hidden (evaluation needs the picture behind it)."""
+        active = self.active.clone()
+        active[:, index] = False
+        return replace(self, active=active)
+
+
+def sample_scenes(
+    batch: int, config: SceneConfig, *, look_seed: int, motion_seed: int, device: torch.device | str = "cpu"
+) -> Scenes:
+    """Draw ``batch`` scenes; the same seeds give the same scenes on the same kind of device.
+
+    Args:
+        look_seed: decides pictures, sizes and places at frame 0.
+        motion_seed: decides everything that moves.
+    """
+    look = torch.Generator(device).manual_seed(look_seed)
+    motion = torch.Generator(device).manual_seed(motion_seed + 0x5EED)
+    bank = pictures.load_bank(config.split).to(device)
+    objects = config.max_objects
+    background = _backgrounds(batch, config, bank, look)
+    sprites, names = _sprites(batch * objects, bank, look)
+    count = randint(look, objects, batch) + 1
+    active = torch.arange(objects, device=device) < count[:, None]
+    frame = torch.tensor([config.width, config.height], dtype=torch.float32, device=device)
+    start = (uniform(look, batch, objects, 2) * 0.76 + 0.12) * frame
+    size = uniform(look, batch, objects, low=config.object_px[0], high=config.object_px[1])
+    angle0 = (uniform(look, batch, objects) - 0.5) * (uniform(look, batch, objects) < 0.4) * 1.2
+    parallax = 1 + uniform(look, batch, objects).sort(dim=1).values * 0.5
+
+    clock = _clock(batch * objects, config, motion)
+    steps = _paths(clock, 2, config.num_frames, motion).reshape(batch, objects, config.num_frames, 2)
+    moving = uniform(motion, batch, objects) >= config.p_static
+    moving[:, 0] |= uniform(motion, batch) < 0.8
+    moving = moving.float()
+    margin = 0.06 * frame
+    centre = start[:, :, None] + steps * config.speed_px * moving[..., None, None]
+    centre = _reflect(centre, margin, frame - margin)
+    spin = moving * (uniform(motion, batch, objects) < config.p_spin)
+    turns = _paths(clock, 1, config.num_frames, motion).reshape(batch, objects, -1)
+    angle = angle0[..., None] + turns * 0.7 * spin[..., None]
+    grow = moving * (uniform(motion, batch, objects) < config.p_grow)
+    growth = _paths(clock, 1, config.num_frames, motion).reshape(batch, objects, -1)
+    scale = torch.exp((growth * 0.22 * grow[..., None]).clamp(-0.45, 0.45))
+
+    filming = (uniform(motion, batch) < config.p_camera).float()[:, None]
+    frames = torch.arange(config.num_frames, device=device, dtype=torch.float32)
+    drift = _paths(frames.repeat(batch, 1), 4, config.num_frames, motion) * filming[..., None]
+    uses = (uniform(motion, batch, 3) < torch.tensor([0.8, 0.4, 0.3], device=device)).float()[:, None]
+    pan = (drift[..., :2] * 10 * uses[..., :1]).clamp(-28, 28)
+    zoom = torch.exp((drift[..., 2] * 0.1 * uses[..., 1]).clamp(-0.3, 0.3))
+    roll = (drift[..., 3] * 0.07 * uses[..., 2]).clamp(-0.25, 0.25)
+    captions = _captions(names, active.tolist(), (centre[:, :, -1] - centre[:, :, 0]).tolist(), (pan[:, -1]).tolist())
+    return Scenes(
+        config, background, sprites.reshape(batch, objects, *sprites.shape[1:]), active, centre, size, scale, angle,
+        pan, zoom, roll, parallax, captions,
+    )  # fmt: skip
+
+
+def _backgrounds(batch: int, config: SceneConfig, bank: pictures.PictureBank, generator: torch.Generator) -> Tensor:
+    size = (round(config.height * 1.5), round(config.width * 1.5))
+    photo = pictures.photo_crops(bank.photos, batch, size, generator, zoom=(0.5, 1.0))
+    smooth = pictures.smooth_fields(batch, 3, size, generator)
+    pick = (uniform(generator, batch) < 0.75).float()[:, None, None, None]
+    return photo * pick + smooth * (1 - pick)
+
+
+def _sprites(count: int, bank: pictures.PictureBank, generator: torch.Generator) -> tuple[Tensor, list[str]]:
+    side = SPRITE_SIDE
+    picks = randint(generator, len(bank.sprites), count)
+    drawn = torch.nn.functional.interpolate(bank.sprites[picks], (side, side), mode="area")
+    cutout = pictures.photo_crops(bank.photos, count, (side, side), generator, zoom=(0.2, 0.6))
+    shape = pictures.two_colour_patterns(count, side, generator)
+    mask = pictures.shape_masks(count, side, generator)
+    kind = uniform(generator, count)
+    flat = torch.where((kind < 0.75)[:, None, None, None], cutout, shape)
+    made = torch.cat([flat, mask], dim=1)
+    sprites = torch.where((kind < 0.5)[:, None, None, None], drawn, made)
+    names = [
+        bank.sprite_names[i] if k < 0.5 else ("a piece of the picture" if k < 0.75 else "a coloured shape")
+        for i, k in zip(picks.tolist(), kind.tolist(), strict=True)
+    ]
+    return sprites, names
+
+
+def _clock(count: int, config: SceneConfig, generator: torch.Generator) -> Tensor:
+    """Each object's own time ``(count, T)``: it stands still before a late start and after an early stop."""
+    frames = torch.arange(config.num_frames, device=generator.device, dtype=torch.float32)
+    late = (uniform(generator, count, 1) < config.p_late) * uniform(generator, count, 1, high=0.6)
+    early = 1 - (uniform(generator, count, 1) < config.p_early) * uniform(generator, count, 1, high=0.35)
+    start, stop = (late * config.num_frames).floor(), (early * config.num_frames).floor()
+    return torch.minimum(torch.maximum(frames, start), stop) - start
+
+
+def _paths(clock: Tensor, channels: int, frames: int, generator: torch.Generator) -> Tensor:
+    """Random walks ``(batch, T, channels)`` from 0, read at the times ``clock (batch, T)``.
+
+    Knots lie about 11 frames apart; walks have pauses and are smooth or jerky.
+    """
+    device, batch = generator.device, len(clock)
+    knots = max(2, math.ceil(frames / 11)) + 1
+    moves = torch.randn(batch, knots - 1, channels, generator=generator, device=device) * 0.6
+    keep_going = uniform(generator, batch, 1, 1) < 0.4
+    moves = torch.where(keep_going, moves * 0.3 + moves[:, :1] * 0.7, moves)
+    pause = uniform(generator, batch, knots - 1, 1) < 0.25
+    moves = torch.where(pause, torch.zeros_like(moves), moves.clamp(-1.2, 1.2))
+    places = torch.cat([torch.zeros(batch, 1, channels, device=device), moves.cumsum(1)], dim=1)
+    gaps = uniform(generator, batch, knots - 1, low=0.5, high=1.5)
+    times = torch.cat([torch.zeros(batch, 1, device=device), gaps.cumsum(1)], dim=1)
+    times = times / times[:, -1:] * max(frames - 1, 1)
+    right = torch.searchsorted(times.contiguous(), clock.contiguous(), right=True).clamp(1, knots - 1)
+    t0, t1 = times.gather(1, right - 1), times.gather(1, right)
+    phase = ((clock - t0) / (t1 - t0)).clamp(0, 1)
+    eased = phase * phase * (3 - 2 * phase)
+    smooth = uniform(generator, batch, 1) < 0.7
+    phase = torch.where(smooth, eased, phase)[..., None]
+    index = right[..., None].expand(-1, -1, channels)
+    return places.gather(1, index - 1) * (1 - phase) + places.gather(1, index) * phase
+
+
+def _reflect(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Fold positions back into [low, high], as a billiard ball would bounce: paths stay continuous."""
+    span = high - low
+    folded = torch.remainder(values - low, 2 * span)
+    return low + torch.minimum(folded, 2 * span - folded)
+
+
+def _captions(names: list[str], active: list[list[bool]], shift: list[list[list[float]]], pan: list[list[float]]) -> list[str]:
+    captions = []
+    objects = len(active[0])
+    for b, row in enumerate(active):
+        parts = [
+            f"{names[b * objects + m]} {_motion_words(shift[b][m])}" for m in range(objects) if row[m]
+        ]
+        camera = _motion_words([-pan[b][0], -pan[b][1]])
+        if camera != "stays still":
+            parts.append(f"the camera {camera}")
+        captions.append(", ".join(parts))
+    return captions
+
+
+def _motion_words(shift: list[float]) -> str:
+    x, y = shift
+    if math.hypot(x, y) < 5:
+        return "stays still"
+    words = []
+    if abs(y) > 0.4 * abs(x):
+        words.append("down" if y > 0 else "up")
+    if abs(x) > 0.4 * abs(y):
+        words.append("right" if x > 0 else "left")
+    return "moves " + " and ".join(words)

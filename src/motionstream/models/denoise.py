@@ -1,0 +1,55 @@
+"""From a network's output to clean latents and velocity, whatever it predicts (paper equation 1).
+
+    noisy = (1 - sigma) * latents + sigma * noise,   velocity = noise - latents,   x0 = noisy - sigma * velocity
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from motionstream.flow.path import velocity_from_x0, x0_from_velocity
+from motionstream.models.dit import Condition, WanDiT
+from motionstream.nn.kv_cache import ChunkCache
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Clean estimate and velocity, both ``(B, F, C, h, w)`` float32."""
+
+    x0: Tensor
+    velocity: Tensor
+
+
+def predict(
+    model: WanDiT,
+    noisy: Tensor,
+    sigma: Tensor,
+    condition: Condition,
+    *,
+    start: int = 0,
+    cache: ChunkCache | None = None,
+    mask: Tensor | None = None,
+) -> Prediction:
+    """One evaluation of ``model``.
+
+    Args:
+        noisy: ``(B, F, C, h, w)`` of latent frames ``start ..``. sigma: ``(B, F)`` in [0, 1].
+        condition: track latents must cover just these frames.
+
+    The picture's own latent is known: at latent frame 0 of "repeat" and "clean" models ``x0`` is set to it.
+    """
+    out = model(model.assemble(noisy, condition, start), 1000 * sigma, condition.text, cache=cache, mask=mask)
+    known = condition.first_latent if start == 0 and model.config.first_frame in ("repeat", "clean") else None
+    if model.config.prediction == "velocity" and known is None:
+        return Prediction(x0_from_velocity(noisy, out, sigma), out)
+    if model.config.prediction == "velocity":
+        x0 = x0_from_velocity(noisy, out, sigma)
+    else:
+        assert condition.first_latent is not None
+        x0 = condition.first_latent.float() + out
+    if known is not None:
+        x0 = torch.cat([known.to(x0.dtype), x0[:, 1:]], dim=1)
+    return Prediction(x0, velocity_from_x0(noisy, x0, sigma))

@@ -1,0 +1,129 @@
+"""Initialisations that make track following learnable on little compute (docs/LOG.md: "matching heads").
+
+Random-id conditioning asks attention to find, from the code in frame t, the same code in frame 0 and to carry what the
+picture shows there. Nothing else in the loss builds that circuit quickly, so layer 0 starts with it: one head for each
+pixel frame that a latent covers. The architecture is unchanged and everything stays trainable.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from motionstream.models.dit import WanDiT
+from motionstream.nn.rope import axis_widths
+
+
+@torch.no_grad()
+def init_from_scratch(model: WanDiT, seed: int = 0) -> None:
+    """Plain small random weights: gates open, modulation otherwise neutral, output zero."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            std = (2 / (module.in_features + module.out_features)) ** 0.5
+            module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * std)
+            if module.bias is not None:
+                module.bias.zero_()
+    for block in model.blocks:
+        block.modulation.zero_()  # type: ignore[union-attr, operator]
+        for gate in (2, 5):
+            block.modulation[:, gate] = 1.0  # type: ignore[index]
+        block.cross_attn.o.weight.mul_(0.3)  # type: ignore[union-attr]
+    model.time_projection[1].weight.mul_(0.1)  # type: ignore[union-attr, operator]
+    model.head.modulation.zero_()
+    model.head.head.weight.zero_()
+
+
+@torch.no_grad()
+def init_matching_heads(model: WanDiT, t_stride: int = 4, gain: float = 1.7, carry: float = 1.2) -> None:
+    """Lay out the residual stream and build the matching circuit in layer 0; call after :func:`init_from_scratch`.
+
+    Residual dims: track latents | noisy | first-frame latent | mask | repeated first frame | carried content, one
+    group of latent channels for each of the ``t_stride`` pixel frames | free.
+
+    Raises:
+        ValueError: if the model is too narrow, has patch > 1, or too few heads.
+    """
+    config = model.config
+    C, tracks = config.latent_channels, config.tracks.channels
+    slot = tracks // t_stride
+    if config.patch != 1 or config.first_frame != "repeat" or config.num_heads < t_stride or model.track_head is None:
+        raise ValueError("matching heads need patch=1, first_frame='repeat', a track head and one head per packed frame")
+    at_noisy, at_first = tracks, tracks + C
+    at_mask, at_repeat = tracks + 2 * C, tracks + 2 * C + 1
+    at_carry = at_repeat + C
+    if at_carry + t_stride * C > config.dim:
+        raise ValueError(f"dim={config.dim} is too narrow for matching heads: {at_carry + t_stride * C} are needed")
+    generator = torch.Generator().manual_seed(7)
+
+    # Track head: each packed frame keeps a random orthogonal projection of its code, the same for every frame.
+    code_dim = config.tracks.code_dim
+    basis = _orthogonal(slot, code_dim, generator)
+    model.track_head.conv.weight.zero_()
+    for frame in range(t_stride):
+        rows, columns = slice(frame * slot, (frame + 1) * slot), slice(frame * code_dim, (frame + 1) * code_dim)
+        model.track_head.conv.weight[rows, columns, 0, 0, 0] = basis
+
+    # Patch embedding: inputs go to named residual dims (channel order of WanDiT.assemble).
+    embed = model.patch_embedding.weight
+    embed.zero_()
+    model.patch_embedding.bias.zero_()  # type: ignore[union-attr]
+    targets = [*range(at_noisy, at_noisy + C), *range(at_first, at_first + C), at_mask]
+    targets += [*range(at_repeat, at_repeat + C), *range(tracks)]
+    for channel, target in enumerate(targets):
+        embed[target, channel, 0, 0, 0] = 1.0
+    free = slice(at_carry + t_stride * C, config.dim)
+    embed[free] = torch.randn(embed[free].shape, generator=generator) * 0.1
+    embed[at_mask, 2 * C] = 2.0
+
+    attn = model.blocks[0].self_attn  # type: ignore[union-attr]
+    E = config.head_dim
+    fast, slow = _rotary_dims(E)
+    if len(slow) < slot + 1:
+        raise ValueError(f"head width {E} has {len(slow)} slow rotary dims, {slot + 1} are needed: use fewer track channels")
+    for linear in (attn.q, attn.k, attn.v, attn.o):
+        linear.bias.zero_()
+    attn.norm_q.weight.fill_(gain)
+    attn.norm_k.weight.fill_(gain)
+    attn.q.weight.mul_(0.05)
+    attn.k.weight.mul_(0.05)
+    for head in range(config.num_heads):
+        frame = head % t_stride
+        code = slice(frame * slot, (frame + 1) * slot)
+        rows = torch.tensor(slow[:slot]) + head * E
+        turn = _orthogonal(slot, slot, generator)
+        for linear in (attn.q, attn.k):
+            linear.weight[head * E : (head + 1) * E] *= 0.2
+            linear.weight[rows, code] = turn
+            # Same place as a fallback: constant parts in the fast dims are largest for equal positions.
+            linear.bias[torch.tensor(fast) + head * E] = 1.0
+        prefer = head * E + slow[slot]
+        # Keys of frame 0 (its mask is 2 before the norm, about 2.5 after) are preferred over the same code elsewhere.
+        attn.k.weight[prefer, at_mask] = 2.4
+        attn.k.bias[prefer] = -3.0
+        attn.q.bias[prefer] = 4.0
+        attn.v.weight[head * E : head * E + C] = 0.0
+        attn.v.weight[torch.arange(C) + head * E, torch.arange(C) + at_first] = 1.0
+        attn.o.weight[:, head * E : head * E + C] = 0.0
+        attn.o.weight[torch.arange(C) + at_carry + frame * C, torch.arange(C) + head * E] = carry * t_stride / config.num_heads
+
+
+def _rotary_dims(head_dim: int) -> tuple[list[int], list[int]]:
+    """Head dims that turn fast in space (first of each pair), and those that hardly turn at all over small grids."""
+    fast, slow, offset = [], [], 0
+    for axis, width in enumerate(axis_widths(head_dim)):
+        pairs = width // 2
+        for pair in range(pairs):
+            frequency = 10_000.0 ** (-pair / max(pairs, 1))
+            dims = [offset + 2 * pair, offset + 2 * pair + 1]
+            if frequency * 16 < 0.7:
+                slow += dims
+            elif axis > 0:
+                fast.append(dims[0])
+        offset += width
+    return fast, slow
+
+
+def _orthogonal(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    matrix = torch.randn(max(rows, columns), max(rows, columns), generator=generator)
+    return torch.linalg.qr(matrix).Q[:rows, :columns]

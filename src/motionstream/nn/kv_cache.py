@@ -1,0 +1,189 @@
+"""Keys and values of past chunks: a static ring for streaming, a kept history for training (paper section 3.3).
+
+Both give every layer of the DiT the same thing: the keys and values of sink, window and current chunk, rotated by
+*cache slot*. Chunk ``i`` sees ``visible_chunks(i)``; the n-th of them takes slots ``n * chunk_frames ...``. Keys are
+stored before rotation and rotated once a chunk, except the sink's, whose slots never change.
+
+Protocol: ``begin_chunk()`` fixes slots; each forward calls ``extend(layer, k, v)`` with the current chunk's keys, which
+overwrites the tentative ones of the step before (*peek*); ``commit()`` keeps what the last forward wrote.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from motionstream.config import CacheConfig, ModelConfig
+from motionstream.nn.masks import visible_chunks
+from motionstream.nn.rope import RotaryTable, rotary_table, rotate
+
+
+class ChunkCache(Protocol):
+    """What the DiT's attention needs of a cache."""
+
+    @property
+    def table(self) -> RotaryTable:
+        """Rotary angles of the current chunk."""
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Current keys (unrotated) and values ``(B, L, A, E)`` -> rotated keys and values of all visible tokens."""
+
+
+class SlotTables:
+    """Rotary tables per slot group, computed once: group ``n`` is the n-th chunk that can be visible."""
+
+    def __init__(self, model: ModelConfig, cache: CacheConfig, grid: tuple[int, int], device: torch.device) -> None:
+        groups = cache.sink_chunks + cache.window_chunks + 1
+        rows, columns = grid
+        self.tables = [
+            rotary_table(
+                torch.arange(n * cache.chunk_frames, (n + 1) * cache.chunk_frames),
+                rows, columns, model.head_dim, model.rope_theta, device,
+            )
+            for n in range(groups)
+        ]  # fmt: skip
+
+    def __getitem__(self, group: int) -> RotaryTable:
+        return self.tables[group]
+
+
+class SinkWindowCache:
+    """The streaming cache: static buffers, ring slots, nothing is moved, cloned or allocated after construction.
+
+    Buffers ``(layers, B, S, A, E)`` with ``S = slots * tokens_per_frame``. The first ``sink`` chunks own the front;
+    the other ``window + 1`` places form a ring in which the current chunk overwrites the chunk that just left the
+    window. Attention does not depend on the order of keys, so ring order is free; positions come from the slot tables.
+
+    Args:
+        model, cache: sizes. batch: B. grid: token rows and columns of a latent frame.
+    """
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        cache: CacheConfig,
+        *,
+        batch: int,
+        grid: tuple[int, int],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.cache = cache
+        self.device = torch.device(device)
+        self.chunk_tokens = cache.chunk_frames * grid[0] * grid[1]
+        self.tables = SlotTables(model, cache, grid, self.device)
+        places = cache.sink_chunks + cache.window_chunks + 1
+        shape = (model.num_layers, batch, places * self.chunk_tokens, model.num_heads, model.head_dim)
+        self.keys = torch.zeros(shape, device=self.device, dtype=dtype)
+        self.raw_keys = torch.zeros(shape, device=self.device, dtype=dtype)
+        self.values = torch.zeros(shape, device=self.device, dtype=dtype)
+        self.chunk = 0
+        self._opened = False
+
+    @property
+    def nbytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in (self.keys, self.raw_keys, self.values))
+
+    def reset(self) -> None:
+        """Forget everything; buffers are kept."""
+        self.chunk, self._opened = 0, False
+
+    def _place(self, chunk: int) -> int:
+        """Which buffer place holds ``chunk``."""
+        sink = self.cache.sink_chunks
+        return chunk if chunk < sink else sink + (chunk - sink) % (self.cache.window_chunks + 1)
+
+    def _span(self, chunk: int) -> slice:
+        place = self._place(chunk)
+        return slice(place * self.chunk_tokens, (place + 1) * self.chunk_tokens)
+
+    def begin_chunk(self) -> None:
+        """Give the window's keys the slots they have for this chunk. Call once before a chunk's first forward."""
+        visible = visible_chunks(self.chunk, self.cache)
+        self._filled = min(len(visible), self.cache.sink_chunks + self.cache.window_chunks + 1) * self.chunk_tokens
+        self._current = self._span(self.chunk)
+        self._table = self.tables[len(visible) - 1]
+        before = visible_chunks(self.chunk - 1, self.cache) if self.chunk else []
+        for group, chunk in enumerate(visible[:-1]):
+            # Rotate anew only what changed slot; a sink chunk never does.
+            if before.index(chunk) != group:
+                span = self._span(chunk)
+                for layer in range(self.keys.shape[0]):
+                    self.keys[layer, :, span] = rotate(self.raw_keys[layer, :, span], self.tables[group])
+        self._opened = True
+
+    @property
+    def table(self) -> RotaryTable:
+        return self._table
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the current chunk's keys and values tentatively; returns views of all that is visible."""
+        assert self._opened, "begin_chunk() first"
+        self.raw_keys[layer, :, self._current] = k
+        self.keys[layer, :, self._current] = rotate(k, self._table)
+        self.values[layer, :, self._current] = v
+        return self.keys[layer, :, : self._filled], self.values[layer, :, : self._filled]
+
+    def commit(self) -> None:
+        """Keep the current chunk as the last forward wrote it (the pass over the clean latents)."""
+        assert self._opened, "begin_chunk() first"
+        self.chunk += 1
+        self._opened = False
+
+    def snapshot(self) -> tuple[int, Tensor, Tensor, Tensor]:
+        """Copy of the state, for branching and for tests."""
+        return self.chunk, self.keys.clone(), self.raw_keys.clone(), self.values.clone()
+
+    def restore(self, state: tuple[int, Tensor, Tensor, Tensor]) -> None:
+        self.chunk = state[0]
+        for target, source in zip((self.keys, self.raw_keys, self.values), state[1:], strict=True):
+            target.copy_(source)
+        self._opened = False
+
+
+class HistoryCache:
+    """The training cache: every chunk is kept and selected by index, so no gradient ever meets an overwritten key.
+
+    Same outputs as :class:`SinkWindowCache` (tested). Context keys are detached unless ``detach=False``.
+    """
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        cache: CacheConfig,
+        *,
+        grid: tuple[int, int],
+        device: torch.device | str = "cpu",
+        detach: bool = True,
+    ) -> None:
+        self.cache, self.detach = cache, detach
+        self.tables = SlotTables(model, cache, grid, torch.device(device))
+        self.history: list[list[tuple[Tensor, Tensor]]] = []
+        self.num_layers = model.num_layers
+        self.chunk = 0
+
+    def begin_chunk(self) -> None:
+        self._visible = visible_chunks(self.chunk, self.cache)
+        self._pending: list[tuple[Tensor, Tensor] | None] = [None] * self.num_layers
+
+    @property
+    def table(self) -> RotaryTable:
+        return self.tables[len(self._visible) - 1]
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        self._pending[layer] = (k.detach(), v.detach()) if self.detach else (k, v)
+        keys, values = [], []
+        for group, chunk in enumerate(self._visible[:-1]):
+            past_k, past_v = self.history[chunk][layer]
+            keys.append(rotate(past_k, self.tables[group]))
+            values.append(past_v)
+        keys.append(rotate(k, self.table))
+        values.append(v)
+        return torch.cat(keys, dim=1), torch.cat(values, dim=1)
+
+    def commit(self) -> None:
+        assert all(entry is not None for entry in self._pending), "a forward must write every layer before commit()"
+        self.history.append([entry for entry in self._pending if entry is not None])
+        self.chunk += 1

@@ -1,0 +1,213 @@
+"""Stage 1: the bidirectional teacher learns text, picture and tracks by flow matching (paper section 3.1, appendix D).
+
+    motionstream train teacher --vae runs/work/vae --out runs/work/teacher --steps 12000
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from motionstream.config import PresetConfig, to_json
+from motionstream.data.conditions import Batch, ConditionConfig, training_batch
+from motionstream.data.scenes import SceneConfig
+from motionstream.device import Compute
+from motionstream.flow.path import add_noise
+from motionstream.flow.sample import sample_euler
+from motionstream.flow.schedule import draw_sigma, euler_sigmas
+from motionstream.models.denoise import predict
+from motionstream.models.dit import Condition, WanDiT
+from motionstream.models.init import init_from_scratch, init_matching_heads
+from motionstream.models.load import load_weights, save_weights
+from motionstream.models.motion import track_latents
+from motionstream.models.vae import NanoVAE
+from motionstream.train.ema import EMA
+from motionstream.train.loop import LoopConfig
+from motionstream.train.optim import lr_scale, muon_adamw
+from motionstream.train.sheets import save_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherTrainConfig:
+    """Settings of the teacher stage.
+
+    Args:
+        batch, num_frames: clips per step and their length; ``long_frames`` from the share ``long_from`` of the steps on,
+            with a smaller batch of about as many frames.
+        dense_until: share of the steps in which every point may be shown (dense tracks first).
+        moving_weight: extra loss weight of cells that differ from the first frame.
+        sigma_mean: mean of the logistic-normal noise levels.
+        matching_init: start with the matching circuit of ``models.init``.
+        compile: compile the blocks with ``torch.compile`` (needs a C++ compiler on a CPU).
+        init: a folder whose ``teacher.safetensors`` to start from; "" trains from scratch.
+    """
+
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=12_000))
+    batch: int = 8
+    num_frames: int = 21
+    long_frames: int = 33
+    long_from: float = 0.6
+    dense_until: float = 0.2
+    lr: float = 1.5e-3
+    warmup: int = 50
+    decay_share: float = 0.35
+    ema: float = 0.999
+    moving_weight: float = 3.0
+    sigma_mean: float = 1.2
+    matching_init: bool = True
+    init: str = ""
+    p_mask_chunk: float = 0.0
+    gap_steps: int = 100
+    compile: bool = True
+    seed: int = 1
+
+
+class TeacherStage:
+    """Flow matching on procedural clips; watches the counterfactual gap, never the loss alone."""
+
+    name = "teacher"
+
+    def __init__(self, preset: PresetConfig, config: TeacherTrainConfig, vae: NanoVAE, compute: Compute) -> None:
+        self.preset, self.config, self.compute = preset, config, compute
+        self.vae = vae.to(compute.device).eval()
+        self.model = WanDiT(preset.model, preset.geometry.t_stride)
+        init_from_scratch(self.model, config.seed)
+        if config.matching_init:
+            init_matching_heads(self.model, preset.geometry.t_stride)
+        if config.init:
+            load_weights(Path(config.init) / "teacher.safetensors", self.model)
+        self.model.to(compute.device).train()
+        if config.compile:
+            compile_blocks(self.model)
+        self.optimizer = muon_adamw(self.model, config.lr)
+        self.ema = EMA(self.model, config.ema)
+
+    # -------------------------------------------------------------- data
+
+    def scene_config(self, num_frames: int) -> SceneConfig:
+        geometry = self.preset.geometry
+        return SceneConfig(num_frames=num_frames, height=geometry.height, width=geometry.width, fps=geometry.fps)
+
+    def batch_at(self, step: int) -> Batch:
+        config, steps = self.config, self.config.loop.steps
+        late = step >= config.long_from * steps
+        frames = config.long_frames if late else config.num_frames
+        batch = max(1, round(config.batch * config.num_frames / frames)) if late else config.batch
+        dense = step < config.dense_until * steps
+        conditions = ConditionConfig(dense=dense, p_mask_chunk=0.0 if dense else config.p_mask_chunk)
+        seed = config.seed * 10_000_019 + step
+        return training_batch(batch, self.preset, self.vae, self.scene_config(frames), conditions, seed, self.compute.device)
+
+    # -------------------------------------------------------------- steps
+
+    def train_step(self, step: int) -> dict[str, float]:
+        config = self.config
+        batch = self.batch_at(step)
+        generator = torch.Generator(self.compute.device).manual_seed(config.seed * 7919 + step)
+        sigma = draw_sigma((len(batch.latents), 1), generator, config.sigma_mean)
+        noise = torch.randn(batch.latents.shape, generator=generator, device=batch.latents.device)
+        with self.compute.autocast():
+            condition = condition_of(self.model, self.preset, batch)
+            loss = flow_loss(self.model, batch, condition, noise, sigma, config.moving_weight)
+        loss.backward()
+        norm = self.optimizer.step(lr_scale(step, config.loop.steps, config.warmup, config.decay_share), 1.0)
+        self.ema.update(self.model)
+        metrics = {"loss": float(loss.detach()), "grad_norm": norm}
+        if config.gap_steps and step % config.gap_steps == 0:
+            metrics["gap_pct"] = self.counterfactual_gap()
+        return metrics
+
+    @torch.no_grad()
+    def counterfactual_gap(self, sigma: float = 0.95) -> float:
+        """How much worse the loss is without tracks, in %, on fixed held-out clips at high noise."""
+        scene = replace(self.scene_config(self.config.num_frames), split="eval", p_camera=0.0)
+        conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0)
+        device = self.compute.device
+        batch = training_batch(8, self.preset, self.vae, scene, conditions, 424_242, device)
+        generator = torch.Generator(device).manual_seed(1)
+        noise = torch.randn(batch.latents.shape, generator=generator, device=device)
+        level = torch.full((len(noise), 1), sigma, device=device)
+        with self.compute.autocast():
+            condition = condition_of(self.model, self.preset, batch)
+            told = flow_loss(self.model, batch, condition, noise, level, 0.0)
+            untold = flow_loss(self.model, batch, condition.without_motion(), noise, level, 0.0)
+        return 100 * (1 - float(told) / float(untold))
+
+    # -------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "ema": self.ema.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema.load_state_dict(state["ema"])
+
+    def averaged(self) -> WanDiT:
+        model = WanDiT(self.preset.model, self.preset.geometry.t_stride).to(self.compute.device).eval()
+        self.ema.copy_to(model)
+        return model
+
+    @torch.no_grad()
+    def sheet(self, path: Path) -> None:
+        """Rows of truth, sample with tracks, sample without."""
+        model = self.averaged()
+        scene = replace(self.scene_config(self.config.num_frames), split="eval", p_camera=0.2)
+        conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0)
+        batch = training_batch(5, self.preset, self.vae, scene, conditions, 31_337, self.compute.device)
+        generator = torch.Generator(self.compute.device).manual_seed(2)
+        noise = torch.randn(batch.latents.shape, generator=generator, device=self.compute.device)
+        with self.compute.autocast():
+            condition = condition_of(model, self.preset, batch)
+            videos = [batch.latents]
+            for chosen in (condition, condition.without_motion()):
+                videos.append(sample_teacher(model, noise, chosen, self.preset, steps=8))
+        decoded = [self.vae.decode(latents.float())[0] for latents in videos]
+        picks = torch.linspace(0, decoded[0].shape[1] - 1, 6).long()
+        save_rows(path, [video[row, picks] for row in range(len(noise)) for video in decoded])
+
+    def export(self, folder: Path) -> None:
+        save_weights(folder / "teacher.safetensors", self.averaged(), dtype=torch.float16)
+        (folder / "config.json").write_text(to_json(self.preset))
+
+
+def compile_blocks(model: WanDiT) -> None:
+    """Fuse each block's norms, modulation and rotations (about 1.3x on a CPU; docs/LOG.md). Weights keep their names."""
+    for block in model.blocks:
+        block.compile(dynamic=False)
+
+
+def condition_of(model: WanDiT, preset: PresetConfig, batch: Batch) -> Condition:
+    return Condition(
+        first_latent=batch.latents[:, :1],
+        track_latents=track_latents(model, preset.geometry, batch.xy, batch.visible, batch.ids),
+        text=model.embed_text(batch.text),
+    )
+
+
+def flow_loss(
+    model: WanDiT, batch: Batch, condition: Condition, noise: Tensor, sigma: Tensor, moving_weight: float
+) -> Tensor:
+    """Velocity-matching loss written on clean estimates: ``(x0 - latents)^2 / max(sigma, 0.4)^2``; sigma ``(B, 1)``.
+
+    The floor 0.4 keeps low noise from dominating; moving cells weigh ``1 + moving_weight`` (ours; the paper's w_t is
+    not given).
+    """
+    B, F = noise.shape[:2]
+    level = sigma.expand(B, F)
+    noisy = add_noise(batch.latents, noise, level)
+    error = (predict(model, noisy, level, condition).x0 - batch.latents).pow(2)
+    weight = (1 + moving_weight * batch.moving) / sigma.clamp_min(0.4)[..., None, None, None] ** 2
+    return (error * weight).mean()
+
+
+def sample_teacher(
+    model: WanDiT, noise: Tensor, condition: Condition, preset: PresetConfig, *, steps: int | None = None
+) -> Tensor:
+    """Euler samples of the teacher without guidance, ``(B, F, C, h, w)``."""
+    sigmas = euler_sigmas(steps or preset.sample.teacher_steps, preset.sample.shift, noise.device)
+    return sample_euler(lambda noisy, sigma: predict(model, noisy, sigma, condition).velocity, noise, sigmas)
