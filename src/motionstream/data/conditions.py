@@ -8,6 +8,7 @@ later grab finds its id in the sink.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +29,7 @@ class ConditionConfig:
 
     Args:
         dense: every point of the grid may be shown (first phase), instead of a few per object.
-        max_per_object: largest number of tracks on one object in the sparse phase (drawn log-uniformly from 1).
+        min_per_object, max_per_object: tracks on one object in the sparse phase (drawn log-uniformly).
         max_tracks: tracks kept per sample, anchors included.
         p_anchor: chance that other points show their id in frame 0.
         p_hide_resting: chance that an object's tracks are hidden while it rests.
@@ -37,6 +38,7 @@ class ConditionConfig:
     """
 
     dense: bool = False
+    min_per_object: int = 1
     max_per_object: int = 24
     max_tracks: int = 256
     p_anchor: float = 0.6
@@ -113,7 +115,8 @@ def choose_tracks(
         quota[:, 0] = 150
     else:
         spread = torch.rand(B, groups, generator=generator, device=device)
-        quota = torch.exp(spread * torch.log(torch.tensor(config.max_per_object + 0.99))).floor().long()
+        low, high = math.log(config.min_per_object), math.log(config.max_per_object + 0.99)
+        quota = torch.exp(low + spread * (high - low)).floor().long()
         camera = torch.exp(spread[:, 0] * torch.log(torch.tensor(30.0)) + 1.4).floor().long()
         quota[:, 0] = camera
         resting = ~group_moves & chance(0.5, B, groups)

@@ -102,12 +102,17 @@ def render(scenes: Scenes, grid: tuple[int, int] = (24, 32), point_seed: int = 0
     video = _sample(scenes.background, _background_pose(scenes), size, "reflection")
     poses = [object_pose(scenes, m) for m in range(M)]
     for m in range(M):
-        alpha_texture = scenes.sprites[:, m, 3:] * scenes.active[:, m, None, None, None]
-        premultiplied = torch.cat([scenes.sprites[:, m, :3] * alpha_texture, alpha_texture], dim=1)
-        layer = _sample(premultiplied, poses[m], size, "zeros")
+        layer = render_object(scenes, m)
         video = video * (1 - layer[:, :, 3:]) + layer[:, :, :3]
     xy, visible, owner = _points(scenes, poses, grid, point_seed)
     return Rendered(video.clamp(0, 1), xy, visible, owner, scenes.captions)
+
+
+def render_object(scenes: Scenes, index: int) -> Tensor:
+    """One object alone, colour times alpha and alpha: ``(B, T, 4, H, W)``."""
+    alpha = scenes.sprites[:, index, 3:] * scenes.active[:, index, None, None, None]
+    premultiplied = torch.cat([scenes.sprites[:, index, :3] * alpha, alpha], dim=1)
+    return _sample(premultiplied, object_pose(scenes, index), (scenes.config.height, scenes.config.width), "zeros")
 
 
 def _alpha_at(scenes: Scenes, index: int, uv: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ def rasterize(
     # Sum of w * code per cell as a sparse product would do it, without materialising (B, T, N, P, D) twice.
     weighted = codes[:, None, :, None] * weights[..., None].to(codes.dtype)
     out = codes.new_zeros(B * T, rows * columns, codes.shape[-1])
-    out.scatter_add_(1, flat_cells[..., None].expand(-1, -1, codes.shape[-1]), weighted.reshape(B * T, N * P, -1))
+    out.scatter_add_(1, flat_cells[..., None].expand(-1, -1, codes.shape[-1]), weighted.reshape(B * T, N * P, codes.shape[-1]))
     power = codes.new_zeros(B * T, rows * columns).scatter_add_(1, flat_cells, flat_weights**2)
     out = out / power.sqrt().clamp_min(1.0)[..., None]
     return rearrange(out, "(b t) (h w) d -> b t d h w", b=B, h=rows)

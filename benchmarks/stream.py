@@ -1,0 +1,13 @@
+"""Stream nano for 1,000 chunks and keep the figures: ``python benchmarks/stream.py [--chunks N] [--out FILE]``.
+
+Speed is end to end (live points -> uint8 frames). ``late_over_early`` compares the last 100 chunks with chunks 100-200,
+``memory_growth_mib`` the resident set over the same span; both should be flat.
+"""
+
+import sys
+
+from motionstream.cli import main
+
+if __name__ == "__main__":
+    sys.argv = ["motionstream", "bench", *(sys.argv[1:] or ["--chunks", "1000"])]
+    sys.exit(main())

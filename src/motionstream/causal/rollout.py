@@ -1,0 +1,108 @@
+"""The chunk loop, once: noise -> few steps -> clean estimate -> commit to the cache -> next chunk.
+
+Streaming calls it with :class:`SinkWindowCache`, distillation with :class:`HistoryCache`; the latents are the same
+(tests/causal/test_rollout.py). Paper section 3.3, following Self Forcing: between steps the clean estimate is noised
+again with fresh noise, and one extra pass over the clean chunk at noise level 0 writes the keys that later chunks see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from motionstream.flow.path import add_noise
+from motionstream.models.denoise import predict
+from motionstream.models.dit import Condition, WanDiT
+from motionstream.nn.kv_cache import HistoryCache, SinkWindowCache
+
+Cache = SinkWindowCache | HistoryCache
+NoiseFn = Callable[[int, int], Tensor]
+
+
+@dataclass(frozen=True)
+class SeededNoise:
+    """Noise that depends only on (seed, chunk, step): any chunk can be made again without those before it.
+
+    Attributes:
+        shape: ``(B, chunk_frames, C, h, w)``.
+    """
+
+    seed: int
+    shape: tuple[int, ...]
+    device: torch.device
+
+    def __call__(self, chunk: int, step: int) -> Tensor:
+        generator = torch.Generator(self.device)
+        generator.manual_seed((self.seed * 1_000_003 + chunk) * 31 + step)
+        return torch.randn(self.shape, generator=generator, device=self.device)
+
+
+def denoise_chunk(
+    model: WanDiT,
+    cache: Cache,
+    condition: Condition,
+    noise: NoiseFn,
+    sigmas: tuple[float, ...],
+    *,
+    exit_step: int | None = None,
+    grad: bool = False,
+) -> Tensor:
+    """Clean latents ``(B, chunk_frames, C, h, w)`` of the cache's next chunk; nothing is committed.
+
+    Args:
+        condition: track latents of this chunk only.
+        noise: ``noise(chunk, step)`` gives the noise before step ``step``.
+        sigmas: descending noise levels, without the final 0.
+        exit_step: stop after this step (training draws it at random); None runs all.
+        grad: let gradients flow through the last step that runs, as in Self Forcing; earlier ones never carry any.
+    """
+    chunk, start = cache.chunk, cache.chunk * cache.cache.chunk_frames
+    last = len(sigmas) - 1 if exit_step is None else exit_step
+    if not 0 <= last < len(sigmas):
+        raise ValueError(f"exit_step={exit_step} must lie in [0, {len(sigmas) - 1}]")
+    cache.begin_chunk()
+    noisy = noise(chunk, 0)
+    B, F = noisy.shape[:2]
+    for step in range(last + 1):
+        level = torch.full((B, F), sigmas[step], device=noisy.device)
+        if step:
+            noisy = add_noise(x0, noise(chunk, step), level)
+        with torch.set_grad_enabled(grad and step == last):
+            x0 = predict(model, noisy, level, condition, start=start, cache=cache).x0
+    return x0
+
+
+def commit_chunk(model: WanDiT, cache: Cache, latents: Tensor, condition: Condition) -> None:
+    """The pass over clean ``latents`` at noise level 0 that writes their keys; then the next chunk may begin."""
+    start = cache.chunk * cache.cache.chunk_frames
+    level = torch.zeros(latents.shape[:2], device=latents.device)
+    with torch.no_grad():
+        predict(model, latents.detach(), level, condition, start=start, cache=cache)
+    cache.commit()
+
+
+def rollout(
+    model: WanDiT,
+    cache: Cache,
+    condition: Condition,
+    noise: NoiseFn,
+    sigmas: tuple[float, ...],
+    num_chunks: int,
+    *,
+    exit_step: int | None = None,
+    grad: bool = False,
+) -> Iterator[Tensor]:
+    """Yield ``num_chunks`` chunks of latents, each made from the model's own past.
+
+    Args:
+        condition: track latents of the whole rollout, ``num_chunks * chunk_frames`` latent frames.
+    """
+    size = cache.cache.chunk_frames
+    for index in range(num_chunks):
+        part = condition.frames(index * size, (index + 1) * size)
+        latents = denoise_chunk(model, cache, part, noise, sigmas, exit_step=exit_step, grad=grad)
+        commit_chunk(model, cache, latents, part)
+        yield latents

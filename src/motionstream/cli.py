@@ -1,0 +1,132 @@
+"""The ``motionstream`` command: a table of verbs, each a module with ``add_arguments(parser)`` and ``run(args)``.
+
+A verb's module is imported when the verb is used, and imports what is heavy only in ``run``, so every ``--help`` is
+instant. A user's mistake becomes one sentence on stderr and exit code 2; ``MOTIONSTREAM_DEBUG=1`` shows the traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn, TextIO
+
+from motionstream.errors import UserError, sentence_of
+
+VERBS: dict[str, tuple[str, str]] = {
+    "generate": ("motionstream.commands.generate", "a picture, a prompt and tracks become a video"),
+    "tracks": ("motionstream.commands.tracks", "draw, describe or convert a tracks file"),
+    "info": ("motionstream.commands.info", "device and why, sizes, parameters, memory of a preset"),
+    "train": ("motionstream.commands.train", "train one stage of a model"),
+    "eval": ("motionstream.commands.eval", "measure how well motion is followed"),
+    "bench": ("motionstream.commands.bench", "speed and memory of streaming"),
+}
+EXAMPLE = """\
+this works on a laptop without a GPU:
+  motionstream generate examples/demo.jpg --prompt "a dahlia" --tracks examples/demo_drag.json -o demo.mp4
+"""
+USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
+
+
+class Parser(argparse.ArgumentParser):
+    """Says a usage error in one sentence; `main` prints it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+class ShowVersion(argparse.Action):
+    """``--version``, looked up only when asked for."""
+
+    def __call__(self, *_: Any) -> NoReturn:
+        import motionstream
+
+        print(f"motionstream {motionstream.__version__}")
+        raise SystemExit(0)
+
+
+def build_parser(verb: str | None = None) -> Parser:
+    """The parser of all verbs; only the named one's module is imported and given its arguments."""
+    parser = Parser(
+        prog="motionstream",
+        description="Draw where things go, and the video follows: an open implementation of MotionStream.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
+    for name, (module, line) in VERBS.items():
+        form = argparse.RawDescriptionHelpFormatter
+        child = verbs.add_parser(name, help=line, description=line[0].upper() + line[1:] + ".", formatter_class=form)
+        if name == verb:
+            command = _load_verb(name, module)
+            child.epilog = getattr(command, "EPILOG", None)  # an example to copy, where the verb has one
+            command.add_arguments(child)
+            child.set_defaults(run=command.run)
+    return parser
+
+
+def _load_verb(name: str, module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise UserError(f"the verb {name!r} is not part of this release; see motionstream --help") from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    verb = next((word for word in arguments if not word.startswith("-")), None)
+    with warnings.catch_warnings(), _clean_stop():
+        warnings.showwarning = _show_warning
+        try:
+            args = build_parser(verb).parse_args(arguments)
+            return int(args.run(args))
+        except KeyboardInterrupt:
+            print("motionstream: interrupted", file=sys.stderr)
+            return INTERRUPTED
+        except BrokenPipeError:  # the reader of our output went away, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except Exception as error:
+            said = sentence_of(error)
+            if said is None or os.environ.get("MOTIONSTREAM_DEBUG", "") not in ("", "0"):
+                raise
+            print(f"motionstream: {said}", file=sys.stderr)
+            return USER_ERROR
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    print(f"motionstream: note: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _clean_stop() -> Iterator[None]:
+    """On SIGTERM leave as after an error, so that what was written so far is kept."""
+
+    def leave(*_: Any) -> NoReturn:
+        raise SystemExit(TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():  # only there may signals be handled
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,56 @@
+"""What several verbs share on the command line: argument types, device options, and notes on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+
+def whole_number(smallest: int, largest: int) -> Callable[[str], int]:
+    """An argparse type: a whole number within bounds, both included."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = smallest - 1
+        if not smallest <= value <= largest:
+            raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from {smallest} to {largest}")
+        return value
+
+    return parse
+
+
+def positive_number(text: str) -> float:
+    """An argparse type: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0")
+    return value
+
+
+def canvas_size(text: str) -> tuple[int, int]:
+    """An argparse type: ``WIDTHxHEIGHT`` in pixels -> (H, W).
+
+    >>> canvas_size("832x480")
+    (480, 832)
+    """
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and 1 <= int(width) <= 65_536 and 1 <= int(height) <= 65_536):
+        raise argparse.ArgumentTypeError(f"{text!r} must be WIDTHxHEIGHT in pixels, such as 832x480")
+    return int(height), int(width)
+
+
+def device_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device`` and ``--dtype``, as `motionstream.device.choose_compute` takes them."""
+    parser.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: cuda where there is one)")
+    parser.add_argument("--dtype", metavar="D", help="float32, bfloat16 or float16 (default: what is fast there)")
+
+
+def say(note: str) -> None:
+    """Tell the user something on stderr; stdout is for results."""
+    print(note, file=sys.stderr, flush=True)

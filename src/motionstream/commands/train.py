@@ -1,0 +1,159 @@
+"""``motionstream train STAGE``: one verb per stage of nano's training; every run is resumable."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+STAGES = ("vae", "teacher", "ode-pairs", "causal-init", "distill", "status")
+EPILOG = """\
+stages, in order (runs/nano_cpu.sh runs them all on two processor cores):
+  vae          fit the latents, train the streaming decoder
+  teacher      bidirectional flow matching with tracks           needs --vae
+  ode-pairs    the teacher's trajectories, for method=ode        needs --vae --teacher
+  causal-init  the causal student's start (method=forcing|ode)   needs --vae --teacher
+  distill      Self Forcing with DMD                             needs --vae --teacher --student
+  status       where a run stands: motionstream train status --out DIR
+
+example, a minute on a laptop:
+  motionstream train vae --preset tiny-debug --steps 20 --out /tmp/vae --set batch=2 fit_clips=16
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="key=value", dest="settings", help="settings of the stage: batch=8 lr=1e-3"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of this run")
+    parser.add_argument("--preset", default="nano")
+    parser.add_argument("--vae", type=Path, help="folder with vae.safetensors")
+    parser.add_argument("--teacher", type=Path, help="folder with teacher.safetensors")
+    parser.add_argument("--student", type=Path, help="folder with student.safetensors")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--steps", type=int, help="total updates")
+    parser.add_argument("--minutes", type=float, help="stop after this long; --resume goes on")
+    parser.add_argument("--device")
+    parser.add_argument("--dtype")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.stage == "status":
+        return _status(args.out)
+    from motionstream.device import choose_compute
+    from motionstream.presets import preset
+    from motionstream.train.loop import run as run_loop
+
+    config = _config(args)
+    chosen = preset(args.preset)
+    compute = choose_compute(args.device, args.dtype)
+    print(f"{args.stage} of {chosen.name} on {compute.reason}")
+    if args.stage == "ode-pairs":
+        return _ode_pairs(args, config, chosen, compute)
+    stage = _stage(args, config, chosen, compute)
+    complete = run_loop(stage, config.loop, args.out, config=config, resume=args.resume)
+    print(f"{args.out}: {'complete' if complete else 'stopped early, --resume goes on'}")
+    return 0
+
+
+def _config(args: argparse.Namespace) -> Any:
+    from motionstream.config import with_overrides
+    from motionstream.train.causal_init import CausalInitConfig
+    from motionstream.train.distill import DistillConfig
+    from motionstream.train.ode_pairs import OdePairsConfig
+    from motionstream.train.teacher import TeacherTrainConfig
+    from motionstream.train.vae import VAETrainConfig
+
+    kinds: dict[str, Any] = {
+        "vae": VAETrainConfig,
+        "teacher": TeacherTrainConfig,
+        "ode-pairs": OdePairsConfig,
+        "causal-init": CausalInitConfig,
+        "distill": DistillConfig,
+    }
+    config = with_overrides(kinds[args.stage](), args.settings)
+    if args.stage == "ode-pairs":
+        return config
+    loop = config.loop
+    if args.steps is not None:
+        if args.steps < 1:
+            raise ValueError(f"--steps {args.steps} must be at least 1")
+        loop = replace(loop, steps=args.steps)
+    if args.minutes is not None:
+        loop = replace(loop, minutes=args.minutes)
+    return replace(config, loop=loop)
+
+
+def _need(args: argparse.Namespace, name: str) -> Path:
+    folder = getattr(args, name)
+    if folder is None:
+        raise ValueError(f"train {args.stage} needs --{name} DIR with {name}.safetensors (made by an earlier stage)")
+    path = folder / f"{name}.safetensors"
+    if not path.is_file():
+        raise ValueError(f"--{name} {folder} holds no {name}.safetensors: run the earlier stage first")
+    return path
+
+
+def _vae(args: argparse.Namespace, chosen: Any) -> Any:
+    from motionstream.models.load import load_weights
+    from motionstream.models.vae import NanoVAE
+
+    vae = NanoVAE(chosen.vae)
+    load_weights(_need(args, "vae"), vae)
+    return vae
+
+
+def _stage(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> Any:
+    if args.stage == "vae":
+        from motionstream.train.vae import VAEStage
+
+        return VAEStage(chosen, config, compute)
+    vae = _vae(args, chosen)
+    if args.stage == "teacher":
+        from motionstream.train.teacher import TeacherStage
+
+        return TeacherStage(chosen, config, vae, compute)
+    teacher = _need(args, "teacher")
+    if args.stage == "causal-init":
+        from motionstream.train.causal_init import CausalInitStage
+
+        return CausalInitStage(chosen, config, vae, teacher, compute)
+    from motionstream.train.distill import DistillStage
+
+    return DistillStage(chosen, config, vae, teacher, _need(args, "student"), compute)
+
+
+def _ode_pairs(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> int:
+    from motionstream.models.dit import WanDiT
+    from motionstream.models.load import load_weights
+    from motionstream.train.ode_pairs import make_pairs
+
+    vae = _vae(args, chosen).to(compute.device).eval()
+    teacher = WanDiT(chosen.model, chosen.geometry.t_stride)
+    load_weights(_need(args, "teacher"), teacher)
+    count = make_pairs(teacher.to(compute.device).eval(), vae, chosen, config, compute, args.out)
+    print(f"{args.out}: {count} trajectories")
+    return 0
+
+
+def _status(folder: Path) -> int:
+    metrics = folder / "metrics.jsonl"
+    if not metrics.is_file():
+        raise ValueError(f"{folder} holds no run (no metrics.jsonl)")
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    config = json.loads((folder / "train_config.json").read_text())
+    total = config["loop"]["steps"]
+    last = rows[-1] if rows else {"step": 0}
+    print(f"{folder}: step {last['step']} of {total}")
+    for key, value in last.items():
+        if key != "step":
+            print(f"  {key} {value:.5g}")
+    sheets = sorted(folder.glob("sheet_*.png"))
+    if sheets:
+        print(f"  latest sheet {sheets[-1]}")
+    return 0

@@ -1,0 +1,257 @@
+"""Frames <-> video files, by PyAV; frames are uint8 ``(T, H, W, 3)`` RGB.
+
+    with VideoWriter("out.mp4", fps=16, size=(96, 128), upscale=4) as video:
+        for frames in chunks:
+            video.write(frames)
+    frames, fps = read_video("out.mp4")
+
+A file appears under its name when it is complete. After an error or Ctrl-C what was written so far is kept beside it as
+``out.partial.mp4``, and an older ``out.mp4`` stays as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation
+
+from motionstream.media.images import enlarge
+
+SUFFIX = ".mp4"
+MAX_EDGE_PX = 8192
+MAX_READ_BYTES = 8 * 2**30
+BT709 = 1  # the number of this standard's matrix, primaries and transfer alike
+
+
+def check_output(path: str | Path, suffixes: tuple[str, ...] = (SUFFIX,)) -> Path:
+    """Make sure that a file can be written at ``path``, before anything is computed for it.
+
+    Raises:
+        ValueError: another suffix, a folder that does not exist or cannot be written, or a folder of that name.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"output {str(path)!r} must end in {' or '.join(suffixes)}")
+    if path.is_dir():
+        raise ValueError(f"output {str(path)!r} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise ValueError(f"the folder of output {str(path)!r} does not exist; create {str(path.parent)!r} first")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise ValueError(
+            f"cannot write into the folder {str(path.parent)!r} ({error.strerror or error}); choose another output"
+        ) from error
+    return path
+
+
+class VideoWriter:
+    """Streams frames into an H.264 MP4 (yuv420p, crf 18, playable before it is fully loaded).
+
+    Args:
+        path: the file, ``.mp4``; its folder must exist.
+        fps: frames per second, > 0.
+        size: (H, W) of the frames in pixels, before enlargement; even after it, as H.264 needs.
+        upscale: whole factor by which frames are enlarged.
+        upscale_filter: "lanczos" (smooth) or "nearest" (pixels stay square).
+
+    Attributes:
+        num_frames: frames written so far.
+        kept: where the file is, complete or partial, once closed; None when nothing is left of it.
+
+    Raises:
+        ValueError: a value is out of its range, or the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        fps: float,
+        size: tuple[int, int],
+        *,
+        upscale: int = 1,
+        upscale_filter: Literal["nearest", "lanczos"] = "lanczos",
+    ) -> None:
+        H, W = size
+        if not (math.isfinite(fps) and 0 < fps <= 1000):
+            raise ValueError(f"fps must be above 0 and at most 1000, got {fps}")
+        if upscale < 1 or upscale_filter not in ("nearest", "lanczos"):
+            raise ValueError(
+                f"upscale must be at least 1, by 'nearest' or 'lanczos', got {upscale}, {upscale_filter!r}"
+            )
+        height, width = H * upscale, W * upscale
+        if not 2 <= min(height, width) <= max(height, width) <= MAX_EDGE_PX or height % 2 or width % 2:
+            raise ValueError(
+                f"a video of {width}x{height} pixels cannot be written: sides must be even, 2 to {MAX_EDGE_PX}"
+            )
+        self.path = check_output(path)
+        self.size, self.fps, self.upscale, self.smooth = (H, W), fps, upscale, upscale_filter == "lanczos"
+        self.num_frames = 0
+        self.kept: Path | None = None
+        self._unfinished = self.path.with_name(f".{self.path.name}.{os.getpid()}-{id(self):x}.unfinished")
+        with self._own_errors():
+            self._container: Any = av.open(str(self._unfinished), "w", format="mp4", options={"movflags": "+faststart"})
+        self._stream = self._container.add_stream("libx264", rate=Fraction(fps).limit_denominator(100_000))
+        self._stream.options = {"crf": "18", "preset": "veryfast"}
+        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+        context = self._stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = 1  # limited, as players expect
+
+    def write(self, frames: np.ndarray) -> None:
+        """Append frames (T, H, W, 3), or one frame (H, W, 3), uint8."""
+        if self._container is None:
+            raise ValueError(f"{self.path.name} is closed; open another VideoWriter")
+        frames = frames[None] if frames.ndim == 3 else frames
+        if frames.ndim != 4 or frames.shape[1:] != (*self.size, 3) or frames.dtype != np.uint8:
+            H, W = self.size
+            raise ValueError(f"frames must be (T, {H}, {W}, 3) uint8, got {frames.shape} {frames.dtype}")
+        with self._own_errors():
+            for frame in frames:
+                pixels = enlarge(frame[None], self.upscale, self.smooth)[0]
+                image = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+                self._mux(image.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"))
+                self.num_frames += 1
+
+    def close(self) -> None:
+        """Complete the file and give it its name; a second call does nothing."""
+        if self._container is None:
+            return
+        if not self.num_frames:
+            self._discard()
+            raise ValueError(f"no frame was given for {self.path.name}, so it was not written")
+        self._finish(self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        elif self._container is None or not self.num_frames:
+            self._discard()
+        else:
+            with contextlib.suppress(ValueError):  # the error on its way matters more
+                self._finish(_free_name(self.path))
+
+    def _mux(self, frame: av.VideoFrame | None) -> None:
+        self._container.mux(self._stream.encode(frame))
+
+    def _finish(self, target: Path) -> None:
+        try:
+            with self._own_errors():
+                self._mux(None)
+                self._container.close()
+                os.replace(self._unfinished, target)
+        except ValueError:
+            self._discard()
+            raise
+        self._container = None
+        self.kept = target
+
+    def _discard(self) -> None:
+        if self._container is not None:
+            with contextlib.suppress(av.FFmpegError, OSError):
+                self._container.close()
+            self._container = None
+        self._unfinished.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            raise ValueError(f"cannot write {str(self.path)!r}: {_reason(error)}; choose another output") from error
+
+
+def write_video(path: str | Path, frames: np.ndarray, fps: float, *, upscale: int = 1) -> Path:
+    """Write frames (T, H, W, 3) uint8 RGB as an H.264 MP4; ``upscale`` enlarges them by a whole factor.
+
+    Raises:
+        ValueError: as in `VideoWriter`; a file that was there before is then left as it was.
+
+    >>> import tempfile; folder = tempfile.mkdtemp()
+    >>> write_video(f"{folder}/grey.mp4", np.full((5, 32, 48, 3), 128, np.uint8), fps=16).name
+    'grey.mp4'
+    """
+    if frames.ndim != 4 or frames.shape[-1] != 3:
+        raise ValueError(f"frames must be (T, H, W, 3) uint8, got {frames.shape} {frames.dtype}")
+    with VideoWriter(path, fps, (frames.shape[1], frames.shape[2]), upscale=upscale) as video:
+        video.write(frames)
+    return video.path
+
+
+def read_video(
+    path: str | Path, max_frames: int | None = None, size: tuple[int, int] | None = None
+) -> tuple[np.ndarray, float]:
+    """Read a video file: frames (T, H, W, 3) uint8 RGB, upright, and its frames per second.
+
+    Args:
+        path: any file that FFmpeg reads.
+        max_frames: stop after so many, >= 1; None reads all.
+        size: (H, W) to scale to, in pixels; None keeps the video's own.
+
+    Raises:
+        ValueError: one sentence: missing, unreadable, without frames, or too large for memory.
+    """
+    if max_frames is not None and max_frames < 1:
+        raise ValueError(f"max_frames must be at least 1, got {max_frames}")
+    if size is not None and min(size) < 1:
+        raise ValueError(f"size must be (height, width) of at least 1 pixel, got {size}")
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"video {str(path)!r} {'is a folder' if path.is_dir() else 'does not exist'}; check the path")
+    frames: list[np.ndarray] = []
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError(f"{str(path)!r} holds no video; give an MP4, MOV, WebM or MKV file")
+            stream = container.streams.video[0]
+            fps = float(stream.average_rate or stream.guessed_rate or 0)
+            for frame in container.decode(stream):
+                frames.append(_upright_array(frame, size))
+                if len(frames) == max_frames:
+                    break
+                if len(frames) * frames[0].nbytes > MAX_READ_BYTES:
+                    raise ValueError(
+                        f"video {str(path)!r} has more than {len(frames)} frames of {frames[0].shape[1]}x"
+                        f"{frames[0].shape[0]} pixels, too many for memory; give max_frames or a smaller size"
+                    )
+    except (av.FFmpegError, OSError) as error:
+        raise ValueError(f"cannot read video {str(path)!r}: {_reason(error)}; check or convert the file") from error
+    if not frames or fps <= 0:
+        raise ValueError(f"video {str(path)!r} has no readable frame; check or convert the file")
+    return np.stack(frames), fps
+
+
+def _upright_array(frame: av.VideoFrame, size: tuple[int, int] | None) -> np.ndarray:
+    quarters = round(getattr(frame, "rotation", 0) / 90) % 4  # counterclockwise; PyAV 13 does not tell
+    if size is None:
+        return np.rot90(frame.to_ndarray(format="rgb24"), quarters)
+    height, width = size if quarters % 2 == 0 else size[::-1]
+    array = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation=Interpolation.AREA)
+    return np.rot90(array, quarters)
+
+
+def _free_name(path: Path) -> Path:
+    """``out.mp4`` -> ``out.partial.mp4``, or the first numbered one that does not exist."""
+    candidate, number = path.with_name(f"{path.stem}.partial{path.suffix}"), 2
+    while candidate.exists():
+        candidate, number = path.with_name(f"{path.stem}.partial-{number}{path.suffix}"), number + 1
+    return candidate
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,213 @@
+"""One stream: a picture, a prompt and moving points become chunks of video, for ever, at constant cost."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motionstream.causal.rollout import SeededNoise, commit_chunk, denoise_chunk
+from motionstream.flow.schedule import few_step_sigmas
+from motionstream.models.dit import Condition
+from motionstream.models.motion import track_latents
+from motionstream.nn.kv_cache import SinkWindowCache
+from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer, resample_pushes
+from motionstream.tracks.tracks import Tracks
+
+if TYPE_CHECKING:
+    from motionstream.stream.engine import StreamEngine
+
+
+@dataclass(frozen=True)
+class ChunkStats:
+    """Milliseconds of one chunk by stage; ``commit_ms`` is the clean pass over the chunk before, off the latency path."""
+
+    commit_ms: float
+    tracks_ms: float
+    denoise_ms: float
+    decode_ms: float
+
+    @property
+    def total_ms(self) -> float:
+        return self.commit_ms + self.tracks_ms + self.denoise_ms + self.decode_ms
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Frames ``(T, H, W, 3)`` uint8, the chunk's index from 0, and what it cost."""
+
+    frames: np.ndarray
+    index: int
+    stats: ChunkStats
+
+
+class StreamSession:
+    """Made by :meth:`StreamEngine.start`; a context manager. One thread steps, any thread may :meth:`push`."""
+
+    def __init__(self, engine: StreamEngine, first_frame: np.ndarray, prompt: str, seed: int, steps: int | None) -> None:
+        self.engine, self.seed = engine, seed
+        preset, device = engine.preset, engine.compute.device
+        geometry = preset.geometry
+        self.sigmas = few_step_sigmas(preset.sample.student_sigmas, steps)
+        video = torch.from_numpy(np.ascontiguousarray(first_frame)).to(device).permute(2, 0, 1)[None, None].float() / 255
+        with torch.inference_mode(), engine.compute.autocast():
+            self.first_latent = engine.vae.encode(video)
+        self.set_prompt(prompt)
+        shape = (1, preset.cache.chunk_frames, preset.model.latent_channels, geometry.latent_height, geometry.latent_width)
+        self.noise = SeededNoise(seed, shape, device)
+        grid = (geometry.latent_height // geometry.patch, geometry.latent_width // geometry.patch)
+        self.cache = SinkWindowCache(
+            preset.model, preset.cache, batch=1, grid=grid, device=device, dtype=engine.compute.dtype
+        )
+        self.buffer = TrackBuffer(geometry, preset.model.tracks, seed)
+        self._lock = threading.Lock()
+        self._closed = False
+        self.reset()
+
+    def __enter__(self) -> StreamSession:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the cache; the session cannot step any more."""
+        self._closed, self._pending = True, None
+        self.cache = None  # type: ignore[assignment]
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("this session is closed: start a new one with engine.start(...)")
+
+    def reset(self) -> None:
+        """Back to the picture: the next chunk is chunk 0 again, as in a fresh session with the same seed."""
+        self._check_open()
+        self.cache.reset()
+        self.buffer.reset()
+        self._decoder: list[Tensor] | None = None
+        self._pending: tuple[Tensor, Condition] | None = None
+        self._held: dict[int, Point] = {}
+        self._pushes: list[tuple[float, list[Point]]] = []
+
+    @property
+    def index(self) -> int:
+        """Index of the next chunk."""
+        self._check_open()
+        return self.cache.chunk + (self._pending is not None)
+
+    def set_prompt(self, prompt: str) -> None:
+        """Use ``prompt`` from the next chunk on. Cached chunks keep the prompt they were made with."""
+        text = self.engine.text([prompt]).to(self.engine.compute.device)
+        with torch.inference_mode(), self.engine.compute.autocast():
+            self._text = self.engine.model.embed_text(text)
+
+    def push(self, points: list[Point]) -> None:
+        """Where held points are now, in model pixels; takes effect at the next chunk, the latest position wins.
+
+        Raises:
+            ValueError: a coordinate that is not finite, too many points at once, or a closed session.
+        """
+        self._check_open()
+        for point in points:
+            if not (math.isfinite(point.x) and math.isfinite(point.y)):
+                raise ValueError(f"point {point.id} has position ({point.x}, {point.y}): coordinates must be finite numbers")
+        with self._lock:
+            earlier = {point.id for _, pushed in self._pushes for point in pushed}
+            num_points = len(self._held.keys() | earlier | {point.id for point in points})
+            if num_points > MAX_POINTS:
+                raise ValueError(f"{num_points} points at once: use at most {MAX_POINTS}, or let some go (visible=False)")
+            self._pushes.append((time.monotonic(), list(points)))
+
+    def frames_in_chunk(self, index: int) -> int:
+        """Pixel frames of chunk ``index`` (the first is shorter: a latent frame 0 covers one frame)."""
+        size = self.engine.preset.cache.chunk_frames
+        start, stop = self.engine.preset.geometry.frame_span(index * size, (index + 1) * size)
+        return stop - start
+
+    def step(self) -> Chunk:
+        """Make the next chunk from what was pushed."""
+        with self._lock:
+            pushes, self._pushes = self._pushes, []
+        frames, self._held = resample_pushes(self._held, pushes, self.frames_in_chunk(self.index))
+        return self._make(frames)
+
+    def step_frames(self, frames: list[list[Point]]) -> Chunk:
+        """Make the next chunk from exact points per frame: ``frames[t]`` lists what is held in its pixel frame t.
+
+        Raises:
+            ValueError: another number of frames than :meth:`frames_in_chunk` says.
+        """
+        wanted = self.frames_in_chunk(self.index)
+        if len(frames) != wanted:
+            raise ValueError(f"chunk {self.index} has {wanted} frames, points for {len(frames)} were given")
+        return self._make(frames)
+
+    def stream(self, tracks: Tracks, num_frames: int | None = None) -> Iterator[Chunk]:
+        """Chunks for ready-made ``tracks`` (B = 1, model canvas, model fps) until ``num_frames`` are covered.
+
+        Frames past the tracks' end are made without any point. The last chunk may hold more frames than asked.
+
+        Raises:
+            ValueError: tracks of another canvas or batch.
+        """
+        geometry = self.engine.preset.geometry
+        if tracks.batch != 1 or tracks.size != (geometry.height, geometry.width):
+            raise ValueError(
+                f"tracks are for {tracks.batch} videos of {tracks.size[1]}x{tracks.size[0]} pixels; this model needs one of "
+                f"{geometry.width}x{geometry.height}: use tracks.resize({geometry.height}, {geometry.width})"
+            )
+        wanted = tracks.num_frames if num_frames is None else num_frames
+        if wanted < 1:
+            raise ValueError(f"num_frames={wanted} must be at least 1")
+        points, made = _points_of(tracks), 0
+        while made < wanted:
+            count = self.frames_in_chunk(self.index)
+            frames = [points[t] if t < len(points) else [] for t in range(made, made + count)]
+            yield self._make(frames)
+            made += count
+
+    def settle(self) -> None:
+        """Run the clean pass of the last chunk now, for example while its frames are being shown."""
+        if self._pending is None:
+            return
+        latents, condition = self._pending
+        with torch.inference_mode(), self.engine.compute.autocast():
+            commit_chunk(self.engine.model, self.cache, latents, condition)
+        self._pending = None
+
+    def _make(self, frames: list[list[Point]]) -> Chunk:
+        self._check_open()
+        engine, clock = self.engine, time.perf_counter
+        begun = clock()
+        self.settle()
+        engine.synchronize()
+        settled, index = clock(), self.cache.chunk
+        with torch.inference_mode(), engine.compute.autocast():
+            xy, visible, ids = (t.to(engine.compute.device) for t in self.buffer.chunk(frames, first=index == 0))
+            motion = track_latents(engine.model, engine.preset.geometry, xy, visible, ids, first=index == 0)
+            condition = Condition(self.first_latent, motion, self._text)
+            tracked = clock()
+            latents = denoise_chunk(engine.model, self.cache, condition, self.noise, self.sigmas)
+            engine.synchronize()
+            denoised = clock()
+            video, self._decoder = engine.vae.decode(latents, self._decoder)
+            pixels = (video[0].float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        self._pending = (latents, condition)
+        done = clock()
+        stats = ChunkStats(*(1000 * t for t in (settled - begun, tracked - settled, denoised - tracked, done - denoised)))
+        return Chunk(pixels, index, stats)
+
+
+def _points_of(tracks: Tracks) -> list[list[Point]]:
+    ids = tracks.ids[0].tolist()
+    xy, visible = tracks.xy[0].tolist(), tracks.visible[0].tolist()
+    return [
+        [Point(ids[n], *xy[t][n]) for n in range(tracks.num_tracks) if visible[t][n]] for t in range(tracks.num_frames)
+    ]

@@ -1,0 +1,183 @@
+"""Live input -> tracks of the next chunk, with ids that the sink already knows (paper sections 3.1 and 3.3).
+
+At the start a grid of *anchors* covers the picture. Their codes are shown in frame 0, so the attention sink knows for
+ever which code stands for which part of the picture. A point that is grabbed later, even after its thing has moved, takes
+over the anchor that is under it *now*. Anchors near a held point are held with it and keep their new places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from motionstream.config import TrackConfig
+from motionstream.shapes import VideoGeometry
+from motionstream.tracks.codes import draw_ids
+
+ANCHOR_SPACING_CELLS = 1.0
+"""Anchors per latent cell, each way."""
+CARRY_RADIUS_CELLS = 1.6
+"""Anchors this close to a held point are held with it: a single point moves a patch of the picture, not one cell."""
+MAX_POINTS = 1024
+"""Points that may be active at once."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point under the user's hand: ``id`` is the user's name for it; x, y in model pixels; ``visible=False`` lets go."""
+
+    id: int
+    x: float
+    y: float
+    visible: bool = True
+
+
+@dataclass
+class _Grip:
+    """An active point: which anchor speaks for it (-1: a code of its own), and how far off the anchor lies."""
+
+    slot: int
+    offset: Tensor
+    carried: Tensor
+    carried_offset: Tensor
+
+
+@dataclass
+class TrackBuffer:
+    """Holds anchors and active points of one stream; turns per-frame points into what the track head reads.
+
+    Slots ``0 .. num_anchors`` are anchors; the rest are spare codes for points that no anchor can stand for.
+    """
+
+    geometry: VideoGeometry
+    config: TrackConfig
+    seed: int
+    spare: int = 256
+    home: Tensor = field(init=False)
+    place: Tensor = field(init=False)
+    ids: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        step = self.geometry.stride * ANCHOR_SPACING_CELLS
+        x = torch.arange(step / 2, self.geometry.width, step)
+        y = torch.arange(step / 2, self.geometry.height, step)
+        self.home = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1).reshape(-1, 2)
+        self.num_anchors = len(self.home)
+        generator = torch.Generator().manual_seed(self.seed)
+        self.ids = draw_ids(1, self.num_anchors + self.spare, self.config, generator)
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to frame 0: nothing is grabbed, every anchor is at home."""
+        self.place = self.home.clone()
+        self.grips: dict[int, _Grip] = {}
+        self._free = list(range(self.num_anchors + self.spare - 1, self.num_anchors - 1, -1))
+
+    def chunk(self, frames: list[list[Point]], *, first: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Tracks of one chunk: ``frames[t]`` lists the points held in pixel frame t.
+
+        Returns:
+            xy ``(1, T, N, 2)``, visible ``(1, T, N)``, ids ``(1, N)`` for ``models.motion.track_latents``.
+
+        Raises:
+            ValueError: more than ``MAX_POINTS`` at once.
+        """
+        total = self.num_anchors + self.spare
+        xy = torch.zeros(1, len(frames), total, 2)
+        visible = torch.zeros(1, len(frames), total, dtype=torch.bool)
+        if first:
+            xy[0, 0, : self.num_anchors] = self.home
+            visible[0, 0, : self.num_anchors] = True
+        for t, points in enumerate(frames):
+            if len(points) > MAX_POINTS:
+                raise ValueError(f"{len(points)} points in one frame: use at most {MAX_POINTS}")
+            held = {point.id: point for point in points if point.visible}
+            for gone in self.grips.keys() - held.keys():
+                self._release(gone)
+            # All grabs first: what a point takes hold of must not depend on the order of points.
+            for point in sorted(held.values(), key=lambda p: p.id):
+                if point.id not in self.grips:
+                    self._grab(point, first=first and t == 0)
+            for point in held.values():
+                grip = self.grips[point.id]
+                where = torch.tensor([point.x, point.y])
+                xy[0, t, grip.slot] = where - grip.offset
+                visible[0, t, grip.slot] = True
+                if grip.slot < self.num_anchors:
+                    self.place[grip.slot] = where - grip.offset
+                carried = where - grip.carried_offset
+                xy[0, t, grip.carried] = carried
+                visible[0, t, grip.carried] = True
+                self.place[grip.carried] = carried
+        inside = (xy >= 0).all(-1) & (xy[..., 0] < self.geometry.width) & (xy[..., 1] < self.geometry.height)
+        used = visible.any(1)[0]
+        return xy[:, :, used], (visible & inside)[:, :, used], self.ids[:, used]
+
+    def _grab(self, point: Point, *, first: bool) -> None:
+        where = torch.tensor([point.x, point.y])
+        distance = (self.place - where).norm(dim=-1)
+        taken = {grip.slot for grip in self.grips.values()}
+        free = torch.tensor([slot not in taken for slot in range(self.num_anchors)])
+        reach = self.geometry.stride * ANCHOR_SPACING_CELLS
+        best = int(torch.where(free, distance, torch.inf).argmin())
+        if first and self._free:
+            # Frame 0 itself: the point gets a code of its own, which the sink then knows as well as any anchor.
+            slot, offset = self._free.pop(), torch.zeros(2)
+        elif free[best] and distance[best] <= reach:
+            slot, offset = best, where - self.place[best]
+        elif self._free:
+            slot, offset = self._free.pop(), torch.zeros(2)
+        else:
+            slot, offset = best, torch.zeros(2)
+        near = (distance <= self.geometry.stride * CARRY_RADIUS_CELLS).nonzero()[:, 0]
+        owned = {int(i) for grip in self.grips.values() for i in grip.carried}
+        near = near[torch.tensor([int(i) not in owned and int(i) != slot for i in near], dtype=torch.bool)]
+        self.grips[point.id] = _Grip(slot, offset, near, where - self.place[near])
+
+    def _release(self, point_id: int) -> None:
+        """Let go. A spare code is not reused: past chunks in the window may still show it elsewhere."""
+        self.grips.pop(point_id)
+
+
+def resample_pushes(
+    before: dict[int, Point], pushes: list[tuple[float, list[Point]]], num_frames: int
+) -> tuple[list[list[Point]], dict[int, Point]]:
+    """Spread the cursor events since the last chunk evenly over the next chunk's frames.
+
+    Args:
+        before: points as they were at the end of the last chunk, by id.
+        pushes: (time in seconds, points) in order of arrival. num_frames: frames of the chunk.
+
+    Returns:
+        Points per frame, and the points at its end. The last event is always reached in the last frame (latest wins).
+    """
+    held = {key: point for key, point in before.items() if point.visible}
+    knots: dict[int, list[tuple[float, Point]]] = {key: [(0.0, point)] for key, point in held.items()}
+    if pushes:
+        start, stop = pushes[0][0], pushes[-1][0]
+        for time, points in pushes:
+            phase = 1.0 if stop <= start else max((time - start) / (stop - start), 1 / num_frames)
+            for point in points:
+                knots.setdefault(point.id, []).append((phase, point))
+    frames: list[list[Point]] = []
+    for t in range(num_frames):
+        frames.append([_at(path, (t + 1) / num_frames) for path in knots.values()])
+    frames = [[point for point in frame if point.visible] for frame in frames]
+    return frames, {key: path[-1][1] for key, path in knots.items() if path[-1][1].visible}
+
+
+def _at(path: list[tuple[float, Point]], phase: float) -> Point:
+    """Position on a path of (phase, point) at ``phase``; visibility is that of the last event passed."""
+    passed = [i for i, (when, _) in enumerate(path) if when <= phase + 1e-9]
+    if not passed:
+        first = path[0][1]
+        return Point(first.id, first.x, first.y, False)
+    index = passed[-1]
+    when, point = path[index]
+    if index + 1 == len(path) or not path[index + 1][1].visible:
+        return point
+    later, target = path[index + 1]
+    share = (phase - when) / max(later - when, 1e-9)
+    return Point(point.id, point.x + share * (target.x - point.x), point.y + share * (target.y - point.y), point.visible)

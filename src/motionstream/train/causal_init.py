@@ -1,0 +1,231 @@
+"""Stage 2: the causal student's start, by either of the two ways the field knows (paper section 3.2).
+
+``ode``: regression on the teacher's ODE trajectories under random sparse causal masks (CausVid, the paper).
+``forcing``: teacher-forced flow matching through the real cache (as argued for by Causal Forcing), optionally on the
+student's own earlier chunks (``p_own_context``), so that it meets its own mistakes.
+
+    motionstream train causal-init --teacher runs/work/teacher --out runs/work/student --method forcing
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from motionstream.causal.rollout import SeededNoise, rollout
+from motionstream.config import CacheConfig, PresetConfig, to_json
+from motionstream.data.conditions import Batch, ConditionConfig, training_batch
+from motionstream.data.scenes import SceneConfig
+from motionstream.device import Compute
+from motionstream.flow.path import add_noise
+from motionstream.flow.schedule import draw_sigma
+from motionstream.models.denoise import predict
+from motionstream.models.dit import Condition, WanDiT
+from motionstream.models.load import load_weights, save_weights
+from motionstream.models.vae import NanoVAE
+from motionstream.nn.kv_cache import HistoryCache
+from motionstream.nn.masks import chunk_mask
+from motionstream.train.ema import EMA
+from motionstream.train.loop import LoopConfig
+from motionstream.train.optim import lr_scale, muon_adamw
+from motionstream.train.sheets import save_rows
+from motionstream.train.teacher import compile_blocks, condition_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalInitConfig:
+    """Settings of the student's initialisation.
+
+    Args:
+        method: "forcing" or "ode".
+        num_frames: clip length in pixels (forcing); a whole number of chunks.
+        p_own_context: chance per step that earlier chunks are the student's own estimates instead of the truth.
+        context_noise: std of noise on true context, so that small errors of the past are forgiven.
+        pairs: folder of ``train ode-pairs`` (ode).
+        moving_weight: as in the teacher stage.
+    """
+
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2_000))
+    method: Literal["forcing", "ode"] = "forcing"
+    batch: int = 6
+    num_frames: int = 45
+    lr: float = 5e-4
+    warmup: int = 50
+    decay_share: float = 0.4
+    ema: float = 0.998
+    moving_weight: float = 3.0
+    sigma_mean: float = 1.2
+    p_own_context: float = 0.5
+    context_noise: float = 0.05
+    p_mask_chunk: float = 0.1
+    pairs: str = ""
+    compile: bool = True
+    seed: int = 2
+
+
+class CausalInitStage:
+    """Turns a teacher into a causal, few-step student that a cache can stream."""
+
+    name = "causal-init"
+
+    def __init__(self, preset: PresetConfig, config: CausalInitConfig, vae: NanoVAE, teacher: Path, compute: Compute) -> None:
+        self.preset, self.config, self.compute = preset, config, compute
+        self.vae = vae.to(compute.device).eval()
+        self.model = WanDiT(preset.model, preset.geometry.t_stride)
+        load_weights(teacher, self.model)
+        assert self.model.track_head is not None
+        self.model.track_head.requires_grad_(False)  # frozen after stage 1 (paper appendix D)
+        self.model.to(compute.device).train()
+        if config.compile:
+            compile_blocks(self.model)
+        self.optimizer = muon_adamw(self.model, config.lr)
+        self.ema = EMA(self.model, config.ema)
+        self.pairs = OdePairs(Path(config.pairs)) if config.method == "ode" else None
+        size = preset.cache.chunk_frames
+        if config.method == "forcing" and preset.geometry.latent_frames(config.num_frames) % size:
+            raise ValueError(
+                f"num_frames={config.num_frames} is not a whole number of chunks of {size} latent frames; use "
+                f"{preset.geometry.pixel_frames(size * max(1, preset.geometry.latent_frames(config.num_frames) // size))}"
+            )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        geometry = self.preset.geometry
+        return geometry.latent_height // geometry.patch, geometry.latent_width // geometry.patch
+
+    def train_step(self, step: int) -> dict[str, float]:
+        config = self.config
+        generator = torch.Generator(self.compute.device).manual_seed(config.seed * 7919 + step)
+        with self.compute.autocast():
+            loss = self.ode_loss(generator) if self.pairs is not None else self.forcing_loss(step, generator)
+        loss.backward()
+        norm = self.optimizer.step(lr_scale(step, config.loop.steps, config.warmup, config.decay_share), 1.0)
+        self.ema.update(self.model)
+        return {"loss": float(loss.detach()), "grad_norm": norm}
+
+    def forcing_loss(self, step: int, generator: torch.Generator) -> Tensor:
+        """Each chunk is denoised from its own noise level, given clean (or own) past chunks through the cache."""
+        config, size = self.config, self.preset.cache.chunk_frames
+        geometry, device = self.preset.geometry, self.compute.device
+        scene = SceneConfig(num_frames=config.num_frames, height=geometry.height, width=geometry.width, fps=geometry.fps)
+        conditions = ConditionConfig(p_drop_motion=0.05, p_drop_text=0.1, p_mask_chunk=config.p_mask_chunk)
+        seed = config.seed * 10_000_019 + step
+        batch = training_batch(config.batch, self.preset, self.vae, scene, conditions, seed, device)
+        condition = condition_of(self.model, self.preset, batch)
+        own = bool(torch.rand((), generator=generator, device=device) < config.p_own_context)
+        cache = HistoryCache(self.preset.model, self.preset.cache, grid=self.grid, device=device, detach=False)
+        losses = []
+        for start in range(0, batch.latents.shape[1], size):
+            latents, part = batch.latents[:, start : start + size], condition.frames(start, start + size)
+            B, F = latents.shape[:2]
+            noise = torch.randn(latents.shape, generator=generator, device=device)
+            sigma = draw_sigma((B, 1), generator, config.sigma_mean)
+            # A third of the samples start from pure noise, as the student's first step does.
+            pure = torch.rand(B, 1, generator=generator, device=device) < 1 / 3
+            level = torch.where(pure, torch.ones_like(sigma), sigma).expand(B, F)
+            cache.begin_chunk()
+            x0 = predict(self.model, add_noise(latents, noise, level), level, part, start=start, cache=cache).x0
+            weight = 1 + config.moving_weight * batch.moving[:, start : start + size]
+            weight = weight / level.clamp_min(0.4)[..., None, None, None] ** 2
+            losses.append(((x0 - latents).pow(2) * weight).mean())
+            past = x0.detach() if own else latents
+            if not own and start:
+                past = past + config.context_noise * torch.randn(past.shape, generator=generator, device=device)
+            zero = torch.zeros(B, F, device=device)
+            predict(self.model, past, zero, part, start=start, cache=cache)
+            cache.commit()
+        return torch.stack(losses).mean()
+
+    def ode_loss(self, generator: torch.Generator) -> Tensor:
+        """Regression from trajectory states to their end, under a random sparse causal mask (paper section 3.2)."""
+        assert self.pairs is not None
+        device, size = self.compute.device, self.preset.cache.chunk_frames
+        batch, states, sigmas = self.pairs.draw(self.config.batch, generator, device)
+        condition = condition_of(self.model, self.preset, batch)
+        B, F = batch.latents.shape[:2]
+        pick = torch.randint(len(sigmas), (B, F // size), generator=generator, device=device).repeat_interleave(size, 1)
+        noisy = states.gather(1, pick[:, None, :, None, None, None].expand(B, 1, *states.shape[2:]))[:, 0]
+        level = sigmas[pick]
+        sink, window = torch.randint(2, (2,), generator=generator, device=device).tolist()
+        sparse = CacheConfig(chunk_frames=size, sink_chunks=sink, window_chunks=window + 1)
+        mask = chunk_mask(F, self.grid[0] * self.grid[1], sparse, device)
+        x0 = predict(self.model, noisy, level, condition, mask=mask).x0
+        return (x0 - batch.latents).pow(2).mean()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "ema": self.ema.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema.load_state_dict(state["ema"])
+
+    def averaged(self) -> WanDiT:
+        model = WanDiT(self.preset.model, self.preset.geometry.t_stride).to(self.compute.device).eval()
+        self.ema.copy_to(model)
+        return model
+
+    def sheet(self, path: Path) -> None:
+        student_sheet(self.averaged(), self.vae, self.preset, self.compute, path)
+
+    def export(self, folder: Path) -> None:
+        save_weights(folder / "student.safetensors", self.averaged(), dtype=torch.float16)
+        (folder / "config.json").write_text(to_json(self.preset))
+
+
+class OdePairs:
+    """Trajectories written by ``train ode-pairs``: one safetensors file per shard."""
+
+    def __init__(self, folder: Path) -> None:
+        self.shards = sorted(folder.glob("pairs_*.safetensors"))
+        if not self.shards:
+            raise ValueError(f"no pairs_*.safetensors in {folder}: run `motionstream train ode-pairs --out {folder}` first")
+        self.loaded: dict[Path, dict[str, Tensor]] = {}
+
+    def draw(self, batch: int, generator: torch.Generator, device: torch.device) -> tuple[Batch, Tensor, Tensor]:
+        """A batch, its states ``(B, S, F, C, h, w)`` and their noise levels ``(S,)``."""
+        index = int(torch.randint(len(self.shards), (), generator=generator, device=generator.device))
+        path = self.shards[index]
+        if path not in self.loaded:
+            self.loaded[path] = load_file(path)
+        shard = self.loaded[path]
+        rows = torch.randint(len(shard["latents"]), (batch,), generator=generator, device=generator.device).cpu()
+        picked = {key: shard[key][rows].to(device) for key in ("latents", "text", "xy", "visible", "ids", "states")}
+        latents = picked["latents"].float()
+        made = Batch(latents, picked["text"], picked["xy"], picked["visible"], picked["ids"], torch.zeros_like(latents[:, :, :1]))
+        return made, picked["states"].float(), shard["sigmas"].to(device)
+
+
+@torch.no_grad()
+def student_sheet(model: WanDiT, vae: NanoVAE, preset: PresetConfig, compute: Compute, path: Path, chunks: int = 4) -> None:
+    """Rows of truth and of the student's own rollout, with and without tracks."""
+    geometry, size = preset.geometry, preset.cache.chunk_frames
+    scene = SceneConfig(
+        num_frames=geometry.pixel_frames(chunks * size), height=geometry.height, width=geometry.width, split="eval", p_camera=0.2
+    )
+    conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0)
+    batch = training_batch(5, preset, vae, scene, conditions, 31_337, compute.device)
+    with compute.autocast():
+        condition = condition_of(model, preset, batch)
+        rows = [batch.latents, *(roll(model, preset, c, batch, chunks) for c in (condition, condition.without_motion()))]
+    decoded = [vae.decode(latents.float())[0] for latents in rows]
+    picks = torch.linspace(0, decoded[0].shape[1] - 1, 8).long()
+    save_rows(path, [video[row, picks] for row in range(len(batch.latents)) for video in decoded])
+
+
+def roll(model: WanDiT, preset: PresetConfig, condition: Condition, batch: Batch, chunks: int, seed: int = 3) -> Tensor:
+    """The student's latents ``(B, chunks * chunk_frames, C, h, w)`` for a batch's conditions."""
+    B, _, C, h, w = batch.latents.shape
+    grid = (h // preset.model.patch, w // preset.model.patch)
+    device = batch.latents.device
+    cache = HistoryCache(preset.model, preset.cache, grid=grid, device=device)
+    noise = SeededNoise(seed, (B, preset.cache.chunk_frames, C, h, w), device)
+    made = rollout(model, cache, condition, noise, preset.sample.student_sigmas, chunks)
+    return torch.cat(list(made), dim=1)
+
+

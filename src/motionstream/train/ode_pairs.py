@@ -1,0 +1,84 @@
+"""Stage 2a: the teacher's ODE trajectories on disk, for the paper's student initialisation (section 3.2).
+
+    motionstream train ode-pairs --teacher runs/work/teacher --out runs/work/pairs --clips 400
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from motionstream.config import PresetConfig, to_dict
+from motionstream.data.conditions import ConditionConfig, training_batch
+from motionstream.data.scenes import SceneConfig
+from motionstream.device import Compute
+from motionstream.flow.sample import sample_euler
+from motionstream.flow.schedule import euler_sigmas
+from motionstream.models.dit import WanDiT
+from motionstream.models.guided import guided_predictor
+from motionstream.models.vae import NanoVAE
+from motionstream.train.teacher import condition_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class OdePairsConfig:
+    """Args: ``clips`` trajectories of ``num_frames`` pixels, ``steps`` Euler steps, ``states`` kept of each besides its
+    end; guidance weights as in the paper (3.0 and 1.5)."""
+
+    clips: int = 400
+    batch: int = 8
+    num_frames: int = 33
+    steps: int = 24
+    states: int = 4
+    text_guidance: float = 3.0
+    motion_guidance: float = 1.5
+    seed: int = 5
+
+
+@torch.no_grad()
+def make_pairs(
+    teacher: WanDiT, vae: NanoVAE, preset: PresetConfig, config: OdePairsConfig, compute: Compute, folder: Path
+) -> int:
+    """Write ``pairs_NNNN.safetensors`` shards; shards that exist are kept, so a killed run goes on. Returns clips."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pairs_config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
+    geometry = preset.geometry
+    scene = SceneConfig(num_frames=config.num_frames, height=geometry.height, width=geometry.width, fps=geometry.fps)
+    conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0)
+    sigmas = euler_sigmas(config.steps, preset.sample.shift, compute.device)
+    keep = [config.steps * i // config.states for i in range(config.states)]
+    shards = -(-config.clips // config.batch)
+    for shard in tqdm(range(shards), desc="ode-pairs"):
+        path = folder / f"pairs_{shard:04d}.safetensors"
+        if path.exists():
+            continue
+        seed = config.seed * 10_000_019 + shard
+        batch = training_batch(config.batch, preset, vae, scene, conditions, seed, compute.device)
+        generator = torch.Generator(compute.device).manual_seed(seed)
+        noise = torch.randn(batch.latents.shape, generator=generator, device=compute.device)
+        with compute.autocast():
+            condition = condition_of(teacher, preset, batch)
+            empty = torch.zeros_like(batch.text[:1])
+            velocity = guided_predictor(teacher, condition, empty, config.text_guidance, config.motion_guidance)
+            states = sample_euler(velocity, noise, sigmas, keep=[*keep, config.steps])
+        partial = path.with_suffix(".partial")
+        save_file(
+            {
+                "latents": states[:, -1].half().cpu().contiguous(),
+                "states": states[:, :-1].half().cpu().contiguous(),
+                "sigmas": sigmas[keep].cpu(),
+                "text": batch.text.cpu(),
+                "xy": batch.xy.cpu(),
+                "visible": batch.visible.cpu(),
+                "ids": batch.ids.cpu(),
+            },
+            partial,
+        )
+        os.replace(partial, path)
+    return shards * config.batch
