@@ -29,9 +29,7 @@ def run(args: argparse.Namespace) -> int:
 
     engine = load_engine(args.preset, device=args.device, dtype=args.dtype)
     teacher = None if args.no_teacher else teacher_frames(args.preset, engine)
-    report = evaluate_drags(
-        engine, scenes=args.scenes, late_scenes=args.late_scenes, teacher=teacher, quick=args.quick
-    )
+    report = evaluate_drags(engine, scenes=args.scenes, late_scenes=args.late_scenes, teacher=teacher, quick=args.quick)
     if not args.json:
         print("median error of the dragged thing, % of image width")
         for name, value in _rows(report):

@@ -28,7 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument(
-        "--set", nargs="+", default=[], metavar="key=value", dest="settings", help="settings of the stage: batch=8 lr=1e-3"
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="key=value",
+        dest="settings",
+        help="settings of the stage: batch=8 lr=1e-3",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
     parser.add_argument("--preset", default="nano")

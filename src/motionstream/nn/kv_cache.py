@@ -172,6 +172,7 @@ class HistoryCache:
     def table(self) -> RotaryTable:
         return self.tables[len(self._visible) - 1]
 
+    @torch.compiler.disable
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         self._pending[layer] = (k.detach(), v.detach()) if self.detach else (k, v)
         keys, values = [], []

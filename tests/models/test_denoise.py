@@ -1,0 +1,39 @@
+import pytest
+import torch
+
+from motionstream.flow.path import x0_from_velocity
+from motionstream.models.denoise import predict
+
+
+def noisy_for(model, F, batch=1):
+    return torch.randn(batch, F, model.config.latent_channels, 2, 4, generator=torch.Generator().manual_seed(3))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "settings",
+    [{"prediction": "x0"}, {"prediction": "velocity"}, {"prediction": "velocity", "first_frame": "concat"}],
+)
+@pytest.mark.parametrize("start", [0, 3])
+def test_x0_and_velocity_belong_together(make_model, condition_for, settings, start):
+    model = make_model(**settings)
+    noisy, condition = noisy_for(model, 3, 2), condition_for(model, 3, batch=2)
+    sigma = torch.tensor([[0.2, 0.5, 1.0], [0.9, 0.9, 0.3]])
+    made = predict(model, noisy, sigma, condition, start=start)
+    torch.testing.assert_close(x0_from_velocity(noisy, made.velocity, sigma), made.x0, atol=1e-5, rtol=0)
+    raw = model(model.assemble(noisy, condition, start), 1000 * sigma, condition.text)
+    known = start == 0 and model.config.first_frame == "repeat"
+    frames = slice(1 if known else 0, None)
+    if settings["prediction"] == "velocity":
+        torch.testing.assert_close(made.velocity[:, frames], raw[:, frames], atol=1e-4, rtol=1e-4)
+    else:
+        torch.testing.assert_close(made.x0[:, frames], (condition.first_latent + raw)[:, frames])
+    assert torch.equal(made.x0[:, :1], condition.first_latent) == known
+
+
+@torch.no_grad()
+def test_sigma_reaches_the_network_as_a_timestep_of_1000(make_model, condition_for):
+    model, seen = make_model(prediction="x0"), []
+    model.register_forward_pre_hook(lambda module, args: seen.append(args[1]))
+    predict(model, noisy_for(model, 2), torch.tensor([[0.25, 1.0]]), condition_for(model, 2))
+    assert seen[0].tolist() == [[250.0, 1000.0]]
