@@ -1,6 +1,5 @@
 """What ``build_assets.py`` cuts from which picture: sources, training crops and the demo gallery."""
 
-# ruff: noqa: E501
 from __future__ import annotations
 
 _LOM = "Debian lomiri-wallpapers-16.04"
@@ -21,8 +20,12 @@ PICTURES: dict[str, tuple[str, str, str, str]] = {
     "gradient": (_BG + "umang_by_Abhishek_Mudgal.jpg", _LOM, "Abhishek Mudgal", "CC-BY-4.0"),
     "room": (_BG + "Wine_by_Jakkub_Mede.jpg", _LOM, "Jakub Mede", "CC-BY-4.0"),
     "pagoda": ("sklearn/sklearn/datasets/images/china.jpg", _SKL, "danielbuechele", "CC-BY-2.0"),
-    "dahlia": ("sklearn/sklearn/datasets/images/flower.jpg", _SKL,
-               "vultilion (its page; the package's note also names danielbuechele)", "CC-BY-2.0"),
+    "dahlia": (
+        "sklearn/sklearn/datasets/images/flower.jpg",
+        _SKL,
+        "vultilion (its page; the package's note also names danielbuechele)",
+        "CC-BY-2.0",
+    ),
     "astronaut": ("skimage/skimage/data/astronaut.png", _SKI, "NASA", "public domain"),
     "cat": ("skimage/skimage/data/chelsea.png", _SKI, "Stefan van der Walt", "CC0-1.0"),
     "coffee": ("skimage/skimage/data/coffee.png", _SKI, "Rachel Michetti", "CC0-1.0"),
@@ -134,9 +137,33 @@ GALLERY: list[tuple[str, str, float, float, float, str, tuple[int, int, int, int
 COMPOSED: list[tuple[str, str, float, float, float, str, str, int, int, int, bool]] = [
     ("car", "peaks", 0.80, 0.82, 0.40, "a red car on a mountain meadow", "1f697", 440, 250, 200, True),
     ("ball", "hills", 0.45, 0.80, 0.50, "a soccer ball on a green meadow", "26bd", 400, 320, 150, True),
-    ("balloon", "peaks", 0.28, 0.28, 0.50, "a red balloon before a cloud and dark mountains", "1f388", 420, 200, 190, False),
+    (
+        "balloon",
+        "peaks",
+        0.28,
+        0.28,
+        0.50,
+        "a red balloon before a cloud and dark mountains",
+        "1f388",
+        420,
+        200,
+        190,
+        False,
+    ),
     ("airplane", "sunset", 0.25, 0.30, 0.46, "an airplane in an evening sky over hills", "2708", 280, 190, 200, False),
     ("saucer", "galaxies", 0.50, 0.50, 1.00, "a flying saucer before many galaxies", "1f6f8", 300, 240, 200, False),
-    ("teddy", "room", 0.75, 0.85, 0.70, "a teddy bear on a brown floor beside a bean bag", "1f9f8", 535, 290, 180, True),
+    (
+        "teddy",
+        "room",
+        0.75,
+        0.85,
+        0.70,
+        "a teddy bear on a brown floor beside a bean bag",
+        "1f9f8",
+        535,
+        290,
+        180,
+        True,
+    ),
     ("sailboat", "pagoda", 0.80, 0.45, 0.75, "a toy sailboat on a misty lake", "26f5", 380, 245, 160, False),
 ]

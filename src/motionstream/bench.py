@@ -19,7 +19,9 @@ from motionstream.stream.engine import StreamEngine, load_engine
 from motionstream.stream.track_buffer import Point
 
 
-def bench_stream(name_or_path: str, chunks: int, *, device: str | None = None, dtype: str | None = None, warmup: int = 3) -> dict:
+def bench_stream(
+    name_or_path: str, chunks: int, *, device: str | None = None, dtype: str | None = None, warmup: int = 3
+) -> dict:
     """Stream ``chunks`` chunks with a moving brush of 24 points, after ``warmup`` unmeasured ones.
 
     Timed: live points -> track map -> denoising -> decoding -> uint8 frames on the host, and the clean pass. Not timed:
@@ -131,5 +133,7 @@ def _cpu_name() -> str:
 
 def _commit() -> str:
     here = Path(__file__).resolve().parent
-    done = subprocess.run(["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() or "unknown"

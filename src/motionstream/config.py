@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import types
 import typing
@@ -55,7 +56,6 @@ class ModelConfig:
         patch: spatial patch; time is never patched.
         freq_dim: width of the sinusoidal timestep embedding.
         text_dim, text_len: width and number of text rows.
-        image_channels: extra input channels for the first frame (latent + mask); see ``first_frame``.
         first_frame: "concat" = mask + first-frame latent as channels (Wan 2.1 image-to-video form);
             "repeat" = the same, and the first-frame latent also repeated over time (nano);
             "clean" = the first latent is given clean at timestep 0 (Wan 2.2 TI2V); "none" = text only.
@@ -178,7 +178,7 @@ class SampleConfig:
 
     def __post_init__(self) -> None:
         sigmas = self.student_sigmas
-        if not sigmas or sigmas[0] > 1 or sigmas[-1] <= 0 or any(a <= b for a, b in zip(sigmas, sigmas[1:], strict=False)):
+        if not sigmas or sigmas[0] > 1 or sigmas[-1] <= 0 or any(a <= b for a, b in itertools.pairwise(sigmas)):
             raise ValueError(f"student_sigmas={list(sigmas)} must descend strictly within (0, 1]")
 
 

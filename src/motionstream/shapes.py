@@ -64,8 +64,7 @@ class VideoGeometry:
         if frames < 1 or (frames - 1) % self.t_stride:
             low = max(0, (frames - 1) // self.t_stride) * self.t_stride + 1
             raise ValueError(
-                f"{frames} frames do not fit the latent grid; use {low} or {low + self.t_stride} "
-                f"({self.t_stride} x k + 1)"
+                f"{frames} frames do not fit the latent grid; use {low} or {low + self.t_stride} ({self.t_stride} x k + 1)"
             )
         return (frames - 1) // self.t_stride + 1
 

@@ -23,7 +23,9 @@ def rotated(x: Tensor, frames: list[int], rows: int, columns: int, theta: float)
             for i in range(width // 2)
         ]
         turn = torch.polar(torch.ones(E // 2, dtype=torch.float64), torch.tensor(angle, dtype=torch.float64))
-        out.append(torch.view_as_real(torch.view_as_complex(x[token].unflatten(-1, (-1, 2)).contiguous()) * turn).flatten(-2))
+        out.append(
+            torch.view_as_real(torch.view_as_complex(x[token].unflatten(-1, (-1, 2)).contiguous()) * turn).flatten(-2)
+        )
     return torch.stack(out)
 
 
@@ -77,7 +79,9 @@ def written_out(
         v = linear(f"{b}.self_attn.v", y).unflatten(-1, (A, -1))
         written.append((k, v))
         seen = [*(chunk[n] for chunk in past), (k, v)]
-        keys = torch.cat([rotated(key, list(s), h, width, config.rope_theta) for (key, _), s in zip(seen, slots, strict=True)])
+        keys = torch.cat(
+            [rotated(key, list(s), h, width, config.rope_theta) for (key, _), s in zip(seen, slots, strict=True)]
+        )
         values = torch.cat([value for _, value in seen])
         out = attend(rotated(q, list(slots[-1]), h, width, config.rope_theta), keys, values)
         tokens = tokens + linear(f"{b}.self_attn.o", out) * gate

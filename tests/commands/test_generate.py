@@ -129,10 +129,7 @@ def test_warnings_are_notes(engine, folder: Path, capsys):
     reds = [Image.new("RGB", (32, 32), (250 - 100 * n, 0, 0)) for n in range(2)]
     reds[0].save("moving.gif", save_all=True, append_images=reds[1:])
     assert cli.main(["generate", "moving.gif", "--prompt", "", "--frames", "1", "--scale", "1", "-o", "out.mp4"]) == 0
-    assert (
-        "motionstream: note: picture 'moving.gif' has several frames; only the first is used\n"
-        in capsys.readouterr().err
-    )
+    assert "motionstream: note: picture 'moving.gif' has several frames; only the first is used\n" in capsys.readouterr().err
 
 
 # ---- a user's mistakes -----------------------------------------------------------------------------------------------

@@ -23,13 +23,7 @@ def gradient(height: int = 48, width: int = 64) -> np.ndarray:
 def png_header(width: int, height: int) -> bytes:
     """A PNG that claims a size and holds no pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + struct.pack(">I", 13)
-        + header
-        + struct.pack(">I", zlib.crc32(header))
-        + b"\0\0\x10\0IDAT"
-    )
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + b"\0\0\x10\0IDAT"
 
 
 def encoded(image: Image.Image, form: str, **options: object) -> bytes:

@@ -64,7 +64,9 @@ def test_every_condition_reaches_the_output(make_model, condition_for, first_fra
     assert (run(model, noisy, condition.without_motion()) - plain).abs().max() > 1e-2
     nothing = replace(condition, track_latents=None)
     assert torch.equal(run(model, noisy, nothing), run(model, noisy, condition.without_motion()))
-    assert torch.equal(run(model, noisy, condition.with_text(other.text)), run(model, noisy, replace(condition, text=other.text)))
+    assert torch.equal(
+        run(model, noisy, condition.with_text(other.text)), run(model, noisy, replace(condition, text=other.text))
+    )
 
 
 @torch.no_grad()
@@ -141,6 +143,4 @@ def test_patches_return_to_their_places(make_model):
     model.head.norm = torch.nn.Identity()
     noisy = noisy_for(model, 2, (4, 6))
     out = run(model, noisy, Condition(None, None, model.embed_text(torch.zeros(1, 3, 8))))
-    channels = sorted(range(16), key=lambda row: (order[row][1], order[row][2], order[row][0]))
-    assert channels == list(range(16))
     torch.testing.assert_close(out, noisy)

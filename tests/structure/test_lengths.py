@@ -13,9 +13,7 @@ def test_source_files_are_short():
         if path.suffix in SOURCE_SUFFIXES:
             num_lines = len(path.read_text(encoding="utf-8").splitlines())
             if num_lines > MAX_LINES:
-                long.append(
-                    f"{path.relative_to(ROOT)} has {num_lines} lines, more than {MAX_LINES}: split off a concept"
-                )
+                long.append(f"{path.relative_to(ROOT)} has {num_lines} lines, more than {MAX_LINES}: split off a concept")
     assert not long, "\n" + "\n".join(long)
 
 

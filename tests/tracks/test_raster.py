@@ -85,7 +85,10 @@ def test_order_of_tracks_does_not_matter(splat):
     xy = torch.rand(1, 2, 40, 2, generator=generator) * torch.tensor([WIDTH, HEIGHT])
     codes, visible = torch.randn(1, 40, 4, generator=generator), torch.ones(1, 2, 40, dtype=torch.bool)
     order = torch.randperm(40, generator=generator)
-    plain, shuffled = both(xy, visible, codes, splat), both(xy[:, :, order], visible[:, :, order], codes[:, order], splat)
+    plain, shuffled = (
+        both(xy, visible, codes, splat),
+        both(xy[:, :, order], visible[:, :, order], codes[:, order], splat),
+    )
     torch.testing.assert_close(plain, shuffled, atol=1e-5, rtol=0)
 
 

@@ -64,7 +64,7 @@ def denoise_chunk(
     if not 0 <= last < len(sigmas):
         raise ValueError(f"exit_step={exit_step} must lie in [0, {len(sigmas) - 1}]")
     cache.begin_chunk()
-    noisy = noise(chunk, 0)
+    noisy = x0 = noise(chunk, 0)
     B, F = noisy.shape[:2]
     for step in range(last + 1):
         level = torch.full((B, F), sigmas[step], device=noisy.device)

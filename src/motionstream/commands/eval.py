@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rows(report: dict, prefix: str = "") -> list[tuple[str, dict]]:
-    rows = []
+    rows: list[tuple[str, dict]] = []
     for key, value in report.items():
         if isinstance(value, dict):
             rows += [(prefix + key, value)] if "median_pct" in value else _rows(value, f"{prefix}{key} ")

@@ -35,9 +35,7 @@ SHEET_FRAMES, SHEET_HEIGHT_PX = 18, 240
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="first frame: any picture of at least 16x16 pixels")
     parser.add_argument("--prompt", required=True, help="what is seen, and what moves")
-    parser.add_argument(
-        "--tracks", metavar="FILE", help="tracks or strokes, .json or .npz (default: nothing is dragged)"
-    )
+    parser.add_argument("--tracks", metavar="FILE", help="tracks or strokes, .json or .npz (default: nothing is dragged)")
     parser.add_argument("-o", "--output", metavar="OUT.mp4", required=True, help="the video")
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--preset", default="nano", help="a bundled model (default: nano)")
@@ -49,12 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"length of the video (default: that of the tracks, else {DEFAULT_FRAMES})",
     )
     parser.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, metavar="S", help="default: 0")
-    parser.add_argument(
-        "--steps", type=whole_number(1, 1000), metavar="K", help="denoising steps (default: the model's)"
-    )
-    parser.add_argument(
-        "--fit", choices=("crop", "pad", "stretch"), default="crop", help="picture to frame (default: crop)"
-    )
+    parser.add_argument("--steps", type=whole_number(1, 1000), metavar="K", help="denoising steps (default: the model's)")
+    parser.add_argument("--fit", choices=("crop", "pad", "stretch"), default="crop", help="picture to frame (default: crop)")
     device_arguments(parser)
     parser.add_argument(
         "--scale", type=whole_number(1, 64), metavar="K", help="enlarge the video K times (default: small ones)"

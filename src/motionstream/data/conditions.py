@@ -67,7 +67,13 @@ class Batch:
 
 
 def training_batch(
-    batch: int, preset: PresetConfig, vae: NanoVAE, scene: SceneConfig, config: ConditionConfig, seed: int, device: torch.device
+    batch: int,
+    preset: PresetConfig,
+    vae: NanoVAE,
+    scene: SceneConfig,
+    config: ConditionConfig,
+    seed: int,
+    device: torch.device,
 ) -> Batch:
     """Render, encode and condition ``batch`` fresh clips; everything follows from ``seed``."""
     rendered = render(sample_scenes(batch, scene, look_seed=seed, motion_seed=seed, device=device), point_seed=seed)

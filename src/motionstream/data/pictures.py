@@ -79,7 +79,9 @@ def randint(generator: torch.Generator, high: int, *shape: int) -> Tensor:
     return torch.randint(high, shape, generator=generator, device=generator.device)
 
 
-def photo_crops(photos: Tensor, count: int, size: tuple[int, int], generator: torch.Generator, zoom: tuple[float, float]) -> Tensor:
+def photo_crops(
+    photos: Tensor, count: int, size: tuple[int, int], generator: torch.Generator, zoom: tuple[float, float]
+) -> Tensor:
     """Random crops ``(count, 3, *size)`` of the bank, flipped and colour-jittered; ``zoom`` = crop share of the photo."""
     device = photos.device
     picks = randint(generator, len(photos), count).to(device)

@@ -80,9 +80,7 @@ def _sample(texture: Tensor, pose: _Similarity, size: tuple[int, int], padding: 
     B, T = pose.offset.shape[:2]
     H, W = size
     device = texture.device
-    y, x = torch.meshgrid(
-        torch.arange(H, device=device) + 0.5, torch.arange(W, device=device) + 0.5, indexing="ij"
-    )
+    y, x = torch.meshgrid(torch.arange(H, device=device) + 0.5, torch.arange(W, device=device) + 0.5, indexing="ij")
     screen = torch.stack([x, y], -1).reshape(1, 1, H * W, 2)
     uv = pose.lift(screen.expand(B, T, -1, -1))
     out = F.grid_sample(texture, uv.reshape(B, T * H, W, 2), padding_mode=padding, align_corners=False)
@@ -121,9 +119,7 @@ def _alpha_at(scenes: Scenes, index: int, uv: Tensor) -> Tensor:
     return F.grid_sample(alpha, uv, padding_mode="zeros", align_corners=False)[:, 0]
 
 
-def _points(
-    scenes: Scenes, poses: list[_Similarity], grid: tuple[int, int], seed: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def _points(scenes: Scenes, poses: list[_Similarity], grid: tuple[int, int], seed: int) -> tuple[Tensor, Tensor, Tensor]:
     config, device = scenes.config, scenes.pan.device
     B, M = scenes.active.shape
     rows, columns = grid

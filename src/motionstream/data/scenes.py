@@ -209,13 +209,13 @@ def _reflect(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return low + torch.minimum(folded, 2 * span - folded)
 
 
-def _captions(names: list[str], active: list[list[bool]], shift: list[list[list[float]]], pan: list[list[float]]) -> list[str]:
+def _captions(
+    names: list[str], active: list[list[bool]], shift: list[list[list[float]]], pan: list[list[float]]
+) -> list[str]:
     captions = []
     objects = len(active[0])
     for b, row in enumerate(active):
-        parts = [
-            f"{names[b * objects + m]} {_motion_words(shift[b][m])}" for m in range(objects) if row[m]
-        ]
+        parts = [f"{names[b * objects + m]} {_motion_words(shift[b][m])}" for m in range(objects) if row[m]]
         camera = _motion_words([-pan[b][0], -pan[b][1]])
         if camera != "stays still":
             parts.append(f"the camera {camera}")

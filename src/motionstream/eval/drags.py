@@ -108,7 +108,13 @@ def _with_drag(scenes: Scenes, seed: int, begin: int, moving: int) -> Scenes:
     size[:, top] = size[:, top].clamp(28, 52)
     caption = scenes.captions[0].split(",")[0]
     return replace(
-        scenes, centre=centre, pan=scenes.pan[:, :1].expand_as(scenes.pan), active=active, size=size, captions=[caption], **still
+        scenes,
+        centre=centre,
+        pan=scenes.pan[:, :1].expand_as(scenes.pan),
+        active=active,
+        size=size,
+        captions=[caption],
+        **still,
     )
 
 
@@ -121,9 +127,7 @@ def points_per_frame(case: DragCase, count: int, first_frame: int) -> list[list[
     """The drag as live points: ``count`` of them, held from ``first_frame`` on."""
     T = len(case.points)
     chosen = case.points[:, :count].tolist()
-    return [
-        [Point(n, x, y) for n, (x, y) in enumerate(chosen[t])] if t >= first_frame else [] for t in range(T)
-    ]
+    return [[Point(n, x, y) for n, (x, y) in enumerate(chosen[t])] if t >= first_frame else [] for t in range(T)]
 
 
 def stream_last_frame(

@@ -32,7 +32,9 @@ def teacher_frames(name_or_path: str | Path, engine: StreamEngine) -> Callable[[
 
     @torch.no_grad()
     def run(cases: list[DragCase]) -> Tensor:
-        frames = [_last_frame(model, engine, case, seed) for seed, case in enumerate(tqdm(cases, desc="teacher", leave=False))]
+        frames = [
+            _last_frame(model, engine, case, seed) for seed, case in enumerate(tqdm(cases, desc="teacher", leave=False))
+        ]
         return torch.stack(frames)
 
     return run
@@ -51,8 +53,6 @@ def _last_frame(model: WanDiT, engine: StreamEngine, case: DragCase, seed: int) 
     with engine.compute.autocast():
         motion = track_latents(model, preset.geometry, xy, torch.ones_like(xy[..., 0], dtype=torch.bool), ids)
         condition = Condition(first, motion, model.embed_text(text))
-        velocity = guided_predictor(
-            model, condition, torch.zeros_like(text), config.text_guidance, config.motion_guidance
-        )
+        velocity = guided_predictor(model, condition, torch.zeros_like(text), config.text_guidance, config.motion_guidance)
         latents = sample_euler(velocity, noise, euler_sigmas(config.teacher_steps, config.shift, device))
     return engine.vae.decode(latents.float())[0][0, -1].float().cpu()

@@ -188,9 +188,7 @@ def _opened(source: str | Path | bytes, name: str) -> Image.Image:
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is not a picture that can be read; save it as JPEG, PNG or WebP") from error
     except OSError as error:
-        raise ValueError(
-            f"cannot read {name}: {error.strerror or error}; check the path and its permissions"
-        ) from error
+        raise ValueError(f"cannot read {name}: {error.strerror or error}; check the path and its permissions") from error
     except Exception as error:  # readers of damaged headers raise almost anything
         raise ValueError(_say_damaged(name, error)) from error
 

@@ -86,14 +86,10 @@ class VideoWriter:
         if not (math.isfinite(fps) and 0 < fps <= 1000):
             raise ValueError(f"fps must be above 0 and at most 1000, got {fps}")
         if upscale < 1 or upscale_filter not in ("nearest", "lanczos"):
-            raise ValueError(
-                f"upscale must be at least 1, by 'nearest' or 'lanczos', got {upscale}, {upscale_filter!r}"
-            )
+            raise ValueError(f"upscale must be at least 1, by 'nearest' or 'lanczos', got {upscale}, {upscale_filter!r}")
         height, width = H * upscale, W * upscale
         if not 2 <= min(height, width) <= max(height, width) <= MAX_EDGE_PX or height % 2 or width % 2:
-            raise ValueError(
-                f"a video of {width}x{height} pixels cannot be written: sides must be even, 2 to {MAX_EDGE_PX}"
-            )
+            raise ValueError(f"a video of {width}x{height} pixels cannot be written: sides must be even, 2 to {MAX_EDGE_PX}")
         self.path = check_output(path)
         self.size, self.fps, self.upscale, self.smooth = (H, W), fps, upscale, upscale_filter == "lanczos"
         self.num_frames = 0
@@ -135,9 +131,7 @@ class VideoWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is None:
             self.close()
         elif self._container is None or not self.num_frames:

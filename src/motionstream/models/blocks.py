@@ -24,9 +24,7 @@ class SelfAttention(nn.Module):
         self.q, self.k, self.v, self.o = (nn.Linear(dim, dim) for _ in range(4))
         self.norm_q, self.norm_k = RMSNorm(dim, config.eps), RMSNorm(dim, config.eps)
 
-    def forward(
-        self, x: Tensor, table: RotaryTable, mask: Tensor | None, cache: ChunkCache | None, layer: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, table: RotaryTable, mask: Tensor | None, cache: ChunkCache | None, layer: int) -> Tensor:
         """x ``(B, L, D)``. With a cache, its slot table is used and keys of past chunks join the attention."""
         q = self.norm_q(self.q(x)).unflatten(-1, (self.num_heads, -1))  # (B, L, A, E)
         k = self.norm_k(self.k(x)).unflatten(-1, (self.num_heads, -1))
@@ -118,5 +116,3 @@ def gelu_mlp(dim_in: int, dim: int) -> nn.Sequential:
 
 def silu_mlp(dim_in: int, dim: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(dim_in, dim), nn.SiLU(), nn.Linear(dim, dim))
-
-

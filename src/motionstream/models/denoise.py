@@ -1,6 +1,6 @@
 """From a network's output to clean latents and velocity, whatever it predicts (paper equation 1).
 
-    noisy = (1 - sigma) * latents + sigma * noise,   velocity = noise - latents,   x0 = noisy - sigma * velocity
+noisy = (1 - sigma) * latents + sigma * noise,   velocity = noise - latents,   x0 = noisy - sigma * velocity
 """
 
 from __future__ import annotations

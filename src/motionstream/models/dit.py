@@ -70,7 +70,7 @@ class WanDiT(nn.Module):
     def embed_text(self, text: Tensor) -> list[TextKeys]:
         """Text ``(B, text_len, text_dim)`` -> cross-attention keys and values of every layer."""
         embedded = self.text_embedding(text)
-        return [block.cross_attn.keys_of(embedded) for block in self.blocks]
+        return [block.cross_attn.keys_of(embedded) for block in self.blocks if isinstance(block, WanBlock)]
 
     def assemble(self, noisy: Tensor, condition: Condition, start: int = 0) -> Tensor:
         """Concatenate noisy latents and conditions to ``(B, F, in_channels, h, w)``.
@@ -135,9 +135,7 @@ class WanDiT(nn.Module):
         for layer, block in enumerate(self.blocks):
             tokens = block(tokens, time_blocks, text[layer], table, mask, cache, layer)
         out = self.head(tokens, time).float()
-        return rearrange(
-            out, "b f (h w) (p q c) -> b f c (h p) (w q)", h=rows, w=columns, p=config.patch, q=config.patch
-        )
+        return rearrange(out, "b f (h w) (p q c) -> b f c (h p) (w q)", h=rows, w=columns, p=config.patch, q=config.patch)
 
     def embed_time(self, timestep: Tensor) -> tuple[Tensor, Tensor]:
         """Timesteps ``(B, F)`` -> ``(B, F, D)`` for the head and ``(B, F, 6, D)`` for the blocks."""

@@ -25,7 +25,8 @@ def guided_predictor(
         tuple(torch.cat([full, none.expand(batch, -1, -1, -1), full]) for full, none in zip(pair, dropped, strict=True))
         for pair, dropped in zip(condition.text, no_text, strict=True)
     ]
-    assert condition.track_latents is not None and condition.first_latent is not None
+    assert condition.track_latents is not None
+    assert condition.first_latent is not None
     tracks = condition.track_latents
     tripled = Condition(
         first_latent=condition.first_latent.repeat(3, 1, 1, 1, 1),
@@ -36,8 +37,6 @@ def guided_predictor(
     def velocity(noisy: Tensor, sigma: Tensor) -> Tensor:
         out = predict(model, noisy.repeat(3, 1, 1, 1, 1), sigma.repeat(3, 1), tripled).velocity
         v_full, v_no_text, v_no_motion = out.chunk(3)
-        return joint_guidance(
-            v_full, v_no_text, v_no_motion, text_guidance=text_guidance, motion_guidance=motion_guidance
-        )
+        return joint_guidance(v_full, v_no_text, v_no_motion, text_guidance=text_guidance, motion_guidance=motion_guidance)
 
     return velocity

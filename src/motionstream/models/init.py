@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from motionstream.models.blocks import WanBlock
 from motionstream.models.dit import WanDiT
 from motionstream.nn.rope import axis_widths
 
@@ -24,12 +25,20 @@ def init_from_scratch(model: WanDiT, seed: int = 0) -> None:
             module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * std)
             if module.bias is not None:
                 module.bias.zero_()
-    for block in model.blocks:
-        block.modulation.zero_()  # type: ignore[union-attr, operator]
+    for module in model.modules():
+        if isinstance(module, nn.Conv3d):
+            fan_in = module.weight[0].numel()
+            module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * (3 * fan_in) ** -0.5)
+            if module.bias is not None:
+                module.bias.zero_()
+    for block in _blocks(model):
+        block.modulation.zero_()
         for gate in (2, 5):
-            block.modulation[:, gate] = 1.0  # type: ignore[index]
-        block.cross_attn.o.weight.mul_(0.3)  # type: ignore[union-attr]
-    model.time_projection[1].weight.mul_(0.1)  # type: ignore[union-attr, operator]
+            block.modulation[:, gate] = 1.0
+        block.cross_attn.o.weight.mul_(0.3)
+    projection = model.time_projection[1]
+    assert isinstance(projection, nn.Linear)
+    projection.weight.mul_(0.1)
     model.head.modulation.zero_()
     model.head.head.weight.zero_()
 
@@ -67,7 +76,8 @@ def init_matching_heads(model: WanDiT, t_stride: int = 4, gain: float = 1.7, car
     # Patch embedding: inputs go to named residual dims (channel order of WanDiT.assemble).
     embed = model.patch_embedding.weight
     embed.zero_()
-    model.patch_embedding.bias.zero_()  # type: ignore[union-attr]
+    assert model.patch_embedding.bias is not None
+    model.patch_embedding.bias.zero_()
     targets = [*range(at_noisy, at_noisy + C), *range(at_first, at_first + C), at_mask]
     targets += [*range(at_repeat, at_repeat + C), *range(tracks)]
     for channel, target in enumerate(targets):
@@ -76,7 +86,7 @@ def init_matching_heads(model: WanDiT, t_stride: int = 4, gain: float = 1.7, car
     embed[free] = torch.randn(embed[free].shape, generator=generator) * 0.1
     embed[at_mask, 2 * C] = 2.0
 
-    attn = model.blocks[0].self_attn  # type: ignore[union-attr]
+    attn = _blocks(model)[0].self_attn
     E = config.head_dim
     fast, slow = _rotary_dims(E)
     if len(slow) < slot + 1:
@@ -90,11 +100,11 @@ def init_matching_heads(model: WanDiT, t_stride: int = 4, gain: float = 1.7, car
     for head in range(config.num_heads):
         frame = head % t_stride
         code = slice(frame * slot, (frame + 1) * slot)
-        rows = torch.tensor(slow[:slot]) + head * E
+        matched = torch.tensor(slow[:slot]) + head * E
         turn = _orthogonal(slot, slot, generator)
         for linear in (attn.q, attn.k):
             linear.weight[head * E : (head + 1) * E] *= 0.2
-            linear.weight[rows, code] = turn
+            linear.weight[matched, code] = turn
             # Same place as a fallback: constant parts in the fast dims are largest for equal positions.
             linear.bias[torch.tensor(fast) + head * E] = 1.0
         prefer = head * E + slow[slot]
@@ -105,7 +115,13 @@ def init_matching_heads(model: WanDiT, t_stride: int = 4, gain: float = 1.7, car
         attn.v.weight[head * E : head * E + C] = 0.0
         attn.v.weight[torch.arange(C) + head * E, torch.arange(C) + at_first] = 1.0
         attn.o.weight[:, head * E : head * E + C] = 0.0
-        attn.o.weight[torch.arange(C) + at_carry + frame * C, torch.arange(C) + head * E] = carry * t_stride / config.num_heads
+        attn.o.weight[torch.arange(C) + at_carry + frame * C, torch.arange(C) + head * E] = (
+            carry * t_stride / config.num_heads
+        )
+
+
+def _blocks(model: WanDiT) -> list[WanBlock]:
+    return [block for block in model.blocks if isinstance(block, WanBlock)]
 
 
 def _rotary_dims(head_dim: int) -> tuple[list[int], list[int]]:

@@ -75,9 +75,7 @@ class NanoVAE(nn.Module):
                 f"{t_stride} k + 1, sides multiples of {stride}"
             )
         padded = torch.cat([video[:, :1].expand(-1, t_stride - 1, -1, -1, -1), video], dim=1)
-        return rearrange(
-            padded, "b (f t) c (h y) (w x) -> b f h w (t c y x)", t=t_stride, y=stride, x=stride
-        )
+        return rearrange(padded, "b (f t) c (h y) (w x) -> b f h w (t c y x)", t=t_stride, y=stride, x=stride)
 
     def encode(self, video: Tensor) -> Tensor:
         """``(B, T, 3, H, W)`` float in [0, 1] -> latents ``(B, F, C, h, w)``, about unit variance."""
@@ -108,9 +106,7 @@ class NanoVAE(nn.Module):
         for block, past in zip(self.blocks, memory, strict=False):
             x, last = _run_block(block, x, past, F_)
             kept.append(last)
-        x = rearrange(
-            self.grow(x), "(b f) (c t y x) h w -> (b f t) c (h y) (w x)", b=B, t=config.t_stride, y=2, x=2
-        )
+        x = rearrange(self.grow(x), "(b f) (c t y x) h w -> (b f t) c (h y) (w x)", b=B, t=config.t_stride, y=2, x=2)
         for block, past in zip(self.blocks_out, memory[len(self.blocks) :], strict=True):
             x, last = _run_block(block, x, past, F_ * config.t_stride)
             kept.append(last)

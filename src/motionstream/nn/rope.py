@@ -28,7 +28,12 @@ def axis_widths(head_dim: int) -> tuple[int, int, int]:
 
 
 def rotary_table(
-    frames: Tensor, rows: int, columns: int, head_dim: int, theta: float = 10_000.0, device: torch.device | str | None = None
+    frames: Tensor,
+    rows: int,
+    columns: int,
+    head_dim: int,
+    theta: float = 10_000.0,
+    device: torch.device | str | None = None,
 ) -> RotaryTable:
     """Angles of ``len(frames) * rows * columns`` tokens in (frame, row, column) order, column fastest.
 

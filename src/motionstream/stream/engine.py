@@ -1,8 +1,8 @@
 """The engine: owns the models of one preset and makes sessions.
 
-    engine = load_engine("nano")
-    with engine.start(first_frame, "a cup moves left") as session:
-        for chunk in session.stream(tracks): ...
+engine = load_engine("nano")
+with engine.start(first_frame, "a cup moves left") as session:
+    for chunk in session.stream(tracks): ...
 """
 
 from __future__ import annotations
@@ -127,7 +127,13 @@ def read_config(folder: Path) -> PresetConfig:
 
 
 def generate(
-    engine: StreamEngine, first_frame: np.ndarray, prompt: str, tracks: Tracks, *, num_frames: int | None = None, seed: int = 0
+    engine: StreamEngine,
+    first_frame: np.ndarray,
+    prompt: str,
+    tracks: Tracks,
+    *,
+    num_frames: int | None = None,
+    seed: int = 0,
 ) -> np.ndarray:
     """Offline convenience: all frames ``(num_frames, H, W, 3)`` uint8 of one stream, made by the same rollout."""
     wanted = num_frames or tracks.num_frames

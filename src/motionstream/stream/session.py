@@ -51,6 +51,8 @@ class Chunk:
 class StreamSession:
     """Made by :meth:`StreamEngine.start`; a context manager. One thread steps, any thread may :meth:`push`."""
 
+    _pending: tuple[Tensor, Condition] | None
+
     def __init__(self, engine: StreamEngine, first_frame: np.ndarray, prompt: str, seed: int, steps: int | None) -> None:
         self.engine, self.seed = engine, seed
         preset, device = engine.preset, engine.compute.device
@@ -60,7 +62,13 @@ class StreamSession:
         with torch.inference_mode(), engine.compute.autocast():
             self.first_latent = engine.vae.encode(video)
         self.set_prompt(prompt)
-        shape = (1, preset.cache.chunk_frames, preset.model.latent_channels, geometry.latent_height, geometry.latent_width)
+        shape = (
+            1,
+            preset.cache.chunk_frames,
+            preset.model.latent_channels,
+            geometry.latent_height,
+            geometry.latent_width,
+        )
         self.noise = SeededNoise(seed, shape, device)
         grid = (geometry.latent_height // geometry.patch, geometry.latent_width // geometry.patch)
         self.cache = SinkWindowCache(
@@ -91,8 +99,8 @@ class StreamSession:
         self._check_open()
         self.cache.reset()
         self.buffer.reset()
-        self._decoder: list[Tensor] | None = None
-        self._pending: tuple[Tensor, Condition] | None = None
+        self._decoder = None
+        self._pending = None
         self._held: dict[int, Point] = {}
         self._pushes: list[tuple[float, list[Point]]] = []
 
@@ -208,6 +216,4 @@ class StreamSession:
 def _points_of(tracks: Tracks) -> list[list[Point]]:
     ids = tracks.ids[0].tolist()
     xy, visible = tracks.xy[0].tolist(), tracks.visible[0].tolist()
-    return [
-        [Point(ids[n], *xy[t][n]) for n in range(tracks.num_tracks) if visible[t][n]] for t in range(tracks.num_frames)
-    ]
+    return [[Point(ids[n], *xy[t][n]) for n in range(tracks.num_tracks) if visible[t][n]] for t in range(tracks.num_frames)]

@@ -34,14 +34,15 @@ class Point:
     visible: bool = True
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Grip:
-    """An active point: which anchor speaks for it (-1: a code of its own), and how far off the anchor lies."""
+    """What an active point holds: slots that move with it, and how far each lies from the point, ``(k,)`` and ``(k, 2)``.
 
-    slot: int
-    offset: Tensor
-    carried: Tensor
-    carried_offset: Tensor
+    The first slot speaks for the point itself; the others are anchors of the patch around it.
+    """
+
+    slots: Tensor
+    offsets: Tensor
 
 
 @dataclass
@@ -71,7 +72,8 @@ class TrackBuffer:
 
     def reset(self) -> None:
         """Back to frame 0: nothing is grabbed, every anchor is at home."""
-        self.place = self.home.clone()
+        self.place = torch.cat([self.home, torch.zeros(self.spare, 2)])
+        self._taken = torch.zeros(self.num_anchors, dtype=torch.bool)
         self.grips: dict[int, _Grip] = {}
         self._free = list(range(self.num_anchors + self.spare - 1, self.num_anchors - 1, -1))
 
@@ -96,49 +98,43 @@ class TrackBuffer:
             held = {point.id: point for point in points if point.visible}
             for gone in self.grips.keys() - held.keys():
                 self._release(gone)
-            # All grabs first: what a point takes hold of must not depend on the order of points.
-            for point in sorted(held.values(), key=lambda p: p.id):
-                if point.id not in self.grips:
-                    self._grab(point, first=first and t == 0)
-            for point in held.values():
-                grip = self.grips[point.id]
-                where = torch.tensor([point.x, point.y])
-                xy[0, t, grip.slot] = where - grip.offset
-                visible[0, t, grip.slot] = True
-                if grip.slot < self.num_anchors:
-                    self.place[grip.slot] = where - grip.offset
-                carried = where - grip.carried_offset
-                xy[0, t, grip.carried] = carried
-                visible[0, t, grip.carried] = True
-                self.place[grip.carried] = carried
+            # In order of ids: what a point takes hold of must not depend on the order in which points are listed.
+            for key in sorted(held.keys() - self.grips.keys()):
+                self._grab(held[key], first=first and t == 0)
+            if not held:
+                continue
+            grips = [self.grips[key] for key in held]
+            slots = torch.cat([grip.slots for grip in grips])
+            where = torch.tensor([[point.x, point.y] for point in held.values()])
+            where = where.repeat_interleave(torch.tensor([len(grip.slots) for grip in grips]), dim=0)
+            places = where - torch.cat([grip.offsets for grip in grips])
+            xy[0, t, slots], visible[0, t, slots] = places, True
+            self.place[slots] = places
         inside = (xy >= 0).all(-1) & (xy[..., 0] < self.geometry.width) & (xy[..., 1] < self.geometry.height)
         used = visible.any(1)[0]
         return xy[:, :, used], (visible & inside)[:, :, used], self.ids[:, used]
 
     def _grab(self, point: Point, *, first: bool) -> None:
         where = torch.tensor([point.x, point.y])
-        distance = (self.place - where).norm(dim=-1)
-        taken = {grip.slot for grip in self.grips.values()}
-        free = torch.tensor([slot not in taken for slot in range(self.num_anchors)])
-        reach = self.geometry.stride * ANCHOR_SPACING_CELLS
-        best = int(torch.where(free, distance, torch.inf).argmin())
-        if first and self._free:
-            # Frame 0 itself: the point gets a code of its own, which the sink then knows as well as any anchor.
-            slot, offset = self._free.pop(), torch.zeros(2)
-        elif free[best] and distance[best] <= reach:
-            slot, offset = best, where - self.place[best]
-        elif self._free:
+        distance = (self.place[: self.num_anchors] - where).norm(dim=-1)
+        free = torch.where(self._taken, torch.inf, distance)
+        best = int(free.argmin())
+        own = self.geometry.stride * ANCHOR_SPACING_CELLS
+        if self._free and (first or free[best] > own):
+            # In frame 0 the point gets a code of its own, which the sink then knows as well as any anchor.
             slot, offset = self._free.pop(), torch.zeros(2)
         else:
-            slot, offset = best, torch.zeros(2)
-        near = (distance <= self.geometry.stride * CARRY_RADIUS_CELLS).nonzero()[:, 0]
-        owned = {int(i) for grip in self.grips.values() for i in grip.carried}
-        near = near[torch.tensor([int(i) not in owned and int(i) != slot for i in near], dtype=torch.bool)]
-        self.grips[point.id] = _Grip(slot, offset, near, where - self.place[near])
+            slot, offset = best, where - self.place[best]
+            self._taken[best] = True
+        near = ((distance <= self.geometry.stride * CARRY_RADIUS_CELLS) & ~self._taken).nonzero()[:, 0]
+        self._taken[near] = True
+        slots = torch.cat([torch.tensor([slot]), near])
+        self.grips[point.id] = _Grip(slots, torch.cat([offset[None], where - self.place[near]]))
 
     def _release(self, point_id: int) -> None:
         """Let go. A spare code is not reused: past chunks in the window may still show it elsewhere."""
-        self.grips.pop(point_id)
+        slots = self.grips.pop(point_id).slots
+        self._taken[slots[slots < self.num_anchors]] = False
 
 
 def resample_pushes(

@@ -35,15 +35,15 @@ def rasterize(
     # Sum of w * code per cell as a sparse product would do it, without materialising (B, T, N, P, D) twice.
     weighted = codes[:, None, :, None] * weights[..., None].to(codes.dtype)
     out = codes.new_zeros(B * T, rows * columns, codes.shape[-1])
-    out.scatter_add_(1, flat_cells[..., None].expand(-1, -1, codes.shape[-1]), weighted.reshape(B * T, N * P, codes.shape[-1]))
+    out.scatter_add_(
+        1, flat_cells[..., None].expand(-1, -1, codes.shape[-1]), weighted.reshape(B * T, N * P, codes.shape[-1])
+    )
     power = codes.new_zeros(B * T, rows * columns).scatter_add_(1, flat_cells, flat_weights**2)
     out = out / power.sqrt().clamp_min(1.0)[..., None]
     return rearrange(out, "(b t) (h w) d -> b t d h w", b=B, h=rows)
 
 
-def splat_cells(
-    xy: Tensor, visible: Tensor, *, grid: tuple[int, int], stride: int, splat: str
-) -> tuple[Tensor, Tensor]:
+def splat_cells(xy: Tensor, visible: Tensor, *, grid: tuple[int, int], stride: int, splat: str) -> tuple[Tensor, Tensor]:
     """Cells ``(B, T, N, P)`` int64 and weights that each point writes to; P is 1 (nearest) or 4 (bilinear)."""
     rows, columns = grid
     seen = visible & torch.isfinite(xy).all(-1)

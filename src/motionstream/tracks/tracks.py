@@ -68,9 +68,7 @@ class Tracks:
         return cls(xy=xy, visible=xy[..., 0] > 0, ids=ids, size=size, fps=fps)
 
     @classmethod
-    def from_points(
-        cls, points: Any, *, size: tuple[int, int], fps: float, visible: Any = None, ids: Any = None
-    ) -> Tracks:
+    def from_points(cls, points: Any, *, size: tuple[int, int], fps: float, visible: Any = None, ids: Any = None) -> Tracks:
         """Build one sample (B = 1) from arrays.
 
         Args:
@@ -97,9 +95,7 @@ class Tracks:
         return tracks_from_strokes(strokes, num_frames=num_frames, fps=fps, size=size, first_id=first_id)
 
     @classmethod
-    def from_tapvid(
-        cls, target_points: Any, occluded: Any, *, size: tuple[int, int], fps: float, ids: Any = None
-    ) -> Tracks:
+    def from_tapvid(cls, target_points: Any, occluded: Any, *, size: tuple[int, int], fps: float, ids: Any = None) -> Tracks:
         """Build from TAP-Vid arrays: points (N, T, 2) or (B, N, T, 2), occluded without the last axis, True = hidden.
 
         TAP-Vid evaluates (x, y) in raster pixels with (0, 0) the *corner* of the first pixel, which is our convention:

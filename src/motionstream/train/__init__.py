@@ -1,0 +1,1 @@
+"""Training stages of nano: vae, teacher, ode-pairs, causal-init, distill."""

@@ -46,6 +46,8 @@ class CausalInitConfig:
         num_frames: clip length in pixels (forcing); a whole number of chunks.
         p_own_context: chance per step that earlier chunks are the student's own estimates instead of the truth.
         context_noise: std of noise on true context, so that small errors of the past are forgiven.
+        tracks_per_object: fewest and most tracks on one object; the streaming engine always holds several.
+        p_anchor: chance that a grid of codes shows in frame 0, as it always does when streaming.
         pairs: folder of ``train ode-pairs`` (ode).
         moving_weight: as in the teacher stage.
     """
@@ -63,6 +65,8 @@ class CausalInitConfig:
     p_own_context: float = 0.5
     context_noise: float = 0.05
     p_mask_chunk: float = 0.1
+    tracks_per_object: tuple[int, ...] = (8, 96)
+    p_anchor: float = 0.85
     pairs: str = ""
     compile: bool = True
     seed: int = 2
@@ -73,7 +77,9 @@ class CausalInitStage:
 
     name = "causal-init"
 
-    def __init__(self, preset: PresetConfig, config: CausalInitConfig, vae: NanoVAE, teacher: Path, compute: Compute) -> None:
+    def __init__(
+        self, preset: PresetConfig, config: CausalInitConfig, vae: NanoVAE, teacher: Path, compute: Compute
+    ) -> None:
         self.preset, self.config, self.compute = preset, config, compute
         self.vae = vae.to(compute.device).eval()
         self.model = WanDiT(preset.model, preset.geometry.t_stride)
@@ -113,7 +119,15 @@ class CausalInitStage:
         config, size = self.config, self.preset.cache.chunk_frames
         geometry, device = self.preset.geometry, self.compute.device
         scene = SceneConfig(num_frames=config.num_frames, height=geometry.height, width=geometry.width, fps=geometry.fps)
-        conditions = ConditionConfig(p_drop_motion=0.05, p_drop_text=0.1, p_mask_chunk=config.p_mask_chunk)
+        low, high = config.tracks_per_object
+        conditions = ConditionConfig(
+            min_per_object=low,
+            max_per_object=high,
+            p_anchor=config.p_anchor,
+            p_drop_motion=0.05,
+            p_drop_text=0.1,
+            p_mask_chunk=config.p_mask_chunk,
+        )
         seed = config.seed * 10_000_019 + step
         batch = training_batch(config.batch, self.preset, self.vae, scene, conditions, seed, device)
         condition = condition_of(self.model, self.preset, batch)
@@ -158,7 +172,11 @@ class CausalInitStage:
         return (x0 - batch.latents).pow(2).mean()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "ema": self.ema.state_dict()}
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -197,7 +215,9 @@ class OdePairs:
         rows = torch.randint(len(shard["latents"]), (batch,), generator=generator, device=generator.device).cpu()
         picked = {key: shard[key][rows].to(device) for key in ("latents", "text", "xy", "visible", "ids", "states")}
         latents = picked["latents"].float()
-        made = Batch(latents, picked["text"], picked["xy"], picked["visible"], picked["ids"], torch.zeros_like(latents[:, :, :1]))
+        made = Batch(
+            latents, picked["text"], picked["xy"], picked["visible"], picked["ids"], torch.zeros_like(latents[:, :, :1])
+        )
         return made, picked["states"].float(), shard["sigmas"].to(device)
 
 
@@ -206,13 +226,20 @@ def student_sheet(model: WanDiT, vae: NanoVAE, preset: PresetConfig, compute: Co
     """Rows of truth and of the student's own rollout, with and without tracks."""
     geometry, size = preset.geometry, preset.cache.chunk_frames
     scene = SceneConfig(
-        num_frames=geometry.pixel_frames(chunks * size), height=geometry.height, width=geometry.width, split="eval", p_camera=0.2
+        num_frames=geometry.pixel_frames(chunks * size),
+        height=geometry.height,
+        width=geometry.width,
+        split="eval",
+        p_camera=0.2,
     )
-    conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0)
+    conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0, min_per_object=24, max_per_object=24, p_anchor=1.0)
     batch = training_batch(5, preset, vae, scene, conditions, 31_337, compute.device)
     with compute.autocast():
         condition = condition_of(model, preset, batch)
-        rows = [batch.latents, *(roll(model, preset, c, batch, chunks) for c in (condition, condition.without_motion()))]
+        rows = [
+            batch.latents,
+            *(roll(model, preset, c, batch, chunks) for c in (condition, condition.without_motion())),
+        ]
     decoded = [vae.decode(latents.float())[0] for latents in rows]
     picks = torch.linspace(0, decoded[0].shape[1] - 1, 8).long()
     save_rows(path, [video[row, picks] for row in range(len(batch.latents)) for video in decoded])
@@ -227,5 +254,3 @@ def roll(model: WanDiT, preset: PresetConfig, condition: Condition, batch: Batch
     noise = SeededNoise(seed, (B, preset.cache.chunk_frames, C, h, w), device)
     made = rollout(model, cache, condition, noise, preset.sample.student_sigmas, chunks)
     return torch.cat(list(made), dim=1)
-
-

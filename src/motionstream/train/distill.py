@@ -106,7 +106,7 @@ class DistillStage:
             num_frames=self.config.num_frames, height=geometry.height, width=geometry.width, fps=geometry.fps
         )
         seed = (self.config.seed * 1_000_003 + step) * 2 + role
-        conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0)
+        conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0, min_per_object=8, max_per_object=96)
         return training_batch(self.config.batch, self.preset, self.vae, scene, conditions, seed, self.compute.device), seed
 
     def generate(self, batch: Batch, seed: int, *, grad: bool) -> Tensor:
@@ -120,9 +120,7 @@ class DistillStage:
         noise = SeededNoise(seed, (B, self.preset.cache.chunk_frames, C, h, w), device)
         with torch.set_grad_enabled(grad):
             condition = condition_of(self.student, self.preset, batch)
-            made = rollout(
-                self.student, cache, condition, noise, sigmas, self.num_chunks, exit_step=exit_step, grad=grad
-            )
+            made = rollout(self.student, cache, condition, noise, sigmas, self.num_chunks, exit_step=exit_step, grad=grad)
             return torch.cat(list(made), dim=1)
 
     def score_noise(self, latents: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -113,7 +113,9 @@ def _prepare(stage: Stage, folder: Path, config: Any, resume: bool) -> int:
         changed = [key for key in wanted if saved.get(key) != wanted[key] and key not in ("loop", "steps")]
         if changed:
             key = changed[0]
-            raise ValueError(f"{folder} was trained with {key}={saved.get(key)!r}, not {wanted[key]!r}: resume with the same")
+            raise ValueError(
+                f"{folder} was trained with {key}={saved.get(key)!r}, not {wanted[key]!r}: resume with the same"
+            )
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         stage.load_state_dict(state["stage"])
         _truncate_metrics(folder / "metrics.jsonl", int(state["step"]))

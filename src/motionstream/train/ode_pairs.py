@@ -1,6 +1,6 @@
 """Stage 2a: the teacher's ODE trajectories on disk, for the paper's student initialisation (section 3.2).
 
-    motionstream train ode-pairs --teacher runs/work/teacher --out runs/work/pairs --clips 400
+motionstream train ode-pairs --teacher runs/work/teacher --out runs/work/pairs --clips 400
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def make_pairs(
     (folder / "pairs_config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
     geometry = preset.geometry
     scene = SceneConfig(num_frames=config.num_frames, height=geometry.height, width=geometry.width, fps=geometry.fps)
-    conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0)
+    conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0, min_per_object=8, max_per_object=96)
     sigmas = euler_sigmas(config.steps, preset.sample.shift, compute.device)
     keep = [config.steps * i // config.states for i in range(config.states)]
     shards = -(-config.clips // config.batch)

@@ -45,7 +45,8 @@ def adamw(module: nn.Module, lr: float, weight_decay: float = 0.0, betas: tuple[
 
 def muon_adamw(module: nn.Module, lr: float, weight_decay: float = 0.0) -> OptimizerSet:
     """Muon on the weight matrices of ``module.blocks``, AdamW on everything else (docs/LOG.md: faster than AdamW alone)."""
-    matrices, rest = [], []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             (matrices if name.startswith("blocks.") and parameter.ndim == 2 else rest).append(parameter)

@@ -1,6 +1,6 @@
 """Stage 1: the bidirectional teacher learns text, picture and tracks by flow matching (paper section 3.1, appendix D).
 
-    motionstream train teacher --vae runs/work/vae --out runs/work/teacher --steps 12000
+motionstream train teacher --vae runs/work/vae --out runs/work/teacher --steps 12000
 """
 
 from __future__ import annotations
@@ -152,7 +152,11 @@ class TeacherStage:
     # -------------------------------------------------------------- state
 
     def state_dict(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "ema": self.ema.state_dict()}
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])

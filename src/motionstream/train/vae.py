@@ -1,6 +1,6 @@
 """Stage 0: fit nano's linear latents, measure how they shift (the oracle), train the streaming decoder.
 
-    motionstream train vae --out runs/work/vae --steps 3000
+motionstream train vae --out runs/work/vae --steps 3000
 """
 
 from __future__ import annotations
@@ -55,14 +55,18 @@ class VAEStage:
         torch.manual_seed(config.seed)
         self.vae = NanoVAE(preset.vae)
         self.vae.fit_linear(sample_blocks(self.vae, self._scene_config(), config.fit_clips), config.whitening)
-        self.vae = self.vae.to(compute.device, memory_format=torch.channels_last).train()
+        self.vae = self.vae.to(compute.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.optimizer = adamw(self.vae, config.lr)
         self.ema = EMA(self.vae, config.ema)
 
     def _scene_config(self) -> SceneConfig:
         geometry = self.preset.geometry
         return SceneConfig(
-            num_frames=self.config.num_frames, height=geometry.height, width=geometry.width, fps=geometry.fps, p_camera=0.5
+            num_frames=self.config.num_frames,
+            height=geometry.height,
+            width=geometry.width,
+            fps=geometry.fps,
+            p_camera=0.5,
         )
 
     def train_step(self, step: int) -> dict[str, float]:

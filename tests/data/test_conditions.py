@@ -1,0 +1,170 @@
+"""Which tracks training shows: what moves is told, what is not told rests, and hiding has its rules."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from motionstream.data.conditions import ConditionConfig, choose_tracks, condition_batch, training_batch
+from motionstream.data.render import Rendered, render
+from motionstream.data.scenes import SceneConfig, sample_scenes
+from motionstream.models.vae import NanoVAE
+from motionstream.presets import tiny_debug
+
+PRESET = tiny_debug()
+PLAIN = ConditionConfig(p_anchor=0.0, p_hide_resting=0.0, p_drop_motion=0.0, p_drop_text=0.0, max_tracks=10_000)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def rendered() -> Rendered:
+    config = SceneConfig(num_frames=33, height=32, width=48, object_px=(10.0, 20.0), speed_px=12.0)
+    return render(sample_scenes(12, config, look_seed=0, motion_seed=0), grid=(12, 16))
+
+
+def choose(rendered: Rendered, seed: int = 0, **settings) -> tuple[torch.Tensor, ...]:
+    """xy, visible, ids, and for every chosen track its index in ``rendered``."""
+    xy, visible, ids = choose_tracks(rendered, PRESET, dataclasses.replace(PLAIN, **settings), generator(seed))
+    source = torch.cdist(xy.transpose(1, 2).flatten(2), rendered.xy.transpose(1, 2).flatten(2)).argmin(2)
+    return xy, visible, ids, source
+
+
+def speed_of(rendered: Rendered) -> torch.Tensor:
+    """Largest step of each point, ``(B, N)``."""
+    return (rendered.xy[:, 1:] - rendered.xy[:, :-1]).norm(dim=-1).amax(1)
+
+
+def per_track(values: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    """``(B, T, N)`` of the rendered points -> ``(B, T, n)`` of the chosen tracks."""
+    return values.gather(2, source[:, None].expand(-1, values.shape[1], -1))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("dense", [False, True])
+def test_everything_that_moves_has_a_track(rendered, seed, dense):
+    _, visible, _, source = choose(rendered, seed, dense=dense)
+    truth = per_track(rendered.visible, source)
+    shown = visible.any(1)
+    for b in range(len(visible)):
+        for layer in range(-1, int(rendered.layer.max()) + 1):
+            mine = rendered.layer[b] == layer
+            if not mine.any() or speed_of(rendered)[b, mine].max() < 0.04:
+                continue
+            chosen = rendered.layer[b][source[b]] == layer
+            assert (chosen & shown[b]).any(), f"sample {b}: layer {layer} moves and nothing tells"
+    # A track that is shown at all is shown whenever its point can be seen.
+    assert torch.equal(visible, truth & shown[:, None])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_track_never_hides_while_its_point_moves(rendered, seed):
+    _, visible, _, source = choose(rendered, seed, p_hide_resting=1.0, dense=True)
+    truth = per_track(rendered.visible, source)
+    step = torch.cat(
+        [torch.zeros_like(rendered.xy[:, :1, :, 0]), (rendered.xy[:, 1:] - rendered.xy[:, :-1]).norm(dim=-1)], 1
+    )
+    step = per_track(step, source)
+    shown = visible.any(1)
+    assert (visible | ~truth)[(step > 0.05) & shown[:, None]].all()
+    resting = (step < 0.03) & torch.roll(step < 0.03, 1, 1) & torch.roll(step < 0.03, -1, 1)
+    inner = torch.zeros_like(resting)
+    inner[:, 2:-2] = True
+    assert not visible[resting & inner].any(), "and does hide while it rests"
+    assert (truth & resting & inner).any()
+
+
+def test_nothing_is_shown_that_cannot_be_seen(rendered):
+    for settings in ({}, {"dense": True}, {"p_anchor": 1.0}, {"p_mask_chunk": 0.5}, {"p_hide_resting": 1.0}):
+        _, visible, _, source = choose(rendered, **settings)
+        assert not (visible & ~per_track(rendered.visible, source)).any(), settings
+
+
+def test_dropped_motion_shows_nothing_at_all(rendered):
+    _, visible, _, _ = choose(rendered, p_drop_motion=1.0, p_anchor=1.0)
+    assert not visible.any()
+    some = torch.cat([choose(rendered, seed, p_drop_motion=0.3)[1].any((1, 2)) for seed in range(12)])
+    assert 0.55 < some.float().mean() < 0.85, "whole samples, at the rate asked for"
+
+
+def test_anchors_show_in_frame_0_alone(rendered):
+    _, without, _, source = choose(rendered, 3)
+    _, visible, ids, again = choose(rendered, 3, p_anchor=1.0)
+    truth = per_track(rendered.visible, again)
+    assert torch.equal(visible[:, 0], truth[:, 0]), "every point of frame 0 shows its id"
+    born = visible[:, 1:].any(1)
+    tracked = torch.zeros_like(rendered.layer, dtype=torch.bool).scatter_(1, source, without[:, 1:].any(1))
+    assert torch.equal(born, tracked.gather(1, again)), "later frames are as without anchors"
+    assert (~born).sum() > 100
+    assert len(ids[0].unique()) == ids.shape[1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_masked_chunks_are_whole_and_never_the_first(rendered, seed):
+    _, plain, _, _ = choose(rendered, seed, dense=True)
+    _, masked, _, _ = choose(rendered, seed, dense=True, p_mask_chunk=1.0)
+    # Chunks of three latents: pixel frames 0-8, 9-20, 21-32.
+    assert torch.equal(masked[:, :9].any(2), plain[:, :9].any(2))
+    assert masked[:, :9].any()
+    assert not masked[:, 9:].any()
+    _, some, _, _ = choose(rendered, seed, dense=True, p_mask_chunk=0.5)
+    for start, stop in ((9, 21), (21, 33)):
+        seen = some[:, start:stop].any(2)
+        assert (seen.all(1) | ~seen.any(1)).all()
+
+
+def test_numbers_of_tracks(rendered):
+    xy, visible, ids, _ = choose(rendered, max_tracks=7)
+    assert xy.shape == (12, 33, 7, 2)
+    assert ids.shape == (12, 7)
+    for most in (1, 5):
+        counts = []
+        for seed in range(6):
+            _, visible, _, source = choose(rendered, seed, max_per_object=most)
+            shown = visible.any(1)
+            for layer in range(int(rendered.layer.max()) + 1):
+                counts.append((shown & (rendered.layer.gather(1, source) == layer)).sum(1))
+        assert torch.cat(counts).max() == most
+    few = torch.cat([choose(rendered, seed)[1].any(1).sum(1) for seed in range(6)])
+    many = choose(rendered, dense=True)[1].any(1).sum(1)
+    assert many.float().mean() > 2 * few.float().mean()
+
+
+def fitted_vae() -> NanoVAE:
+    vae = NanoVAE(PRESET.vae)
+    vae.fit_linear(torch.rand(500, 3 * 4 * 64, generator=generator()))
+    return vae
+
+
+def test_batches_follow_their_seed_alone():
+    vae, scene = fitted_vae(), SceneConfig(num_frames=9, height=32, width=48)
+
+    def batch(seed: int):
+        return training_batch(2, PRESET, vae, scene, ConditionConfig(p_mask_chunk=0.2), seed, torch.device("cpu"))
+
+    torch.manual_seed(1)
+    one = batch(5)
+    torch.manual_seed(2)
+    same, other = batch(5), batch(6)
+    for name in ("latents", "text", "xy", "visible", "ids", "moving"):
+        assert torch.equal(getattr(one, name), getattr(same, name)), name
+    assert not torch.equal(one.latents, other.latents)
+    assert not torch.equal(one.ids, other.ids)
+    assert one.latents.shape == (2, 3, 4, 4, 6)
+    assert one.moving.shape == (2, 3, 1, 4, 6)
+    assert one.text.shape == (2, PRESET.model.text_len, PRESET.model.text_dim)
+    assert set(one.moving.unique().tolist()) <= {0.0, 1.0}
+    assert one.moving[:, 0].max() == 0, "frame 0 does not differ from itself"
+
+
+def test_text_is_dropped_by_whole_prompts(rendered):
+    vae = fitted_vae()
+    kept = condition_batch(rendered, PRESET, vae, PLAIN, generator()).text
+    dropped = condition_batch(rendered, PRESET, vae, dataclasses.replace(PLAIN, p_drop_text=1.0), generator()).text
+    assert (kept.abs().amax((1, 2)) > 0).all()
+    assert dropped.abs().max() == 0
+    some = condition_batch(rendered, PRESET, vae, dataclasses.replace(PLAIN, p_drop_text=0.5), generator()).text
+    for row, whole in zip(some, kept, strict=True):
+        assert torch.equal(row, whole) or row.abs().max() == 0

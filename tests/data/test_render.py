@@ -1,0 +1,128 @@
+"""Tracks agree with the picture: the same surface point keeps its colour, and hidden points are really covered."""
+
+import dataclasses
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from motionstream.data.render import render
+from motionstream.data.scenes import SceneConfig, Scenes, sample_scenes
+
+CONFIG = SceneConfig(num_frames=17, height=48, width=64, object_px=(18.0, 30.0), speed_px=16.0, p_static=0.0, p_camera=1.0)
+
+
+def smooth_scenes(batch: int = 8, **settings) -> Scenes:
+    """Real motion, but every texture a smooth gradient, so that resampling hardly changes a colour."""
+    made = sample_scenes(batch, dataclasses.replace(CONFIG, **settings), look_seed=1, motion_seed=2)
+    line = torch.linspace(0, 1, 72)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    disc = ((x - 0.5).hypot(y - 0.5) < 0.48).float()
+    sprite = torch.stack([x, y, 1 - x, disc]).expand_as(made.sprites).clone()
+    sprite[:, :, 2] = torch.linspace(0, 1, sprite.shape[1])[None, :, None, None]  # every object its own blue
+    Hb, Wb = made.background.shape[2:]
+    ground = torch.stack(
+        [torch.full((Hb, Wb), 0.5), *torch.meshgrid(torch.linspace(0, 1, Hb), torch.linspace(0, 1, Wb), indexing="ij")]
+    )
+    return dataclasses.replace(made, sprites=sprite, background=ground.expand_as(made.background).clone())
+
+
+def colours(video: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:
+    """Colours ``(B, T, N, 3)`` under points; pixel centres at +0.5."""
+    B, T, _, H, W = video.shape
+    grid = 2 * xy / torch.tensor([W, H]) - 1
+    out = F.grid_sample(video.flatten(0, 1), grid.flatten(0, 1)[:, :, None], align_corners=False, padding_mode="border")
+    return out[..., 0].unflatten(0, (B, T)).transpose(2, 3)
+
+
+def test_visible_points_keep_their_colour():
+    made = smooth_scenes()
+    rendered = render(made, grid=(16, 20))
+    seen = colours(rendered.video, rendered.xy)
+    change = (seen - seen[:, :1]).abs().amax(-1)
+    both = rendered.visible & rendered.visible[:, :1]
+    # Points on outlines mix with what is behind them: compare the bulk tightly, all of them loosely.
+    for part in (both & (rendered.layer >= 0)[:, None], both & (rendered.layer < 0)[:, None]):
+        assert part.sum() > 500
+        assert change[part].quantile(0.9) < 0.04
+    moved = (rendered.xy - rendered.xy[:, :1]).norm(dim=-1)
+    assert moved[both].quantile(0.5) > 2, "something must have moved for this to mean anything"
+    # The same points without their motion fail.
+    stay = colours(rendered.video, rendered.xy[:, :1].expand_as(rendered.xy))
+    assert (stay - stay[:, :1]).abs().amax(-1)[both & (rendered.layer >= 0)[:, None]].quantile(0.9) > 0.2
+
+
+def test_the_layer_is_what_the_picture_shows():
+    rendered = render(smooth_scenes(), grid=(16, 20))
+    blue = colours(rendered.video, rendered.xy)[:, 0, :, 2]
+    for layer, wanted in ((0, 0.0), (1, 0.5), (2, 1.0)):
+        mine = (rendered.layer == layer) & rendered.visible[:, 0]
+        assert mine.sum() > 20
+        assert ((blue[mine] - wanted).abs() < 0.1).float().mean() > 0.85
+
+
+def test_frame_0_points_are_visible_on_the_topmost_layer():
+    rendered = render(smooth_scenes(), grid=(12, 16))
+    assert rendered.visible[:, 0].float().mean() > 0.97
+    assert (rendered.xy[:, 0] >= 0).all()
+    assert (rendered.xy[:, 0] < torch.tensor([64.0, 48.0]) + 1e-3).all()
+
+
+def crossing() -> Scenes:
+    """Object 0 stands in the middle; object 1, in front of it, passes over it from left to right."""
+    made = smooth_scenes(1, max_objects=2, num_frames=21)
+    T = made.centre.shape[2]
+    centre = torch.tensor([32.0, 24.0]).expand(1, 2, T, 2).clone()
+    centre[0, 1, :, 0] = torch.linspace(-20, 84, T)
+    still = {name: torch.zeros_like(getattr(made, name)) for name in ("angle", "pan", "roll")}
+    ones = {name: torch.ones_like(getattr(made, name)) for name in ("scale", "zoom", "parallax")}
+    return dataclasses.replace(
+        made, centre=centre, active=torch.ones(1, 2, dtype=torch.bool), size=torch.full((1, 2), 16.0), **still, **ones
+    )
+
+
+def test_points_are_hidden_while_something_passes_in_front():
+    scene = crossing()
+    rendered = render(scene, grid=(24, 32))
+    mine = (rendered.layer[0] == 0).nonzero()[:, 0]
+    assert len(mine) > 30
+    assert (~rendered.visible[0][:, mine]).any(0).float().mean() > 0.8
+    for n in mine.tolist():
+        distance = (rendered.xy[0, :, n] - scene.centre[0, 1]).norm(dim=-1)
+        covered, clear = distance < 7, distance > 8.5  # the disc's radius is 0.48 of 16 pixels
+        assert not rendered.visible[0, covered, n].any()
+        assert rendered.visible[0, clear, n].all()
+    # The picture agrees: where object 0's points are hidden, the front object's blue shows.
+    blue = colours(rendered.video, rendered.xy)[0, :, mine, 2]
+    hidden = ~rendered.visible[0][:, mine]
+    assert (blue[hidden] > 0.7).float().mean() > 0.9
+    assert (blue[~hidden] < 0.3).float().mean() > 0.9
+
+
+def test_nothing_hides_the_front_object_but_the_edge():
+    scene = crossing()
+    rendered = render(scene, grid=(24, 32))
+    inside = ((rendered.xy >= 0) & (rendered.xy < torch.tensor([64.0, 48.0]))).all(-1)
+    front = rendered.layer[0] == 1
+    assert torch.equal(rendered.visible[0][:, front], inside[0][:, front])
+
+
+def test_an_absent_object_neither_shows_nor_hides():
+    scene = crossing()
+    gone = render(scene.without_object(1), grid=(24, 32))
+    assert (gone.layer < 1).all()
+    assert gone.visible[0][:, gone.layer[0] == 0].all()
+    assert torch.equal(gone.video[0, 0], gone.video[0, 10])
+
+
+@pytest.mark.parametrize("size", [(48, 64), (32, 32)])
+def test_a_still_scene_is_still(size):
+    made = smooth_scenes(2, height=size[0], width=size[1], p_static=1.0, p_camera=0.0)
+    made = dataclasses.replace(
+        made, centre=made.centre[:, :, :1].expand_as(made.centre), angle=made.angle[..., :1].expand_as(made.angle)
+    )
+    made = dataclasses.replace(made, scale=torch.ones_like(made.scale))
+    rendered = render(made, grid=(6, 8))
+    assert rendered.video.shape[-2:] == size
+    torch.testing.assert_close(rendered.video, rendered.video[:, :1].expand_as(rendered.video), atol=1e-5, rtol=0)
+    torch.testing.assert_close(rendered.xy, rendered.xy[:, :1].expand_as(rendered.xy), atol=1e-3, rtol=0)

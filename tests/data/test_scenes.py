@@ -1,0 +1,112 @@
+"""Scenes follow their two seeds: looks and motion apart."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from motionstream.data.render import render
+from motionstream.data.scenes import SceneConfig, Scenes, sample_scenes
+
+SMALL = SceneConfig(num_frames=21, height=32, width=48, object_px=(10.0, 20.0), speed_px=12.0)
+LOOK = ("background", "sprites", "active", "size", "parallax")
+MOTION = ("centre", "scale", "angle", "pan", "zoom", "roll")
+
+
+def scenes(look: int = 0, motion: int = 0, config: SceneConfig = SMALL, batch: int = 6) -> Scenes:
+    return sample_scenes(batch, config, look_seed=look, motion_seed=motion)
+
+
+def test_same_seeds_same_scenes():
+    torch.manual_seed(1)
+    one = scenes(3, 4)
+    torch.manual_seed(2)
+    other = scenes(3, 4)
+    for name in LOOK + MOTION:
+        assert torch.equal(getattr(one, name), getattr(other, name)), name
+    assert one.captions == other.captions
+    assert torch.equal(render(one).video, render(other).video)
+
+
+def test_counterfactuals_share_the_first_frame_and_nothing_after():
+    one, other = scenes(3, 4), scenes(3, 5)
+    for name in LOOK:
+        assert torch.equal(getattr(one, name), getattr(other, name)), name
+    for name in MOTION:
+        assert not torch.equal(getattr(one, name), getattr(other, name)), name
+    ours, theirs = render(one, point_seed=7), render(other, point_seed=7)
+    torch.testing.assert_close(ours.video[:, 0], theirs.video[:, 0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.xy[:, 0], theirs.xy[:, 0], atol=1e-3, rtol=0)
+    assert torch.equal(ours.visible[:, 0], theirs.visible[:, 0])
+    assert torch.equal(ours.layer, theirs.layer)
+    assert ((ours.xy[:, -1] - theirs.xy[:, -1]).norm(dim=-1).amax(1) > 2).all()
+
+
+def test_other_looks_keep_the_motion():
+    one, other = scenes(3, 4), scenes(5, 4)
+    for name in ("pan", "zoom", "roll", "scale"):
+        assert torch.equal(getattr(one, name), getattr(other, name)), name
+    assert not torch.equal(one.sprites, other.sprites)
+
+
+def test_splits_show_other_pictures():
+    train, eval_ = scenes(), scenes(config=dataclasses.replace(SMALL, split="eval"))
+    assert not torch.equal(train.sprites, eval_.sprites)
+    assert not torch.equal(train.background, eval_.background)
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 3, 12, 50])
+def test_any_number_of_frames(num_frames):
+    made = scenes(config=dataclasses.replace(SMALL, num_frames=num_frames), batch=2)
+    assert made.centre.shape == (2, 3, num_frames, 2)
+    rendered = render(made, grid=(4, 5))
+    assert rendered.video.shape == (2, num_frames, 3, 32, 48)
+    assert rendered.xy.shape == (2, num_frames, 20, 2)
+    for name in MOTION:
+        assert getattr(made, name).isfinite().all(), name
+
+
+def test_objects_stay_in_the_picture_and_move_without_jumps():
+    made = scenes(batch=64)
+    frame = torch.tensor([48.0, 32.0])
+    assert (made.centre >= 0).all()
+    assert (made.centre <= frame).all()
+    step = (made.centre[:, :, 1:] - made.centre[:, :, :-1]).norm(dim=-1)
+    assert step.max() < 0.5 * 48
+    assert (made.zoom > 0.5).all()
+    assert (made.zoom < 2).all()
+
+
+def test_chances_are_those_of_the_configuration():
+    still = scenes(config=dataclasses.replace(SMALL, p_camera=0.0, p_spin=0.0, p_grow=0.0), batch=64)
+    assert still.pan.abs().max() == 0
+    assert torch.equal(still.zoom, torch.ones_like(still.zoom))
+    assert still.roll.abs().max() == 0
+    assert (still.angle == still.angle[..., :1]).all()
+    assert torch.equal(still.scale, torch.ones_like(still.scale))
+    always = scenes(config=dataclasses.replace(SMALL, p_camera=1.0, p_static=0.0, p_late=0.0, p_early=0.0), batch=64)
+    moved = (always.centre[:, :, -1] - always.centre[:, :, 0]).norm(dim=-1)
+    assert (moved > 0.5).float().mean() > 0.8
+    late = scenes(config=dataclasses.replace(SMALL, p_late=1.0, p_static=0.0), batch=256)
+    begun = ((late.centre[:, 0, 1:] - late.centre[:, 0, :-1]).norm(dim=-1) > 0.01).float().argmax(1)
+    assert begun.unique().numel() > 5, "starts are spread over the clip"
+
+
+def test_captions_name_what_moves():
+    made = scenes(batch=32)
+    for b, caption in enumerate(made.captions):
+        assert caption.count(" moves ") + caption.count(" stays still") >= int(made.active[b].sum())
+        shift = made.centre[b, 0, -1] - made.centre[b, 0, 0]
+        if shift[0] > 5 and shift[0] > 3 * shift[1].abs():
+            assert "moves right" in caption.split(",")[0]
+        if shift.norm() < 4:
+            assert "stays still" in caption.split(",")[0]
+
+
+def test_an_object_can_be_taken_away():
+    made = scenes()
+    without = made.without_object(0)
+    assert not without.active[:, 0].any()
+    assert torch.equal(without.active[:, 1:], made.active[:, 1:])
+    assert made.active[:, 0].all()
+    assert not torch.equal(render(made).video, render(without).video)

@@ -1,0 +1,82 @@
+"""Weights files: safetensors only, and one sentence when one does not fit."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from motionstream.config import VAEConfig
+from motionstream.models.load import load_weights, save_weights
+from motionstream.models.vae import NanoVAE
+
+CONFIG = VAEConfig(latent_channels=2, stride=4, width=4, width_out=4, depth=1, depth_out=1)
+
+
+def random_vae(seed: int = 0) -> NanoVAE:
+    vae, generator = NanoVAE(CONFIG), torch.Generator().manual_seed(seed)
+    vae.load_state_dict({k: torch.randn(v.shape, generator=generator) for k, v in vae.state_dict().items()})
+    return vae
+
+
+def one_sentence(error: pytest.ExceptionInfo[ValueError]) -> bool:
+    return "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+def test_weights_come_back_bit_by_bit(tmp_path):
+    source, target = random_vae(), random_vae(1)
+    save_weights(tmp_path / "deep" / "vae.safetensors", source, note="a test")
+    load_weights(tmp_path / "deep" / "vae.safetensors", target)
+    for name, value in source.state_dict().items():
+        assert torch.equal(target.state_dict()[name], value), name
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["vae.safetensors"], "no partial file stays"
+
+
+def test_half_precision_files_load_into_full_precision_models(tmp_path):
+    source, target = random_vae(), random_vae(1)
+    save_weights(tmp_path / "vae.safetensors", source, dtype=torch.float16)
+    assert all(t.dtype == torch.float16 for t in load_file(tmp_path / "vae.safetensors").values())
+    load_weights(tmp_path / "vae.safetensors", target)
+    for name, value in source.state_dict().items():
+        assert target.state_dict()[name].dtype == torch.float32
+        assert torch.equal(target.state_dict()[name], value.half().float())
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "header"])
+def test_damaged_files_are_named(tmp_path, damage):
+    path = tmp_path / "vae.safetensors"
+    save_weights(path, random_vae())
+    content = path.read_bytes()
+    path.write_bytes(
+        {"cut": content[:-100], "empty": b"", "text": b"<html>not found</html>", "header": b"\xff" * 16 + content[16:]}[
+            damage
+        ]
+    )
+    with pytest.raises(ValueError, match=r"vae\.safetensors is damaged") as error:
+        load_weights(path, random_vae())
+    assert one_sentence(error)
+
+
+def test_other_architectures_are_refused(tmp_path):
+    path = tmp_path / "vae.safetensors"
+    save_weights(path, random_vae())
+    with pytest.raises(ValueError, match="another architecture") as error:
+        load_weights(path, NanoVAE(replace(CONFIG, depth=2)))
+    assert one_sentence(error)
+    with pytest.raises(ValueError, match=r"has shape \(.*the model needs \(") as error:
+        load_weights(path, NanoVAE(replace(CONFIG, latent_channels=3)))
+    assert one_sentence(error)
+    save_file({"surprise": torch.zeros(1), **load_file(path)}, path)
+    with pytest.raises(ValueError, match=r"0 tensors missing, 1 unexpected \(\+surprise\)"):
+        load_weights(path, random_vae())
+
+
+def test_missing_files_and_other_formats_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="does not exist"):
+        load_weights(tmp_path / "none.safetensors", random_vae())
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(ValueError, match="does not exist"):
+        load_weights(tmp_path / "folder.safetensors", random_vae())
+    torch.save(random_vae().state_dict(), tmp_path / "vae.pt")
+    with pytest.raises(ValueError, match=r"not a \.safetensors file"):
+        load_weights(tmp_path / "vae.pt", random_vae())

@@ -1,0 +1,227 @@
+"""One stream: the training rollout's latents, live input that lands in the next chunk, and no way to break it."""
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from motionstream.causal.rollout import rollout
+from motionstream.models.dit import Condition
+from motionstream.models.motion import track_latents
+from motionstream.nn.kv_cache import HistoryCache
+from motionstream.stream import session as session_module
+from motionstream.stream.track_buffer import MAX_POINTS, Point
+from motionstream.tracks.tracks import Tracks
+
+
+def drag(num_frames: int, size: tuple[int, int], fps: float = 16.0) -> Tracks:
+    """Two points on curves; the second begins late and pauses."""
+    t = torch.arange(num_frames) / num_frames
+    one = torch.stack([10 + 25 * t, 16 + 8 * torch.sin(6 * t)], -1)
+    two = torch.stack([40 - 30 * t, 5 + 20 * t], -1)
+    visible = torch.ones(num_frames, 2, dtype=torch.bool)
+    visible[:5, 1] = False
+    visible[20:24, 1] = False
+    return Tracks.from_points(torch.stack([one, two], 1), size=size, fps=fps, visible=visible)
+
+
+@pytest.fixture
+def latents_of(monkeypatch) -> list[torch.Tensor]:
+    """Latents of every chunk that any session makes."""
+    made, denoise = [], session_module.denoise_chunk
+
+    def record(*args, **kwargs):
+        made.append(denoise(*args, **kwargs).clone())
+        return made[-1]
+
+    monkeypatch.setattr(session_module, "denoise_chunk", record)
+    return made
+
+
+def test_stream_makes_the_latents_of_the_training_rollout(engine, picture, latents_of):
+    preset, chunks = engine.preset, 30
+    num_frames = preset.geometry.pixel_frames(chunks * preset.cache.chunk_frames)
+    shown = []  # what the session's buffer made of the tracks
+    with engine.start(picture, "a red ball", seed=3) as session:
+        chunk_of = session.buffer.chunk
+
+        def record(frames, *, first):
+            shown.append(chunk_of(frames, first=first))
+            return shown[-1]
+
+        session.buffer.chunk = record
+        frames = [c.frames for c in session.stream(drag(num_frames, (32, 48)))]
+        noise, sigmas = session.noise, session.sigmas
+    assert [len(f) for f in frames[:2]] == [9, 12]
+    assert len(latents_of) == len(frames) == chunks
+    with torch.no_grad():
+        motion = [track_latents(engine.model, preset.geometry, *t, first=n == 0) for n, t in enumerate(shown)]
+        video = torch.from_numpy(picture).permute(2, 0, 1)[None, None].float() / 255
+        text = engine.model.embed_text(engine.text(["a red ball"]))
+        condition = Condition(engine.vae.encode(video), torch.cat(motion, 1), text)
+        cache = HistoryCache(preset.model, preset.cache, grid=(4, 6))
+        trained = list(rollout(engine.model, cache, condition, noise, sigmas, chunks))
+        for index, (ours, wanted) in enumerate(zip(latents_of, trained, strict=True)):
+            torch.testing.assert_close(ours, wanted, atol=1e-5, rtol=0, msg=f"chunk {index}")
+        pixels = engine.vae.decode(torch.cat(trained, 1))[0][0].permute(0, 2, 3, 1) * 255
+    assert np.abs(np.concatenate(frames).astype(float) - pixels.numpy()).max() < 0.51 + 0.05
+    assert torch.cat(latents_of, 1)[:, 1:].std() > 0.1
+    assert np.concatenate(frames).std() > 5
+
+
+def test_settling_early_changes_nothing(engine, picture):
+    with engine.start(picture, seed=1) as plain, engine.start(picture, seed=1) as eager:
+        for _ in range(4):
+            assert np.array_equal(plain.step().frames, eager.step().frames)
+            eager.settle()
+            eager.settle()
+            assert plain.index == eager.index
+
+
+def test_reset_is_a_fresh_session(engine, picture, frames_of):
+    with engine.start(picture, "cup", seed=5) as session:
+        session.push([Point(1, 10.0, 10.0)])
+        first = frames_of(session, 3)
+        session.push([Point(1, 30.0, 20.0), Point(2, 5.0, 5.0)])
+        frames_of(session, 4)
+        session.push([Point(9, 1.0, 1.0)])
+        session.reset()
+        assert session.index == 0
+        session.push([Point(1, 10.0, 10.0)])
+        assert np.array_equal(frames_of(session, 3), first)
+    with engine.start(picture, "cup", seed=5) as fresh:
+        fresh.push([Point(1, 10.0, 10.0)])
+        assert np.array_equal(frames_of(fresh, 3), first)
+
+
+def test_seed_prompt_picture_and_motion_all_matter(engine, picture, frames_of):
+    def video(picture=picture, prompt="cup", seed=0, point=None, steps=None):
+        with engine.start(picture, prompt, seed=seed, steps=steps) as session:
+            if point:
+                session.push([point])
+            return frames_of(session, 2)
+
+    plain = video()
+    assert plain.shape == (21, 32, 48, 3)
+    assert plain.dtype == np.uint8
+    assert np.array_equal(plain, video())
+    for change in (
+        {"prompt": "dog"},
+        {"seed": 1},
+        {"picture": 255 - picture},
+        {"point": Point(0, 20, 20)},
+        {"steps": 1},
+    ):
+        assert not np.array_equal(plain, video(**change)), change.keys()
+
+
+def test_prompt_can_change_between_chunks(engine, picture):
+    with engine.start(picture, "cup") as one, engine.start(picture, "cup") as other:
+        assert np.array_equal(one.step().frames, other.step().frames)
+        other.set_prompt("dog")
+        assert not np.array_equal(one.step().frames, other.step().frames)
+
+
+def test_a_push_during_a_step_lands_in_the_next_chunk(engine, picture, monkeypatch):
+    denoise, inside = session_module.denoise_chunk, []
+
+    def push_meanwhile(*args, **kwargs):
+        if not inside:
+            inside.append(True)
+            worker = threading.Thread(target=session.push, args=([Point(1, 30.0, 20.0)],))
+            worker.start()
+            worker.join(timeout=10)  # a push must never wait for the step
+            assert not worker.is_alive()
+        return denoise(*args, **kwargs)
+
+    monkeypatch.setattr(session_module, "denoise_chunk", push_meanwhile)
+    with engine.start(picture) as session, engine.start(picture) as untouched, engine.start(picture) as after:
+        first = session.step().frames
+        inside[:] = [True]
+        assert np.array_equal(first, untouched.step().frames)
+        after.step()
+        after.push([Point(1, 30.0, 20.0)])
+        second = session.step().frames
+        assert not np.array_equal(second, untouched.step().frames)
+        assert np.array_equal(second, after.step().frames)
+
+
+def test_200_chunks_cost_the_same_memory(engine, picture):
+    def tensors() -> int:
+        gc.collect()
+        return sum(t.numel() * t.element_size() for t in gc.get_objects() if type(t) is torch.Tensor)
+
+    with engine.start(picture, steps=1) as session:
+        nbytes, held = session.cache.nbytes, {}
+        for index in range(200):
+            session.push([Point(1, 10.0 + index % 20, 12.0)])
+            chunk = session.step()
+            if index in (20, 199):
+                held[index] = tensors()
+        assert chunk.index == 199
+        assert held[20] == held[199]
+        assert session.cache.nbytes == nbytes
+
+
+def test_a_session_without_points_runs(engine, picture, frames_of):
+    with engine.start(picture) as session:
+        assert frames_of(session, 4).shape == (45, 32, 48, 3)
+
+
+def test_stream_covers_the_frames_asked_for(engine, picture):
+    for wanted, lengths in ((None, [9, 12]), (1, [9]), (9, [9]), (10, [9, 12]), (22, [9, 12, 12])):
+        with engine.start(picture) as session:
+            made = [len(c.frames) for c in session.stream(drag(12, (32, 48)), wanted)]
+        assert made == lengths, wanted
+
+
+def test_tracks_of_another_canvas_or_batch_are_refused(engine, picture):
+    with engine.start(picture) as session:
+        with pytest.raises(ValueError, match=r"64x96 pixels.*use tracks.resize\(32, 48\)"):
+            next(session.stream(drag(9, (96, 64))))
+        two = drag(9, (32, 48))
+        two = Tracks(
+            xy=two.xy.repeat(2, 1, 1, 1),
+            visible=two.visible.repeat(2, 1, 1),
+            ids=two.ids.repeat(2, 1),
+            size=(32, 48),
+            fps=16,
+        )
+        with pytest.raises(ValueError, match="2 videos"):
+            next(session.stream(two))
+        with pytest.raises(ValueError, match="num_frames=0"):
+            next(session.stream(drag(9, (32, 48)), 0))
+        assert session.index == 0
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_positions_that_are_no_numbers_are_refused_whole(engine, picture, bad):
+    with engine.start(picture) as session, engine.start(picture) as untouched:
+        for point in (Point(2, bad, 1.0), Point(2, 1.0, bad)):
+            with pytest.raises(ValueError, match="point 2 .*finite"):
+                session.push([Point(1, 5.0, 5.0), point])
+        assert np.array_equal(session.step().frames, untouched.step().frames)
+
+
+def test_too_many_points_are_refused_and_do_no_harm(engine, picture):
+    with engine.start(picture) as session, engine.start(picture) as untouched:
+        with pytest.raises(ValueError, match=f"10000 points at once: use at most {MAX_POINTS}"):
+            session.push([Point(n, 1.0, 1.0) for n in range(10_000)])
+        session.push([Point(n, 1.0, 1.0, False) for n in range(MAX_POINTS)])
+        with pytest.raises(ValueError, match="points at once"):
+            session.push([Point(MAX_POINTS, 1.0, 1.0)])
+        assert np.array_equal(session.step().frames, untouched.step().frames)
+        session.push([Point(MAX_POINTS, 1.0, 1.0)])
+
+
+def test_a_closed_session_says_so(engine, picture):
+    session = engine.start(picture)
+    session.step()
+    session.close()
+    session.close()
+    assert session.cache is None
+    for use in (session.step, session.reset, lambda: session.push([]), lambda: next(session.stream(drag(9, (32, 48))))):
+        with pytest.raises(ValueError, match="session is closed"):
+            use()

@@ -1,0 +1,199 @@
+"""Live points become tracks whose codes the sink knows, wherever their thing has gone meanwhile."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from motionstream.config import TrackConfig
+from motionstream.shapes import VideoGeometry
+from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer, resample_pushes
+
+GEOMETRY = VideoGeometry(height=32, width=64)
+Shown = dict[int, list[float]]
+
+
+def buffer(seed: int = 0) -> TrackBuffer:
+    return TrackBuffer(GEOMETRY, TrackConfig(), seed)
+
+
+def started() -> TrackBuffer:
+    made = buffer()
+    made.chunk([[]] * 9, first=True)
+    return made
+
+
+def shown(tracks: tuple[torch.Tensor, torch.Tensor, torch.Tensor], t: int) -> Shown:
+    """Visible ids and places in frame t."""
+    xy, visible, ids = tracks
+    return {int(ids[0, n]): xy[0, t, n].tolist() for n in range(ids.shape[1]) if visible[0, t, n]}
+
+
+def id_of(home: tuple[float, float], made: TrackBuffer) -> int:
+    """Id of the anchor that starts at ``home``."""
+    return int(made.ids[0, (made.home - torch.tensor(home)).norm(dim=1).argmin()])
+
+
+def test_anchors_cover_the_picture_in_frame_0_alone():
+    made = buffer()
+    tracks = made.chunk([[]] * 9, first=True)
+    first = shown(tracks, 0)
+    assert len(first) == 4 * 8
+    assert sorted(first.values()) == sorted([8.0 * x + 4, 8.0 * y + 4] for x in range(8) for y in range(4))
+    assert all(not shown(tracks, t) for t in range(1, 9))
+    later = made.chunk([[]] * 12, first=False)
+    assert later[0].shape == (1, 12, 0, 2)
+
+
+def test_a_late_grab_takes_the_anchor_under_it_and_its_neighbours():
+    made = started()
+    tracks = made.chunk([[Point(7, 12.0, 20.0)], [Point(7, 30.0, 22.0)]], first=False)
+    homes = [(x, y) for x in (4, 12, 20) for y in (12, 20, 28)]
+    assert shown(tracks, 0) == {id_of(home, made): list(home) for home in homes}, "anchors within 1.5 cells, each at home"
+    assert shown(tracks, 1) == {id_of(home, made): [home[0] + 18.0, home[1] + 2.0] for home in homes}
+    # Beside the anchor: the anchor speaks for the point, at its own distance from it.
+    made = started()
+    tracks = made.chunk([[Point(7, 14.0, 19.0)], [Point(7, 34.0, 9.0)]], first=False)
+    assert shown(tracks, 0)[id_of((12, 20), made)] == [12.0, 20.0]
+    assert shown(tracks, 1)[id_of((12, 20), made)] == [32.0, 10.0]
+
+
+def test_a_second_grab_after_the_thing_has_moved_takes_its_old_anchor():
+    made = started()
+    made.chunk([[Point(1, 12.0, 20.0)], [Point(1, 44.0, 12.0)]], first=False)
+    made.chunk([[]], first=False)
+    again = made.chunk([[Point(2, 44.0, 12.0)], [Point(2, 20.0, 12.0)]], first=False)
+    assert shown(again, 0)[id_of((12, 20), made)] == [44.0, 12.0]
+    assert shown(again, 1)[id_of((12, 20), made)] == [20.0, 12.0]
+    # A neighbour travelled with it.
+    made.chunk([[]], first=False)
+    beside = made.chunk([[Point(3, 28.0, 12.0)]], first=False)
+    assert shown(beside, 0)[id_of((20, 20), made)] == [28.0, 12.0]
+
+
+def test_a_code_stays_while_a_point_is_held():
+    made = started()
+    path = [Point(1, 12.0 + n, 20.0 - n / 2) for n in range(30)]
+    tracks = made.chunk([[point] for point in path], first=False)
+    for t, point in enumerate(path):
+        assert shown(tracks, t)[id_of((12, 20), made)] == [point.x, point.y]
+
+
+def test_where_nothing_is_left_a_point_gets_a_code_of_its_own():
+    made = started()
+    made.chunk([[Point(1, 12.0, 20.0)], [Point(1, 60.0, 4.0)]], first=False)
+    made.chunk([[]], first=False)
+    # The anchors around (12, 20) are gone, and none is within reach of the very spot.
+    tracks = made.chunk([[Point(2, 12.0, 20.0)], [Point(2, 15.0, 20.0)]], first=False)
+    own = shown(tracks, 0).keys() - set(made.ids[0, : made.num_anchors].tolist())
+    assert len(own) == 1
+    assert [shown(tracks, t)[own.copy().pop()] for t in (0, 1)] == [[12.0, 20.0], [15.0, 20.0]]
+
+
+def test_frame_0_points_have_own_codes_that_stay():
+    made = buffer()
+    anchors = set(made.ids[0, : made.num_anchors].tolist())
+    tracks = made.chunk([[Point(1, 12.0, 20.0)]] * 9, first=True)
+    own = shown(tracks, 8).keys() - anchors
+    assert len(own) == 1
+    assert len(shown(tracks, 0)) == made.num_anchors + 1
+    later = shown(made.chunk([[Point(1, 40.0, 20.0)]], first=False), 0)
+    assert later.keys() - anchors == own
+    assert later[own.pop()] == [40.0, 20.0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 63), st.floats(0, 31)), min_size=2, max_size=8, unique=True), st.randoms())
+def test_every_code_obeys_one_point_and_order_is_free(places, random):
+    """Points near one another would fight for the anchors between them."""
+    points = [Point(n, x, y) for n, (x, y) in enumerate(places)]
+    moved = [Point(p.id, p.x / 2 + 3 * p.id, p.y / 2 + p.id) for p in points]
+    shuffled = list(zip(points, moved, strict=True))
+    random.shuffle(shuffled)
+    one, other = started(), started()
+    ours = one.chunk([points, moved], first=False)
+    theirs = other.chunk([[p for p, _ in shuffled], [m for _, m in shuffled]], first=False)
+    for t in (0, 1):
+        assert shown(ours, t) == shown(theirs, t)
+    slots = [int(slot) for grip in one.grips.values() for slot in grip.slots]
+    assert len(slots) == len(set(slots))
+    assert len(one.grips) == len(points)
+    # Whoever it obeys, a code moves exactly as that point does.
+    steps = [(m.x - p.x, m.y - p.y) for p, m in zip(points, moved, strict=True)]
+    before, after = shown(ours, 0), shown(ours, 1)
+    for name in before.keys() & after.keys():
+        step = tuple(b - a for a, b in zip(before[name], after[name], strict=True))
+        assert any(step == pytest.approx(wanted, abs=1e-3) for wanted in steps)
+
+
+def test_off_screen_points_are_hidden():
+    made = started()
+    tracks = made.chunk([[Point(1, 60.0, 4.0)], [Point(1, 99.0, 4.0)], [Point(1, 62.0, 4.0)]], first=False)
+    assert id_of((60, 4), made) in shown(tracks, 0)
+    assert shown(tracks, 1) == {}
+    assert id_of((60, 4), made) in shown(tracks, 2)
+
+
+def test_reset_is_a_new_buffer_and_the_seed_names_the_codes():
+    made = started()
+    before = made.chunk([[Point(1, 12.0, 20.0)], [Point(1, 44.0, 12.0)]], first=False)
+    made.reset()
+    made.chunk([[]] * 9, first=True)
+    after = made.chunk([[Point(1, 12.0, 20.0)], [Point(1, 44.0, 12.0)]], first=False)
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert torch.equal(buffer(3).ids, buffer(3).ids)
+    assert not torch.equal(buffer(3).ids, buffer(4).ids)
+
+
+def test_too_many_points_are_refused():
+    with pytest.raises(ValueError, match=f"use at most {MAX_POINTS}"):
+        started().chunk([[Point(n, 1.0, 1.0) for n in range(10_000)]], first=False)
+
+
+def positions(frames: list[list[Point]], name: int) -> list[tuple[float, float] | None]:
+    return [next(((p.x, p.y) for p in frame if p.id == name), None) for frame in frames]
+
+
+def test_a_held_point_stays_where_it_is():
+    frames, held = resample_pushes({1: Point(1, 3.0, 4.0)}, [], 4)
+    assert positions(frames, 1) == [(3.0, 4.0)] * 4
+    assert held == {1: Point(1, 3.0, 4.0)}
+
+
+def test_one_event_is_reached_in_the_last_frame():
+    frames, held = resample_pushes({1: Point(1, 0.0, 0.0)}, [(9.0, [Point(1, 8.0, 4.0)])], 4)
+    assert positions(frames, 1) == [(2.0, 1.0), (4.0, 2.0), (6.0, 3.0), (8.0, 4.0)]
+    assert held[1].x == 8.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0.001, 1), st.floats(0, 60), st.floats(0, 30)), min_size=1, max_size=30),
+    st.integers(1, 12),
+)
+def test_the_latest_event_wins(events, num_frames):
+    time, pushes = 0.0, []
+    for gap, x, y in events:
+        time += gap
+        pushes.append((time, [Point(1, x, y)]))
+    frames, held = resample_pushes({}, pushes, num_frames)
+    assert len(frames) == num_frames
+    assert positions(frames, 1)[-1] == pytest.approx(events[-1][1:])
+    assert (held[1].x, held[1].y) == events[-1][1:]
+    xs = [x for _, x, _ in events]
+    assert all(min(xs) - 1e-6 <= p[0] <= max(xs) + 1e-6 for p in positions(frames, 1) if p)
+
+
+def test_release_and_grab_again():
+    gone = [(0.0, [Point(1, 5.0, 5.0)]), (1.0, [Point(1, 6.0, 5.0, False)])]
+    frames, held = resample_pushes({1: Point(1, 4.0, 5.0)}, gone, 4)
+    assert held == {}
+    assert positions(frames, 1)[-1] is None
+    assert positions(frames, 1)[0] is not None
+    back = [*gone, (2.0, [Point(1, 30.0, 9.0)])]
+    frames, held = resample_pushes({1: Point(1, 4.0, 5.0)}, back, 8)
+    path = positions(frames, 1)
+    assert path[-1] == (30.0, 9.0)
+    assert None in path, "let go in between"
+    assert all(p is None or p[0] <= 6 or p == (30.0, 9.0) for p in path), "nothing slides from one grab to the next"
+    assert resample_pushes({}, [(0.0, [Point(5, 1.0, 1.0, False)])], 3) == ([[], [], []], {})

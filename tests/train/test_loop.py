@@ -1,0 +1,209 @@
+"""The shared loop on a stage of one matrix: exact resume, also after kill -9, and nothing good is overwritten."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+
+from motionstream.train.ema import EMA
+from motionstream.train.loop import CHECKPOINT, LoopConfig, run
+from motionstream.train.optim import adamw, lr_scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyConfig:
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=40))
+    lr: float = 0.01
+
+
+class ToyStage:
+    """Regresses a matrix on data drawn from the step's number; ``pause`` makes it slow enough to be killed."""
+
+    name = "toy"
+
+    def __init__(self, config: ToyConfig, *, broken_at: int | None = None, pause: float = 0.0) -> None:
+        torch.manual_seed(0)
+        self.config, self.broken_at, self.pause = config, broken_at, pause
+        self.model = torch.nn.Linear(6, 6)
+        self.optimizer, self.ema = adamw(self.model, config.lr), EMA(self.model, 0.9)
+        self.exported = 0
+
+    def train_step(self, step: int) -> dict[str, float]:
+        time.sleep(self.pause)
+        generator = torch.Generator().manual_seed(step)
+        x = torch.randn(8, 6, generator=generator)
+        loss = (self.model(x) - x.flip(1)).square().mean()
+        if step == self.broken_at:
+            return {"loss": math.nan, "other": 1.0}
+        loss.backward()
+        norm = self.optimizer.step(lr_scale(step, self.config.loop.steps, 5, 0.5), 1.0)
+        self.ema.update(self.model)
+        return {"loss": loss.item(), "norm": norm}
+
+    def state_dict(self):
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state_dict(),
+        }
+
+    def load_state_dict(self, state):
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema.load_state_dict(state["ema"])
+
+    def sheet(self, path: Path) -> None:
+        path.write_text("a picture")
+
+    def export(self, folder: Path) -> None:
+        self.exported += 1
+        (folder / "exported").write_text(str(self.exported))
+
+
+def config_of(**loop) -> ToyConfig:
+    return ToyConfig(loop=LoopConfig(**({"steps": 40, "log_steps": 5, "sheet_steps": 0} | loop)))
+
+
+def train(folder: Path, config: ToyConfig, *, resume: bool = False, **kwargs) -> ToyStage:
+    stage = ToyStage(config, **kwargs)
+    stage.complete = run(stage, config.loop, folder, config=config, resume=resume)
+    return stage
+
+
+def same(one: ToyStage, other: ToyStage) -> bool:
+    ours, theirs = one.state_dict(), other.state_dict()
+    weights = all(torch.equal(ours["model"][k], v) for k, v in theirs["model"].items())
+    return weights and all(torch.equal(ours["ema"]["shadow"][k], v) for k, v in theirs["ema"]["shadow"].items())
+
+
+def rows(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_metrics_sheets_config_and_checkpoint(tmp_path):
+    stage = train(tmp_path / "run", config_of(sheet_steps=20))
+    assert stage.complete
+    names = sorted(p.name for p in (tmp_path / "run").iterdir())
+    assert names == [
+        CHECKPOINT,
+        "exported",
+        "metrics.jsonl",
+        "sheet_000020.png",
+        "sheet_000040.png",
+        "train_config.json",
+    ]
+    made = rows(tmp_path / "run")
+    assert [row["step"] for row in made] == list(range(5, 41, 5))
+    assert made[-1]["loss"] < made[0]["loss"]
+    assert json.loads((tmp_path / "run" / "train_config.json").read_text())["lr"] == 0.01
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
+    whole = train(tmp_path / "whole", config_of())
+    # minutes so small that every call stops after one step, with a checkpoint
+    part, calls = train(tmp_path / "parts", config_of(minutes=1e-9)), 1
+    assert not part.complete
+    while not part.complete:
+        part, calls = train(tmp_path / "parts", config_of(minutes=1e-9), resume=True), calls + 1
+    assert calls == 40
+    assert same(part, whole)
+
+
+def test_resuming_a_finished_run_exports_and_changes_nothing(tmp_path):
+    whole = train(tmp_path, config_of())
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    again = train(tmp_path, config_of(), resume=True)
+    assert again.complete
+    assert again.exported == 1
+    assert same(whole, again)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+def test_a_longer_run_continues_a_shorter_one(tmp_path):
+    train(tmp_path, config_of(steps=10))
+    assert train(tmp_path, config_of(steps=20), resume=True).complete
+    assert [row["step"] for row in rows(tmp_path)] == [5, 10, 15, 20]
+
+
+def test_metrics_after_the_checkpoint_are_made_again(tmp_path):
+    train(tmp_path, config_of(steps=10))
+    with (tmp_path / "metrics.jsonl").open("a") as stream:
+        for step in (15, 20):
+            stream.write(json.dumps({"step": step, "loss": -1.0}) + "\n")
+    train(tmp_path, config_of(steps=20), resume=True)
+    assert [row["step"] for row in rows(tmp_path)] == [5, 10, 15, 20]
+    assert all(row["loss"] > 0 for row in rows(tmp_path))
+
+
+def test_another_run_is_not_overwritten(tmp_path):
+    train(tmp_path, config_of(steps=5))
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"already holds a run: pass --resume"):
+        train(tmp_path, config_of(steps=5))
+    with pytest.raises(ValueError, match=r"was trained with lr=0.01, not 0.5"):
+        train(tmp_path, ToyConfig(loop=config_of(steps=9).loop, lr=0.5), resume=True)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+    train(tmp_path, config_of(steps=12))
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    with pytest.raises(FloatingPointError, match=r"toy: loss became nan at step 17; the checkpoint"):
+        train(tmp_path, config_of(steps=30, checkpoint_minutes=100), resume=True, broken_at=17)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+    good = train(tmp_path, config_of(steps=30), resume=True)
+    assert good.complete
+    assert math.isfinite(rows(tmp_path)[-1]["loss"])
+
+
+def test_ctrl_c_finishes_the_step_and_saves(tmp_path):
+    class Interrupted(ToyStage):
+        def train_step(self, step):
+            if step == 7:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().train_step(step)
+
+    config = config_of()
+    before = signal.getsignal(signal.SIGINT)
+    assert run(Interrupted(config), config.loop, tmp_path, config=config, resume=False) is False
+    assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 8
+    assert signal.getsignal(signal.SIGINT) is before
+    resumed, whole = train(tmp_path, config, resume=True), train(tmp_path / "whole", config)
+    assert same(resumed, whole)
+
+
+def test_kill_9_and_resume_gives_the_same_weights(tmp_path):
+    """A real process, really killed, mid-run; checkpoints are written at every step to be hit while writing, too."""
+    script = (
+        "import sys, runpy, pathlib\n"
+        "toy = runpy.run_path(sys.argv[1], run_name='toy')\n"
+        "config = toy['config_of'](checkpoint_minutes=0, log_steps=1)\n"
+        "toy['train'](pathlib.Path(sys.argv[2]), config, resume=True, pause=0.02)\n"
+    )
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-c", script, __file__, str(folder)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    for target in (3, 11):
+        with (tmp_path / f"log{target}").open("w") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        deadline = time.monotonic() + 60
+        while not (folder / "metrics.jsonl").exists() or len((folder / "metrics.jsonl").read_text().splitlines()) < target:
+            assert process.poll() is None, (tmp_path / f"log{target}").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert torch.load(folder / CHECKPOINT, weights_only=True)["step"] < 40
+    config = config_of(checkpoint_minutes=0, log_steps=1)
+    resumed, whole = train(folder, config, resume=True), train(tmp_path / "whole", config)
+    assert resumed.complete
+    assert same(resumed, whole)
+    assert [row["step"] for row in rows(folder)] == list(range(1, 41))
