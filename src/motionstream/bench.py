@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -133,6 +134,8 @@ def _cpu_name() -> str:
 
 def _commit() -> str:
     here = Path(__file__).resolve().parent
+    if shutil.which("git") is None:
+        return "unknown"
     done = subprocess.run(
         ["git", "-C", str(here), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )

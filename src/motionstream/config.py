@@ -208,6 +208,13 @@ def from_dict(cls: type[ConfigT], values: dict[str, Any]) -> ConfigT:
     for key in values:
         if key not in known:
             raise ValueError(f"unknown key {key!r} for {cls.__name__}; known keys: {', '.join(sorted(known))}")
+    needed = {
+        f.name
+        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    if missing := sorted(needed - values.keys()):
+        raise ValueError(f"{cls.__name__} lacks {', '.join(missing)}: add it, or restore the file it came from")
     return cls(**{key: _coerce(hints[key], value, f"{cls.__name__}.{key}") for key, value in values.items()})
 
 

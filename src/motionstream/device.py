@@ -51,6 +51,10 @@ def choose_compute(device: str | None = None, dtype: str | None = None) -> Compu
         raise ValueError(f"device {name!r} is unknown: use cpu, cuda or cuda:N") from None
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {name!r} is not available here: no CUDA device was found; use cpu")
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(f"device {name!r} is not available here: use cpu")
+    if chosen.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device {name!r} is not supported: use cpu, cuda, cuda:N or mps")
     if dtype is not None:
         known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
         if dtype not in known:

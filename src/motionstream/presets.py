@@ -45,7 +45,7 @@ def tiny_debug() -> PresetConfig:
             latent_channels=4,
             dim=48,
             ffn_dim=96,
-            num_heads=2,
+            num_heads=4,
             num_layers=2,
             freq_dim=32,
             text_dim=64,

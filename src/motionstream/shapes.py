@@ -39,6 +39,9 @@ class VideoGeometry:
     fps: float = 16.0
 
     def __post_init__(self) -> None:
+        for name, value in (("stride", self.stride), ("t_stride", self.t_stride), ("patch", self.patch)):
+            if value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
         cell = self.stride * self.patch
         for name, value in (("height", self.height), ("width", self.width)):
             if value <= 0 or value % cell:

@@ -12,10 +12,10 @@ from motionstream.models.dit import Condition, WanDiT
 @pytest.fixture
 def make_model() -> Callable[..., WanDiT]:
     def make(**settings) -> WanDiT:
-        values = dict(
-            latent_channels=4, dim=24, ffn_dim=32, num_heads=2, num_layers=2, freq_dim=16, text_dim=8, text_len=3,
-            tracks=TrackConfig(code_dim=4, channels=4),
-        )  # fmt: skip
+        values = {
+            "latent_channels": 4, "dim": 24, "ffn_dim": 32, "num_heads": 2, "num_layers": 2,
+            "freq_dim": 16, "text_dim": 8, "text_len": 3, "tracks": TrackConfig(code_dim=4, channels=4),
+        }  # fmt: skip
         model = WanDiT(ModelConfig(**(values | settings))).eval()
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():

@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from motionstream.flow.path import x0_from_velocity
+from motionstream.flow.sample import sample_euler
+from motionstream.flow.schedule import euler_sigmas
 from motionstream.models.denoise import predict
 
 
@@ -37,3 +39,28 @@ def test_sigma_reaches_the_network_as_a_timestep_of_1000(make_model, condition_f
     model.register_forward_pre_hook(lambda module, args: seen.append(args[1]))
     predict(model, noisy_for(model, 2), torch.tensor([[0.25, 1.0]]), condition_for(model, 2))
     assert seen[0].tolist() == [[250.0, 1000.0]]
+
+
+@torch.no_grad()
+def test_clean_models_see_the_picture_in_place_of_noise(make_model, condition_for):
+    model, seen = make_model(first_frame="clean"), []
+    condition, noisy, sigma = condition_for(model, 3), noisy_for(model, 3), torch.full((1, 3), 0.8)
+    hook = model.register_forward_pre_hook(lambda module, args: seen.append(args[:2]))
+    predict(model, noisy, sigma, condition)
+    predict(model, noisy, sigma, condition, start=3)
+    hook.remove()
+    assert torch.equal(seen[0][0][:, :1, :4], condition.first_latent)
+    assert torch.equal(seen[0][0][:, 1:, :4], noisy[:, 1:])
+    assert seen[0][1].tolist() == [[0.0, 800.0, 800.0]]
+    assert torch.equal(seen[1][0][:, :, :4], noisy)
+    assert seen[1][1].tolist() == [[800.0] * 3]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("first_frame", ["repeat", "clean"])
+@pytest.mark.parametrize("steps", [1, 5])
+def test_sampling_ends_on_the_picture(make_model, condition_for, first_frame, steps):
+    model = make_model(first_frame=first_frame)
+    condition, sigmas = condition_for(model, 3), euler_sigmas(steps, 3.0)
+    made = sample_euler(lambda x, s: predict(model, x, s, condition).velocity, noisy_for(model, 3), sigmas)
+    torch.testing.assert_close(made[:, :1], condition.first_latent, atol=1e-5, rtol=0)

@@ -51,7 +51,7 @@ def test_wan_splits_a_head_of_128_into_44_42_42():
     assert axis_widths(128) == (44, 42, 42)
     cos = rotary_table(torch.tensor([0, 1]), 2, 2, 128).cos.reshape(2, 2, 2, 64)
     moved = [(cos[0, 0, 0] != cos[index]) for index in ((1, 0, 0), (0, 1, 0), (0, 0, 1))]
-    assert [int(m[:22].sum()) for m in moved][0] > 0
+    assert moved[0][:22].any()
     assert not moved[0][22:].any()
     assert not moved[1][:22].any()
     assert not moved[1][43:].any()

@@ -47,8 +47,8 @@ def test_stream_makes_the_latents_of_the_training_rollout(engine, picture, laten
     with engine.start(picture, "a red ball", seed=3) as session:
         chunk_of = session.buffer.chunk
 
-        def record(frames, *, first):
-            shown.append(chunk_of(frames, first=first))
+        def record(frames, *, first, **options):
+            shown.append(chunk_of(frames, first=first, **options))
             return shown[-1]
 
         session.buffer.chunk = record
@@ -200,7 +200,7 @@ def test_tracks_of_another_canvas_or_batch_are_refused(engine, picture):
 def test_positions_that_are_no_numbers_are_refused_whole(engine, picture, bad):
     with engine.start(picture) as session, engine.start(picture) as untouched:
         for point in (Point(2, bad, 1.0), Point(2, 1.0, bad)):
-            with pytest.raises(ValueError, match="point 2 .*finite"):
+            with pytest.raises(ValueError, match=r"point 2 .*finite"):
                 session.push([Point(1, 5.0, 5.0), point])
         assert np.array_equal(session.step().frames, untouched.step().frames)
 

@@ -3,8 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motionstream.tracks.masking import drop_tracks, mask_mid_chunks, random_births_and_gaps, sample_subset
-from motionstream.tracks.tracks import Tracks
+from motionstream.tracks.masking import drop_tracks, mask_mid_chunks
 
 FAST = settings(max_examples=20, deadline=None)
 
@@ -15,28 +14,6 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def everything(B: int = 2, T: int = 24, N: int = 5) -> torch.Tensor:
     return torch.ones(B, T, N, dtype=torch.bool)
-
-
-@FAST
-@given(st.integers(0, 999))
-def test_subset_keeps_whole_tracks(seed):
-    N = 6
-    xy = torch.rand(2, 3, N, 2)
-    xy[..., 0] = torch.arange(N)
-    tracks = Tracks(xy=xy, visible=xy[..., 0] >= 0, ids=torch.arange(N).repeat(2, 1), size=(8, 8), fps=16)
-    kept = sample_subset(tracks, 2, 100, seeded(seed))
-    assert 2 <= kept.num_tracks <= N
-    assert torch.equal(kept.xy[:, 0, :, 0].long(), kept.ids)
-    assert kept.allclose(sample_subset(tracks, 2, 100, seeded(seed)))
-
-
-def test_subset_numbers_are_checked():
-    tracks = Tracks.from_points([[[1, 1]]], size=(8, 8), fps=16)
-    with pytest.raises(ValueError, match="cannot keep 2 of 1"):
-        sample_subset(tracks, 2, 3, seeded())
-    with pytest.raises(ValueError, match="num_min <= num_max"):
-        sample_subset(tracks, 3, 2, seeded())
-    assert sample_subset(tracks, 0, 0, seeded()).num_tracks == 0
 
 
 def test_drop_takes_whole_samples():
@@ -71,40 +48,16 @@ def test_bad_chunk_plans(plan, message):
 
 
 @FAST
-@given(st.integers(0, 999), st.integers(1, 30), st.floats(0, 1), st.floats(0, 1))
-def test_nothing_hidden_is_ever_shown_and_nothing_is_changed_in_place(seed, T, p, q):
+@given(st.integers(0, 999), st.integers(1, 30), st.floats(0, 1))
+def test_nothing_hidden_is_ever_shown_and_nothing_is_changed_in_place(seed, T, p):
     visible = torch.rand(2, T, 4, generator=seeded(seed)) < 0.5
     before = visible.clone()
     results = [
         drop_tracks(visible, p, seeded(seed)),
         mask_mid_chunks(visible, 4, p, seeded(seed)),
-        random_births_and_gaps(visible, p, q, seeded(seed)),
     ]
     assert torch.equal(visible, before)
     assert all((result & ~visible).sum() == 0 and result.shape == visible.shape for result in results)
-    assert torch.equal(results[2], random_births_and_gaps(visible, p, q, seeded(seed)))
-
-
-def test_births_hide_a_beginning_and_gaps_a_middle():
-    born = random_births_and_gaps(everything(N=200), 1.0, 0.0, seeded())
-    assert not born[:, 0].any()
-    assert born[:, -1].all()
-    assert (born[:, 1:] >= born[:, :-1]).all()
-    paused = random_births_and_gaps(everything(N=200), 0.0, 1.0, seeded())
-    assert paused[:, 0].all()
-    hidden = (~paused).sum(dim=1)
-    assert hidden.min() >= 1
-    assert hidden.max() <= 12
-    starts = (paused[:, :-1] & ~paused[:, 1:]).sum(dim=1)
-    assert (starts == 1).all()
-
-
-def test_a_group_shares_its_draws():
-    group = torch.tensor([[0, 0, 1, 1, 0]] * 2)
-    shown = random_births_and_gaps(everything(), 1.0, 1.0, seeded(1), group)
-    assert torch.equal(shown[..., 0], shown[..., 1])
-    assert torch.equal(shown[..., 0], shown[..., 4])
-    assert not torch.equal(shown[..., 0], shown[..., 2])
 
 
 def test_bad_arguments():

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -17,7 +19,7 @@ def test_lr_scale_rises_stays_and_falls():
     assert curve[0] == pytest.approx(0.1)
     assert curve[9] == 1.0
     assert curve[10:70] == [1.0] * 60
-    assert all(a > b for a, b in zip(curve[70:], curve[71:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(curve[70:]))
     assert curve[85] == pytest.approx(0.5)
     assert curve[-1] == pytest.approx(1 / 30)
     assert lr_scale(99, 100_000, 0, 0) == lr_scale(99_999, 100_000, 0, 0) == 1.0

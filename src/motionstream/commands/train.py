@@ -83,6 +83,8 @@ def _config(args: argparse.Namespace) -> Any:
     }
     config = with_overrides(kinds[args.stage](), args.settings)
     if args.stage == "ode-pairs":
+        if args.steps is not None or args.minutes is not None:
+            raise ValueError("train ode-pairs takes no --steps or --minutes: use --set clips=N (finished shards are kept)")
         return config
     loop = config.loop
     if args.steps is not None:

@@ -21,6 +21,7 @@ from motionstream.data.scenes import SceneConfig, sample_scenes
 from motionstream.models.text import HashedWords
 from motionstream.models.vae import NanoVAE
 from motionstream.tracks.codes import draw_ids
+from motionstream.tracks.masking import drop_tracks, mask_mid_chunks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,9 +138,9 @@ def choose_tracks(
     first = torch.zeros_like(truth)
     first[:, 0] = truth[:, 0]
     shown |= first & anchored
-    shown &= ~chance(config.p_drop_motion, B, 1, 1)
+    shown = drop_tracks(shown, config.p_drop_motion, generator)
     if config.p_mask_chunk:
-        shown &= ~_masked_frames(B, T, preset, config.p_mask_chunk, generator)[..., None]
+        shown = mask_mid_chunks(shown, _chunk_plan(T, preset), config.p_mask_chunk, generator)
 
     count = min(config.max_tracks, N)
     order = (active.float() * 2 + torch.rand(B, N, generator=generator, device=device)).topk(count, dim=1).indices
@@ -148,14 +149,16 @@ def choose_tracks(
     return xy, shown.gather(2, order[:, None].expand(B, T, count)), ids
 
 
-def _masked_frames(B: int, T: int, preset: PresetConfig, p: float, generator: torch.Generator) -> Tensor:
-    """Whole chunks of pixel frames whose condition is hidden, never the first chunk: ``(B, T)`` bool."""
-    t_stride, chunk = preset.geometry.t_stride, preset.cache.chunk_frames
-    latent = (torch.arange(T, device=generator.device) + t_stride - 1) // t_stride
-    index = latent // chunk
-    hidden = torch.rand(B, int(index.max()) + 1, generator=generator, device=generator.device) < p
-    hidden[:, 0] = False
-    return hidden[:, index]
+def _chunk_plan(num_frames: int, preset: PresetConfig) -> list[int]:
+    """Pixel frames of each chunk of a clip; the last may be cut short."""
+    geometry, size = preset.geometry, preset.cache.chunk_frames
+    plan: list[int] = []
+    start = 0
+    while sum(plan) < num_frames:
+        first, stop = geometry.frame_span(start, start + size)
+        plan.append(min(stop, num_frames) - first)
+        start += size
+    return plan
 
 
 def _rank_in_group(group: Tensor, score: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ class Scenes:
         centre: ``(B, M, T, 2)`` world pixels (x, y). size: ``(B, M)`` pixels.
         scale, angle: ``(B, M, T)``; angle in radians.
         pan: ``(B, T, 2)`` pixels. zoom, roll: ``(B, T)``. parallax: ``(B, M)``, the background's is 1.
-        captions: one sentence a scene.
+        names: what the objects are called, ``M`` a scene. captions: one sentence a scene.
     """
 
     config: SceneConfig
@@ -80,6 +80,7 @@ class Scenes:
     zoom: Tensor
     roll: Tensor
     parallax: Tensor
+    names: list[list[str]]
     captions: list[str]
 
     def without_object(self, index: int) -> Scenes:
@@ -137,7 +138,7 @@ def sample_scenes(
     captions = _captions(names, active.tolist(), (centre[:, :, -1] - centre[:, :, 0]).tolist(), (pan[:, -1]).tolist())
     return Scenes(
         config, background, sprites.reshape(batch, objects, *sprites.shape[1:]), active, centre, size, scale, angle,
-        pan, zoom, roll, parallax, captions,
+        pan, zoom, roll, parallax, [names[b * objects : (b + 1) * objects] for b in range(batch)], captions,
     )  # fmt: skip
 
 
@@ -215,15 +216,16 @@ def _captions(
     captions = []
     objects = len(active[0])
     for b, row in enumerate(active):
-        parts = [f"{names[b * objects + m]} {_motion_words(shift[b][m])}" for m in range(objects) if row[m]]
-        camera = _motion_words([-pan[b][0], -pan[b][1]])
+        parts = [f"{names[b * objects + m]} {motion_words(shift[b][m])}" for m in range(objects) if row[m]]
+        camera = motion_words([-pan[b][0], -pan[b][1]])
         if camera != "stays still":
             parts.append(f"the camera {camera}")
         captions.append(", ".join(parts))
     return captions
 
 
-def _motion_words(shift: list[float]) -> str:
+def motion_words(shift: list[float]) -> str:
+    """Words for a displacement (x, y) in pixels: "moves up and right", "stays still"."""
     x, y = shift
     if math.hypot(x, y) < 5:
         return "stays still"

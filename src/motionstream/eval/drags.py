@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from motionstream.data.render import object_pose, render, render_object
-from motionstream.data.scenes import SceneConfig, Scenes, sample_scenes
+from motionstream.data.scenes import SceneConfig, Scenes, motion_words, sample_scenes
 from motionstream.eval.locate import locate
 from motionstream.stream.engine import StreamEngine
 from motionstream.stream.track_buffer import Point
@@ -106,7 +106,7 @@ def _with_drag(scenes: Scenes, seed: int, begin: int, moving: int) -> Scenes:
     active[:, top] = True
     size = scenes.size.clone()
     size[:, top] = size[:, top].clamp(28, 52)
-    caption = scenes.captions[0].split(",")[0]
+    caption = f"{scenes.names[0][top]} {motion_words(move.tolist())}"
     return replace(
         scenes,
         centre=centre,

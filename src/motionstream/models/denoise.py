@@ -39,10 +39,16 @@ def predict(
         noisy: ``(B, F, C, h, w)`` of latent frames ``start ..``. sigma: ``(B, F)`` in [0, 1].
         condition: track latents must cover just these frames.
 
-    The picture's own latent is known: at latent frame 0 of "repeat" and "clean" models ``x0`` is set to it.
+    The picture's own latent is known: at latent frame 0 of "repeat" and "clean" models ``x0`` is set to it. "clean"
+    models (Wan 2.2 TI2V) also see it there in place of noise, at timestep 0.
     """
-    out = model(model.assemble(noisy, condition, start), 1000 * sigma, condition.text, cache=cache, mask=mask)
     known = condition.first_latent if start == 0 and model.config.first_frame in ("repeat", "clean") else None
+    if known is not None and model.config.first_frame == "clean":
+        shown = torch.cat([known.to(noisy.dtype), noisy[:, 1:]], dim=1)
+        level = torch.cat([torch.zeros_like(sigma[:, :1]), sigma[:, 1:]], dim=1)
+    else:
+        shown, level = noisy, sigma
+    out = model(model.assemble(shown, condition, start), 1000 * level, condition.text, cache=cache, mask=mask)
     if model.config.prediction == "velocity" and known is None:
         return Prediction(x0_from_velocity(noisy, out, sigma), out)
     if model.config.prediction == "velocity":

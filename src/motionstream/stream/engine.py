@@ -63,8 +63,10 @@ class StreamEngine:
         if not isinstance(first_frame, np.ndarray) or first_frame.dtype != np.uint8 or first_frame.shape != wanted:
             found = f"{getattr(first_frame, 'dtype', type(first_frame).__name__)} {getattr(first_frame, 'shape', '')}"
             raise ValueError(f"first_frame is {found}: give uint8 of shape {wanted} (see media.images.load_first_frame)")
-        if not 0 <= seed < 2**31:
-            raise ValueError(f"seed={seed} must lie in [0, 2147483647]")
+        if not isinstance(seed, int) or not 0 <= seed < 2**31:
+            raise ValueError(f"seed={seed!r} must lie in [0, 2147483647]")
+        if not isinstance(prompt, str):
+            raise ValueError(f'prompt={prompt!r} must be text; use "" for none')
         return StreamSession(self, first_frame, prompt, seed, steps)
 
     def synchronize(self) -> None:
@@ -90,6 +92,7 @@ def load_engine(
         config = preset(str(name_or_path))
         model, vae = WanDiT(config.model, config.geometry.t_stride), NanoVAE(config.vae)
         init_from_scratch(model)
+        vae.fit_linear(_planes(config, 2000))
         torch.nn.init.normal_(model.head.head.weight, std=0.02, generator=torch.Generator().manual_seed(0))
         return StreamEngine(config, model, vae, compute)
     config = read_config(folder)
@@ -97,6 +100,20 @@ def load_engine(
     load_weights(folder / f"{weights}.safetensors", model)
     load_weights(folder / "vae.safetensors", vae)
     return StreamEngine(config, model, vae, compute)
+
+
+def _planes(config: PresetConfig, count: int) -> torch.Tensor:
+    """Random slanted planes of colour as pixel blocks: enough to give an untrained VAE a picture."""
+    vae, generator = config.vae, torch.Generator().manual_seed(0)
+    line, clock = torch.linspace(-1, 1, vae.stride), torch.linspace(-1, 1, vae.t_stride)
+    level, time, row, column = torch.rand(4, count, 3, generator=generator) - 0.5
+    blocks = (
+        0.5 + 0.8 * level[:, None, :, None, None]
+        + 0.1 * time[:, None, :, None, None] * clock[:, None, None, None]
+        + 0.4 * row[:, None, :, None, None] * line[:, None]
+        + 0.4 * column[:, None, :, None, None] * line
+    )  # fmt: skip
+    return blocks.flatten(1)
 
 
 def weights_folder(name_or_path: str | Path) -> Path | None:
@@ -136,7 +153,7 @@ def generate(
     seed: int = 0,
 ) -> np.ndarray:
     """Offline convenience: all frames ``(num_frames, H, W, 3)`` uint8 of one stream, made by the same rollout."""
-    wanted = num_frames or tracks.num_frames
+    wanted = tracks.num_frames if num_frames is None else num_frames
     with engine.start(first_frame, prompt, seed=seed) as session:
         frames = np.concatenate([chunk.frames for chunk in session.stream(tracks, wanted)])
     return frames[:wanted]

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from motionstream.stream.engine import StreamEngine
 
 
+MAX_PUSHES = 512
+"""Cursor events kept for the next chunk; beyond that neighbours are merged, so that a paused stream stays small."""
+
+
 @dataclass(frozen=True)
 class ChunkStats:
     """Milliseconds of one chunk by stage; ``commit_ms`` is the clean pass over the chunk before, off the latency path."""
@@ -132,6 +136,8 @@ class StreamSession:
             if num_points > MAX_POINTS:
                 raise ValueError(f"{num_points} points at once: use at most {MAX_POINTS}, or let some go (visible=False)")
             self._pushes.append((time.monotonic(), list(points)))
+            if len(self._pushes) > MAX_PUSHES:
+                self._pushes = _merge_pairs(self._pushes)
 
     def frames_in_chunk(self, index: int) -> int:
         """Pixel frames of chunk ``index`` (the first is shorter: a latent frame 0 covers one frame)."""
@@ -178,7 +184,7 @@ class StreamSession:
         while made < wanted:
             count = self.frames_in_chunk(self.index)
             frames = [points[t] if t < len(points) else [] for t in range(made, made + count)]
-            yield self._make(frames)
+            yield self._make(frames, remember=True)
             made += count
 
     def settle(self) -> None:
@@ -190,7 +196,7 @@ class StreamSession:
             commit_chunk(self.engine.model, self.cache, latents, condition)
         self._pending = None
 
-    def _make(self, frames: list[list[Point]]) -> Chunk:
+    def _make(self, frames: list[list[Point]], *, remember: bool = False) -> Chunk:
         self._check_open()
         engine, clock = self.engine, time.perf_counter
         begun = clock()
@@ -198,7 +204,9 @@ class StreamSession:
         engine.synchronize()
         settled, index = clock(), self.cache.chunk
         with torch.inference_mode(), engine.compute.autocast():
-            xy, visible, ids = (t.to(engine.compute.device) for t in self.buffer.chunk(frames, first=index == 0))
+            xy, visible, ids = (
+                t.to(engine.compute.device) for t in self.buffer.chunk(frames, first=index == 0, remember=remember)
+            )
             motion = track_latents(engine.model, engine.preset.geometry, xy, visible, ids, first=index == 0)
             condition = Condition(self.first_latent, motion, self._text)
             tracked = clock()
@@ -211,6 +219,15 @@ class StreamSession:
         done = clock()
         stats = ChunkStats(*(1000 * t for t in (settled - begun, tracked - settled, denoised - tracked, done - denoised)))
         return Chunk(pixels, index, stats)
+
+
+def _merge_pairs(pushes: list[tuple[float, list[Point]]]) -> list[tuple[float, list[Point]]]:
+    """Half as many events: each pair becomes one at the later time, every point at its later place."""
+    merged = []
+    for start in range(0, len(pushes), 2):
+        pair = pushes[start : start + 2]
+        merged.append((pair[-1][0], list({point.id: point for _, points in pair for point in points}.values())))
+    return merged
 
 
 def _points_of(tracks: Tracks) -> list[list[Point]]:

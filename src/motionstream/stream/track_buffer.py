@@ -55,7 +55,7 @@ class TrackBuffer:
     geometry: VideoGeometry
     config: TrackConfig
     seed: int
-    spare: int = 256
+    spare: int = MAX_POINTS
     home: Tensor = field(init=False)
     place: Tensor = field(init=False)
     ids: Tensor = field(init=False)
@@ -75,10 +75,14 @@ class TrackBuffer:
         self.place = torch.cat([self.home, torch.zeros(self.spare, 2)])
         self._taken = torch.zeros(self.num_anchors, dtype=torch.bool)
         self.grips: dict[int, _Grip] = {}
+        self._remembered: dict[int, _Grip] = {}
         self._free = list(range(self.num_anchors + self.spare - 1, self.num_anchors - 1, -1))
 
-    def chunk(self, frames: list[list[Point]], *, first: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def chunk(self, frames: list[list[Point]], *, first: bool, remember: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Tracks of one chunk: ``frames[t]`` lists the points held in pixel frame t.
+
+        With ``remember`` a point that comes back under the same id holds what it held before (ready-made tracks that were
+        occluded); without it, it takes hold of what is under it now (a hand).
 
         Returns:
             xy ``(1, T, N, 2)``, visible ``(1, T, N)``, ids ``(1, N)`` for ``models.motion.track_latents``.
@@ -97,7 +101,7 @@ class TrackBuffer:
                 raise ValueError(f"{len(points)} points in one frame: use at most {MAX_POINTS}")
             held = {point.id: point for point in points if point.visible}
             for gone in self.grips.keys() - held.keys():
-                self._release(gone)
+                self._release(gone, remember)
             # In order of ids: what a point takes hold of must not depend on the order in which points are listed.
             for key in sorted(held.keys() - self.grips.keys()):
                 self._grab(held[key], first=first and t == 0)
@@ -115,6 +119,11 @@ class TrackBuffer:
         return xy[:, :, used], (visible & inside)[:, :, used], self.ids[:, used]
 
     def _grab(self, point: Point, *, first: bool) -> None:
+        known = self._remembered.pop(point.id, None)
+        if known is not None and not self._taken[known.slots[known.slots < self.num_anchors]].any():
+            self._taken[known.slots[known.slots < self.num_anchors]] = True
+            self.grips[point.id] = known
+            return
         where = torch.tensor([point.x, point.y])
         distance = (self.place[: self.num_anchors] - where).norm(dim=-1)
         free = torch.where(self._taken, torch.inf, distance)
@@ -131,10 +140,15 @@ class TrackBuffer:
         slots = torch.cat([torch.tensor([slot]), near])
         self.grips[point.id] = _Grip(slots, torch.cat([offset[None], where - self.place[near]]))
 
-    def _release(self, point_id: int) -> None:
-        """Let go. A spare code is not reused: past chunks in the window may still show it elsewhere."""
-        slots = self.grips.pop(point_id).slots
+    def _release(self, point_id: int, remember: bool) -> None:
+        """Let go. A spare code goes to the back of the queue: the window may still show it, and the sink too."""
+        grip = self.grips.pop(point_id)
+        slots = grip.slots
+        if not remember:
+            self._free[:0] = slots[slots >= self.num_anchors].tolist()
         self._taken[slots[slots < self.num_anchors]] = False
+        if remember:
+            self._remembered[point_id] = grip
 
 
 def resample_pushes(

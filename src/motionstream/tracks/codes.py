@@ -19,6 +19,8 @@ def draw_ids(batch: int, num_tracks: int, config: TrackConfig, generator: torch.
     if num_tracks > config.id_range:
         raise ValueError(f"{num_tracks} tracks need ids from a range of {config.id_range}: raise tracks.id_range")
     device = generator.device
+    if num_tracks == 0:
+        return torch.zeros(batch, 0, dtype=torch.int64, device=device)
     if num_tracks * 20 > config.id_range:
         scores = torch.rand(batch, config.id_range, generator=generator, device=device)
         return scores.topk(num_tracks, dim=1).indices

@@ -4,7 +4,8 @@
 ``forcing``: teacher-forced flow matching through the real cache (as argued for by Causal Forcing), optionally on the
 student's own earlier chunks (``p_own_context``), so that it meets its own mistakes.
 
-    motionstream train causal-init --teacher runs/work/teacher --out runs/work/student --method forcing
+    motionstream train causal-init --vae runs/work/vae --teacher runs/work/teacher \
+        --out runs/work/student --set method=forcing
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class CausalInitConfig:
     tracks_per_object: tuple[int, ...] = (8, 96)
     p_anchor: float = 0.85
     pairs: str = ""
-    compile: bool = True
+    compile: bool = False
     seed: int = 2
 
 
@@ -107,17 +108,22 @@ class CausalInitStage:
     def train_step(self, step: int) -> dict[str, float]:
         config = self.config
         generator = torch.Generator(self.compute.device).manual_seed(config.seed * 7919 + step)
-        with self.compute.autocast():
-            loss = self.ode_loss(generator) if self.pairs is not None else self.forcing_loss(step, generator)
+        # Data first, in full precision: half-precision rendering would move tracks off their pixels.
+        if self.pairs is None:
+            batch = self.batch_at(step)
+            with self.compute.autocast():
+                loss = self.forcing_loss(batch, generator)
+        else:
+            pairs = self.pairs.draw(config.batch, generator, self.compute.device)
+            with self.compute.autocast():
+                loss = self.ode_loss(*pairs, generator)
         loss.backward()
         norm = self.optimizer.step(lr_scale(step, config.loop.steps, config.warmup, config.decay_share), 1.0)
         self.ema.update(self.model)
         return {"loss": float(loss.detach()), "grad_norm": norm}
 
-    def forcing_loss(self, step: int, generator: torch.Generator) -> Tensor:
-        """Each chunk is denoised from its own noise level, given clean (or own) past chunks through the cache."""
-        config, size = self.config, self.preset.cache.chunk_frames
-        geometry, device = self.preset.geometry, self.compute.device
+    def batch_at(self, step: int) -> Batch:
+        config, geometry = self.config, self.preset.geometry
         scene = SceneConfig(num_frames=config.num_frames, height=geometry.height, width=geometry.width, fps=geometry.fps)
         low, high = config.tracks_per_object
         conditions = ConditionConfig(
@@ -129,7 +135,11 @@ class CausalInitStage:
             p_mask_chunk=config.p_mask_chunk,
         )
         seed = config.seed * 10_000_019 + step
-        batch = training_batch(config.batch, self.preset, self.vae, scene, conditions, seed, device)
+        return training_batch(config.batch, self.preset, self.vae, scene, conditions, seed, self.compute.device)
+
+    def forcing_loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Each chunk is denoised from its own noise level, given clean (or own) past chunks through the cache."""
+        config, size, device = self.config, self.preset.cache.chunk_frames, self.compute.device
         condition = condition_of(self.model, self.preset, batch)
         own = bool(torch.rand((), generator=generator, device=device) < config.p_own_context)
         cache = HistoryCache(self.preset.model, self.preset.cache, grid=self.grid, device=device, detach=False)
@@ -155,11 +165,9 @@ class CausalInitStage:
             cache.commit()
         return torch.stack(losses).mean()
 
-    def ode_loss(self, generator: torch.Generator) -> Tensor:
+    def ode_loss(self, batch: Batch, states: Tensor, sigmas: Tensor, generator: torch.Generator) -> Tensor:
         """Regression from trajectory states to their end, under a random sparse causal mask (paper section 3.2)."""
-        assert self.pairs is not None
         device, size = self.compute.device, self.preset.cache.chunk_frames
-        batch, states, sigmas = self.pairs.draw(self.config.batch, generator, device)
         condition = condition_of(self.model, self.preset, batch)
         B, F = batch.latents.shape[:2]
         pick = torch.randint(len(sigmas), (B, F // size), generator=generator, device=device).repeat_interleave(size, 1)

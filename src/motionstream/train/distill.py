@@ -4,7 +4,8 @@ The student rolls out whole clips through its rolling cache, exactly as in strea
 (the real score) and a trained critic (the fake score) say which way the clips should move. The critic learns five times
 as often as the student.
 
-    motionstream train distill --teacher runs/work/teacher --student runs/work/student --out runs/work/distilled
+    motionstream train distill --vae runs/work/vae --teacher runs/work/teacher --student runs/work/student \
+        --out runs/work/distilled
 """
 
 from __future__ import annotations

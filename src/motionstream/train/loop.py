@@ -141,8 +141,16 @@ def _append(path: Path, row: dict[str, float]) -> None:
 def _truncate_metrics(path: Path, step: int) -> None:
     """Drop rows after the checkpoint: they are about to be made again."""
     if path.exists():
-        rows = [line for line in path.read_text().splitlines() if line and json.loads(line)["step"] <= step]
+        rows = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
         path.write_text("".join(row + "\n" for row in rows))
+
+
+def _step_of(line: str) -> float:
+    """Step of a row; a line torn by a kill counts as after every checkpoint."""
+    try:
+        return int(json.loads(line)["step"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return math.inf
 
 
 class _Window:
