@@ -11,7 +11,7 @@ ARGS ?=
 
 DEMO_IMAGE ?= examples/demo.jpg
 DEMO_TRACKS ?= examples/demo_drag.json
-DEMO_PROMPT ?= a photo, the object follows the drag
+DEMO_PROMPT ?= an orange dahlia moves right
 DEMO_OUT ?= out/demo.mp4
 BENCH ?= benchmarks/stream.py
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # nano from nothing on two processor cores: latents, teacher, causal student, distillation, evaluation.
-# About three hours on a processor with AMX. Kill it any time: run again, and it goes on from the last checkpoint.
+# About three hours on two cores with AMX (much longer without). Kill it any time: run again, and it goes on from the last
+# checkpoint.
 #   runs/nano_cpu.sh [WORK_FOLDER]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,9 +9,10 @@ work=${1:-runs/work}
 ms=(.venv/bin/motionstream)
 [ -x "${ms[0]}" ] || ms=(python3 -m motionstream)
 
-"${ms[@]}" train vae --out "$work/vae" --resume --steps 3000
-"${ms[@]}" train teacher --vae "$work/vae" --out "$work/teacher" --resume --steps 3000
-"${ms[@]}" train causal-init --vae "$work/vae" --teacher "$work/teacher" --out "$work/student" --resume --steps 1500
+"${ms[@]}" train vae --out "$work/vae" --resume --steps 2200
+"${ms[@]}" train teacher --vae "$work/vae" --out "$work/teacher" --resume --steps 1500 --set dense_until=0.3 long_from=0.75
+"${ms[@]}" train causal-init --vae "$work/vae" --teacher "$work/teacher" --out "$work/student" --resume --steps 600 \
+    --set batch=4 ema=0.99 decay_share=0.5
 "${ms[@]}" train distill --vae "$work/vae" --teacher "$work/teacher" --student "$work/student" --out "$work/distilled" \
     --resume --steps 150 --set batch=2 truth_weight=1.0
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from motionstream.config import TrackConfig
 from motionstream.shapes import VideoGeometry
+from motionstream.stream import track_buffer
 from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer, resample_pushes
 
 GEOMETRY = VideoGeometry(height=32, width=64)
@@ -43,6 +44,22 @@ def test_anchors_cover_the_picture_in_frame_0_alone():
     assert all(not shown(tracks, t) for t in range(1, 9))
     later = made.chunk([[]] * 12, first=False)
     assert later[0].shape == (1, 12, 0, 2)
+
+
+@pytest.fixture(autouse=True)
+def _small_patches(monkeypatch):
+    """Patches of one size keep the numbers below easy to check; the test of lone points restores the real ones."""
+    monkeypatch.setattr(track_buffer, "PATCH_CELLS", (1.6, 1.6))
+
+
+def test_a_lone_point_holds_a_larger_patch_than_one_of_several(monkeypatch):
+    monkeypatch.setattr(track_buffer, "PATCH_CELLS", (1.6, 3.0))
+    lone = shown(started().chunk([[Point(1, 28.0, 12.0)]], first=False), 0)
+    several = shown(started().chunk([[Point(1, 28.0, 12.0), Point(2, 34.0, 12.0)]], first=False), 0)
+    reach = max(abs(x - 28) for x, _ in lone.values())
+    assert reach == 24, "three cells"
+    assert max(abs(x - 28) for x, _ in several.values()) < 24
+    assert len(several) < len(lone)
 
 
 def test_a_late_grab_takes_the_anchor_under_it_and_its_neighbours():

@@ -192,7 +192,10 @@ def evaluate_drags(
         return report
     by_tracks = {str(n): summary(student(n)) for n in TRACK_COUNTS[1:3]}
     report["student"]["by_tracks"] = {"1": report["student"]["single"], **by_tracks, "24": report["student"]["brush"]}
-    report["student"]["by_steps"] = {str(k): summary(student(24, steps=k)) for k in (1, 2, 3, 4)}
+    usual = len(engine.preset.sample.student_sigmas)
+    report["student"]["by_steps"] = {
+        str(k): report["student"]["brush"] if k == usual else summary(student(24, steps=k)) for k in (1, 2, 3, 4)
+    }
     halves = sorted(range(scenes), key=lambda i: cases[i].size_px)
     report["student"]["by_size"] = {
         "smaller_half": summary([brush[i] for i in halves[: scenes // 2]]),

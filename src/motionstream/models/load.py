@@ -24,6 +24,7 @@ def save_weights(path: Path, module: nn.Module, *, dtype: torch.dtype | None = N
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, partial, metadata={"format": "pt", "note": note})
+    partial.chmod(0o644)
     os.replace(partial, path)
 
 

@@ -18,8 +18,11 @@ from motionstream.tracks.codes import draw_ids
 
 ANCHOR_SPACING_CELLS = 1.0
 """Anchors per latent cell, each way."""
-CARRY_RADIUS_CELLS = 1.6
-"""Anchors this close to a held point are held with it: a single point moves a patch of the picture, not one cell."""
+PATCH_CELLS = (1.6, 3.0)
+"""Anchors this close to a held point are held with it: the first number among other points, the second for a lone one.
+
+nano was trained on many tracks per object, so a single point must speak for a patch of picture (docs/LOG.md).
+"""
 MAX_POINTS = 1024
 """Points that may be active at once."""
 
@@ -103,13 +106,14 @@ class TrackBuffer:
             for gone in self.grips.keys() - held.keys():
                 self._release(gone, remember)
             # In order of ids: what a point takes hold of must not depend on the order in which points are listed.
-            for key in sorted(held.keys() - self.grips.keys()):
-                self._grab(held[key], first=first and t == 0)
+            if grabs := sorted(held.keys() - self.grips.keys()):
+                for key, reach in zip(grabs, self._reaches(grabs, held), strict=True):
+                    self._grab(held[key], reach, first=first and t == 0)
             if not held:
                 continue
             grips = [self.grips[key] for key in held]
             slots = torch.cat([grip.slots for grip in grips])
-            where = torch.tensor([[point.x, point.y] for point in held.values()])
+            where = torch.tensor([[float(point.x), float(point.y)] for point in held.values()])
             where = where.repeat_interleave(torch.tensor([len(grip.slots) for grip in grips]), dim=0)
             places = where - torch.cat([grip.offsets for grip in grips])
             xy[0, t, slots], visible[0, t, slots] = places, True
@@ -118,7 +122,17 @@ class TrackBuffer:
         used = visible.any(1)[0]
         return xy[:, :, used], (visible & inside)[:, :, used], self.ids[:, used]
 
-    def _grab(self, point: Point, *, first: bool) -> None:
+    def _reaches(self, grabs: list[int], held: dict[int, Point]) -> list[float]:
+        """Radius in pixels of the patch that each new point holds: up to the nearest other one, within PATCH_CELLS."""
+        near, far = (self.geometry.stride * cells for cells in PATCH_CELLS)
+        places = torch.tensor([[float(point.x), float(point.y)] for point in held.values()])
+        order = {key: row for row, key in enumerate(held)}
+        rows = torch.tensor([order[key] for key in grabs])
+        gaps = torch.cdist(places[rows], places)
+        gaps[torch.arange(len(rows)), rows] = torch.inf
+        return gaps.amin(dim=1).clamp(near, far).tolist()
+
+    def _grab(self, point: Point, reach: float, *, first: bool) -> None:
         known = self._remembered.pop(point.id, None)
         if known is not None and not self._taken[known.slots[known.slots < self.num_anchors]].any():
             self._taken[known.slots[known.slots < self.num_anchors]] = True
@@ -135,7 +149,7 @@ class TrackBuffer:
         else:
             slot, offset = best, where - self.place[best]
             self._taken[best] = True
-        near = ((distance <= self.geometry.stride * CARRY_RADIUS_CELLS) & ~self._taken).nonzero()[:, 0]
+        near = ((distance <= reach) & ~self._taken).nonzero()[:, 0]
         self._taken[near] = True
         slots = torch.cat([torch.tensor([slot]), near])
         self.grips[point.id] = _Grip(slots, torch.cat([offset[None], where - self.place[near]]))

@@ -108,10 +108,11 @@ class VAEStage:
         video = clip_batch(4, config, 12345, self.compute.device)
         decoded, _ = vae.decode(vae.encode(video))
         linear = vae.decode_linear(vae.encode(video))[:, vae.config.t_stride - 1 :].clamp(0, 1)
-        save_rows(path, [row[[0, 5, 10, 16]] for trio in zip(video, decoded, linear, strict=True) for row in trio])
+        picks = torch.linspace(0, video.shape[1] - 1, 4).long()
+        save_rows(path, [row[picks] for trio in zip(video, decoded, linear, strict=True) for row in trio])
 
     def export(self, folder: Path) -> None:
-        save_weights(folder / "vae.safetensors", self.averaged())
+        save_weights(folder / "vae.safetensors", self.averaged(), dtype=torch.float16)
         (folder / "config.json").write_text(to_json(self.preset))
 
 

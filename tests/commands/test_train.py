@@ -1,0 +1,136 @@
+"""Every training verb on the smallest preset, in order, through the command line; then resume, evaluation and speed."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from motionstream.cli import main
+from motionstream.device import choose_compute
+from motionstream.models.load import load_weights
+from motionstream.models.vae import NanoVAE
+from motionstream.presets import tiny_debug
+from motionstream.train.loop import LoopConfig
+from motionstream.train.teacher import TeacherStage, TeacherTrainConfig
+
+SMALL = ["--preset", "tiny-debug", "--device", "cpu", "--dtype", "float32"]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Path:
+    """Runs of all stages, two to four steps each, and a folder of weights made of them."""
+    root = tmp_path_factory.mktemp("work")
+
+    def train(stage: str, out: str, *more: str) -> None:
+        assert main(["train", stage, *SMALL, "--out", str(root / out), *more]) == 0
+
+    vae, teacher = ["--vae", str(root / "vae")], ["--teacher", str(root / "teacher")]
+    train("vae", "vae", "--steps", "3", "--set", "batch=2", "fit_clips=8", "num_frames=9", "loop.sheet_steps=3")
+    train("teacher", "teacher", *vae, "--steps", "3", "--set", "batch=2", "compile=false", "loop.sheet_steps=3")
+    train("ode-pairs", "pairs", *vae, *teacher, "--set", "clips=4", "batch=2", "steps=4")
+    train("causal-init", "student", *vae, *teacher, "--steps", "2", "--set", "batch=2", "num_frames=33")
+    ode = ["method=ode", f"pairs={root / 'pairs'}"]
+    train("causal-init", "ode", *vae, *teacher, "--steps", "2", "--set", "batch=2", *ode)
+    student = ["--student", str(root / "student")]
+    train("distill", "distilled", *vae, *teacher, *student, "--steps", "5", "--set", "batch=1", "loop.sheet_steps=5")
+    nano = root / "weights"
+    nano.mkdir()
+    for source in ("vae/vae.safetensors", "vae/config.json", "teacher/teacher.safetensors", "student/student.safetensors"):
+        (nano / Path(source).name).write_bytes((root / source).read_bytes())
+    return root
+
+
+@pytest.mark.parametrize("run", ["vae", "teacher", "student", "ode", "distilled"])
+def test_each_run_leaves_config_metrics_and_weights(work, run):
+    folder = work / run
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == json.loads((folder / "train_config.json").read_text())["loop"]["steps"]
+    assert all(torch.isfinite(torch.tensor(list(row.values()))).all() for row in rows)
+    assert list(folder.glob("*.safetensors"))
+    if run in ("vae", "teacher", "distilled"):
+        assert list(folder.glob("sheet_*.png"))
+
+
+def test_training_changed_the_student(work):
+    names = ("teacher/teacher", "student/student", "distilled/student", "ode/student")
+    files = [(work / f"{name}.safetensors").read_bytes() for name in names]
+    assert len(set(files)) == len(files)
+
+
+def test_status(work, capsys):
+    assert main(["train", "status", "--out", str(work / "teacher")]) == 0
+    assert "step 3 of 3" in capsys.readouterr().out
+
+
+def test_evaluation_and_speed_end_in_json(work, capsys):
+    weights = str(work / "weights")
+    assert main(["eval", "--suite", "drags", "--preset", weights, "--scenes", "2", "--quick", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    for part in (report["student"]["brush"], report["student"]["single"], report["teacher"]["brush"], report["static"]):
+        assert part["n"] == 2
+        assert part["median_pct"] >= 0
+    assert report["tracks_dropped"]["median_pct"] > 0
+    assert main(["bench", "--preset", weights, "--chunks", "5", "--json"]) == 0
+    speed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert speed["fps"] > 0
+    assert speed["setting"] == "c3s1w1"
+    assert set(speed["split_ms"]) == {"commit", "tracks", "denoise", "decode"}
+
+
+def refused(capsys, *argv: str) -> str:
+    assert main(list(argv)) == 2
+    text = capsys.readouterr().err.strip()
+    assert "Traceback" not in text
+    return text.splitlines()[-1]
+
+
+def test_bad_input_is_one_sentence(work, tmp_path, capsys):
+    out, vae = str(tmp_path / "run"), ["--vae", str(work / "vae")]
+    assert "--vae" in refused(capsys, "train", "teacher", *SMALL, "--out", out)
+    assert "bacth" in refused(capsys, "train", "teacher", *SMALL, *vae, "--out", out, "--set", "bacth=2")
+    assert "already holds a run" in refused(
+        capsys, "train", "vae", *SMALL, "--out", str(work / "vae"), "--set", "fit_clips=8"
+    )
+    assert "33" in refused(
+        capsys,
+        "train",
+        "causal-init",
+        *SMALL,
+        *vae,
+        "--teacher",
+        str(work / "teacher"),
+        "--out",
+        out,
+        "--set",
+        "num_frames=41",
+    )
+    assert "unknown preset" in refused(capsys, "train", "vae", "--preset", "huge", "--out", out)
+    assert "--steps 0" in refused(capsys, "train", "vae", *SMALL, "--out", out, "--steps", "0")
+    assert "at least 4" in refused(capsys, "bench", "--preset", "tiny-debug", "--chunks", "2")
+    assert "neither a preset" in refused(capsys, "eval", "--preset", str(tmp_path / "nowhere"))
+
+
+def test_a_real_stage_goes_on_exactly(work):
+    """Two steps, state saved and loaded into a fresh stage, two more: the weights of four uninterrupted ones."""
+    preset = tiny_debug()
+    vae = NanoVAE(preset.vae)
+    load_weights(work / "vae" / "vae.safetensors", vae)
+    config = TeacherTrainConfig(loop=LoopConfig(steps=4), batch=2, compile=False)
+
+    def stage() -> TeacherStage:
+        return TeacherStage(preset, config, vae, choose_compute("cpu", "float32"))
+
+    whole = stage()
+    for step in range(4):
+        whole.train_step(step)
+    first, second = stage(), stage()
+    for step in (0, 1):
+        first.train_step(step)
+    second.load_state_dict(first.state_dict())
+    for step in (2, 3):
+        second.train_step(step)
+    for name, value in whole.state_dict()["model"].items():
+        assert torch.equal(value, second.state_dict()["model"][name]), name
+    for name, value in whole.ema.shadow.items():
+        assert torch.equal(value, second.ema.shadow[name]), name
