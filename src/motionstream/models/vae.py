@@ -29,6 +29,8 @@ class MemoryBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
+        # Without a norm the residual stream grew a thousandfold in training and the decoder died (docs/LOG.md).
+        self.norm = _norm(width)
         self.mix = nn.Conv2d(2 * width, width, 3, padding=1)
         self.out = nn.Conv2d(width, width, 3, padding=1)
         nn.init.zeros_(self.out.weight)
@@ -36,7 +38,8 @@ class MemoryBlock(nn.Module):
 
     def forward(self, x: Tensor, past: Tensor) -> Tensor:
         """x, past: ``(n, width, h, w)``."""
-        return x + self.out(F.silu(self.mix(torch.cat([F.silu(x), F.silu(past)], dim=1))))
+        both = torch.cat([F.silu(self.norm(x)), F.silu(self.norm(past))], dim=1)
+        return x + self.out(F.silu(self.mix(both)))
 
 
 class NanoVAE(nn.Module):
@@ -60,6 +63,7 @@ class NanoVAE(nn.Module):
         # Twice the resolution, one frame per pixel frame: time grows by t_stride here.
         self.grow = nn.Conv2d(config.width, config.width_out * 4 * config.t_stride, 1)
         self.blocks_out = nn.ModuleList(MemoryBlock(config.width_out) for _ in range(config.depth_out))
+        self.norm_out = _norm(config.width_out)
         self.conv_out = nn.Conv2d(config.width_out, 3 * (config.stride // 2) ** 2, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
@@ -110,7 +114,7 @@ class NanoVAE(nn.Module):
         for block, past in zip(self.blocks_out, memory[len(self.blocks) :], strict=True):
             x, last = _run_block(block, x, past, F_ * config.t_stride)
             kept.append(last)
-        detail = F.pixel_shuffle(self.conv_out(F.silu(x)), config.stride // 2)
+        detail = F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(x))), config.stride // 2)
         video = self.decode_linear(latents) + detail.unflatten(0, (B, -1))
         if first:
             video = video[:, config.t_stride - 1 :]
@@ -151,6 +155,10 @@ class NanoVAE(nn.Module):
         self.encoder.copy_((vectors * gain).T)
         self.linear_decoder.copy_(vectors / gain)
         self.latent_mean.zero_()
+
+
+def _norm(width: int) -> nn.GroupNorm:
+    return nn.GroupNorm(max(1, width // 16), width)
 
 
 def _run_block(block: nn.Module, x: Tensor, past: Tensor, frames: int) -> tuple[Tensor, Tensor]:

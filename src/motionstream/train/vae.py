@@ -34,7 +34,7 @@ class VAETrainConfig:
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=3000))
     batch: int = 4
     num_frames: int = 17
-    lr: float = 2e-3
+    lr: float = 1e-3
     warmup: int = 100
     decay_share: float = 0.5
     ema: float = 0.998
