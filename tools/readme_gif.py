@@ -36,5 +36,6 @@ for shown, plain, control in zip(ms.draw_tracks(dragged, tracks), dragged, still
     row = np.concatenate([shown, plain, control], axis=1)
     frames.append(Image.fromarray(row).resize((row.shape[1] * 2, row.shape[0] * 2), Image.Resampling.BICUBIC))
 args.output.parent.mkdir(parents=True, exist_ok=True)
+frames = [frame.quantize(96, dither=Image.Dither.NONE) for frame in frames]
 frames[0].save(args.output, save_all=True, append_images=frames[1::2], duration=2000 / geometry.fps, loop=0)
 print(f"wrote {args.output}")
