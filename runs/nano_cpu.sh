@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # nano from nothing on two processor cores: latents, teacher, causal student, distillation, evaluation.
-# About three hours on two cores with AMX (much longer without). Kill it any time: run again, and it goes on from the last
+# An estimated three hours on two cores with AMX, much longer without; each stage was run, not yet this script as a whole.
+# Kill it any time: run again, and it goes on from the last
 # checkpoint.
 #   runs/nano_cpu.sh [WORK_FOLDER]
 set -euo pipefail

@@ -1,7 +1,7 @@
 """Picture banks and procedural textures that the scenes are made of; every function is batched and device-agnostic.
 
 Sprites and photos ship in ``motionstream/assets`` (licences in THIRD_PARTY.md). The last ones of each bank are held out
-for evaluation: ``split="eval"`` never shows a picture that training saw.
+for evaluation: ``split="eval"`` shows sprites that training never saw, and other crops of the same few photos.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Suite "drags": does the dragged thing go where it is dragged? Counterfactual, on held-out pictures.
+"""Suite "drags": does the dragged thing go where it is dragged? Counterfactual, on held-out sprites.
 
 A scene is a still picture of which one object is dragged along a path chosen apart from the picture. What the model made
 is compared with the commanded place of the object in the last frame, in % of image width. The controls tell what the

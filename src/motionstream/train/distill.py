@@ -22,7 +22,7 @@ from motionstream.config import PresetConfig, to_json
 from motionstream.data.conditions import Batch, ConditionConfig, training_batch
 from motionstream.data.scenes import SceneConfig
 from motionstream.device import Compute
-from motionstream.flow.path import add_noise, x0_from_velocity
+from motionstream.flow.path import add_noise, velocity_target, x0_from_velocity
 from motionstream.flow.schedule import shift_sigma
 from motionstream.models.denoise import predict
 from motionstream.models.dit import Condition, WanDiT
@@ -148,7 +148,7 @@ class DistillStage:
             latents = self.generate(batch, seed, grad=False)
             noisy, noise, sigma = self.score_noise(latents, generator)
             predicted = predict(self.fake, noisy, sigma, self._condition(self.fake, batch))
-            loss = (predicted.velocity - (noise - latents))[:, 1:].pow(2).mean()
+            loss = (predicted.velocity - velocity_target(latents, noise))[:, 1:].pow(2).mean()
         loss.backward()
         norm = self.critic_optimizer.step(1.0, self.config.clip)
         return {"loss": float(loss.detach()), "critic_norm": norm}
