@@ -118,7 +118,28 @@ CROPS: dict[str, list[tuple[float, float, float, str]]] = {
         (0.30, 0.30, 0.45, "small galaxies on a black sky"),
         (0.70, 0.70, 0.40, "small coloured galaxies on a black sky"),
     ],
+    "coffee": [
+        (0.45, 0.50, 1.00, "a cup of coffee on a red saucer on a wooden table"),
+        (0.22, 0.35, 0.42, "a wooden table beside a red saucer"),
+        (0.75, 0.70, 0.45, "a spoon on a red saucer on a wooden table"),
+    ],
+    "cat": [
+        (0.45, 0.50, 1.00, "a tabby cat looking to the side"),
+        (0.80, 0.70, 0.40, "the striped fur of a tabby cat"),
+    ],
+    "rocket": [
+        (0.50, 0.50, 1.00, "a white rocket on its launch pad at dusk"),
+        (0.25, 0.35, 0.45, "a blue evening sky beside a launch pad"),
+    ],
+    "dahlia": [
+        (0.50, 0.50, 1.00, "an orange dahlia before dark green leaves"),
+        (0.50, 0.45, 0.42, "the petals of an orange dahlia"),
+        (0.15, 0.80, 0.35, "dark green leaves"),
+    ],
 }
+
+# Pictures that training never sees; their crops are the photo backgrounds of evaluation.
+HELD_OUT = {"coffee", "cat", "rocket", "dahlia"}
 
 # (name, picture, centre x, centre y, width, caption, (x0, y0, x1, y1) of the draggable thing in 640x480)
 GALLERY: list[tuple[str, str, float, float, float, str, tuple[int, int, int, int]]] = [

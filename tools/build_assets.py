@@ -19,7 +19,7 @@ import json
 import unicodedata
 from pathlib import Path
 
-from assets_list import COMPOSED, CROPS, GALLERY, PICTURES
+from assets_list import COMPOSED, CROPS, GALLERY, HELD_OUT, PICTURES
 from PIL import Image, ImageDraw, ImageFilter
 
 OUT = Path(__file__).resolve().parents[1] / "src/motionstream/assets"
@@ -259,7 +259,17 @@ def build_photos(sources: Path) -> None:
         for i, (cx, cy, width, caption) in enumerate(crops):
             name = f"{key}_{i}.jpg"
             crop(image, cx, cy, width, (320, 240)).save(OUT / "photos" / name, quality=85, optimize=True)
-            rows.append({"file": name, "source": package, "author": author, "licence": licence, "caption": caption})
+            split = "eval" if key in HELD_OUT else "train"
+            rows.append(
+                {
+                    "file": name,
+                    "split": split,
+                    "source": package,
+                    "author": author,
+                    "licence": licence,
+                    "caption": caption,
+                }
+            )
     write_list(OUT / "photos/photos.json", rows)
 
 
@@ -296,7 +306,7 @@ def build_gallery(sources: Path) -> None:
                 "author": author,
                 "licence": licence,
                 "object": list(box),
-                "held_out": key not in CROPS,
+                "held_out": key in HELD_OUT,
             }
         )
 

@@ -1,3 +1,6 @@
+import json
+from importlib import resources
+
 import pytest
 import torch
 
@@ -26,6 +29,15 @@ def test_splits_share_no_picture():
     assert prints(train.photos).isdisjoint(prints(eval_.photos))
     share = len(eval_.sprites) / (len(train.sprites) + len(eval_.sprites))
     assert 0.05 < share < 0.2
+
+
+def test_photos_of_evaluation_come_from_pictures_that_training_never_saw():
+    root = resources.files("motionstream") / "assets" / "photos"
+    entries = json.loads((root / "photos.json").read_text())
+    sources = {split: {e["file"].rsplit("_", 1)[0] for e in entries if e["split"] == split} for split in ("train", "eval")}
+    assert len(sources["train"]) >= 10
+    assert len(sources["eval"]) >= 4
+    assert sources["train"].isdisjoint(sources["eval"])
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 100])

@@ -41,7 +41,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def state_of(store: SinkWindowCache) -> list[Tensor]:
-    return [torch.tensor(store.chunk), *(t for t in store.snapshot()[1:])]
+    return [torch.tensor(store.chunk), store.keys, store.raw_keys, store.values]
 
 
 @pytest.mark.parametrize(("c", "s", "w"), PLANS)
@@ -154,18 +154,38 @@ def test_reset_forgets_and_keeps_buffers():
         fresh.commit()
 
 
-def test_restore_goes_back_to_the_snapshot():
-    cache, generator = plan(2, 1, 1), seeded(6)
-    chunks = [[pair(cache, generator) for _ in range(2)] for _ in range(9)]
+@pytest.mark.parametrize(("c", "s", "w"), PLANS)
+@pytest.mark.parametrize("at", [0, 1, 2, 3, 6])
+def test_restore_goes_back_to_the_snapshot(c, s, w, at):
+    cache, generator = plan(c, s, w), seeded(6)
+    chunks = [[pair(cache, generator) for _ in range(2)] for _ in range(11)]
     store, straight = ring(cache), ring(cache)
-    fill(store, chunks[:4])
+    fill(store, chunks[:at])
+    fill(straight, chunks[:at])
     saved = store.snapshot()
-    fill(store, [[pair(cache, generator) for _ in range(2)] for _ in range(3)])  # another branch
+    fill(store, [[pair(cache, generator) for _ in range(2)] for _ in range(4)])  # another branch
     store.restore(saved)
-    assert store.chunk == 4
-    fill(store, chunks[4:])
-    fill(straight, chunks)
-    assert all(torch.equal(a, b) for a, b in zip(state_of(store), state_of(straight), strict=True))
+    assert store.chunk == at
+    for chunk in chunks[at:]:
+        store.begin_chunk()
+        straight.begin_chunk()
+        for layer, (k, v) in enumerate(chunk):
+            got, wanted = store.extend(layer, k, v), straight.extend(layer, k, v)
+            assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
+        store.commit()
+        straight.commit()
+
+
+def test_snapshots_of_a_stream_share_the_sink():
+    cache, generator = plan(2, 1, 1), seeded(6)
+    store = ring(cache)
+    fill(store, [[pair(cache, generator) for _ in range(2)] for _ in range(4)])
+    early = store.snapshot()
+    fill(store, [[pair(cache, generator) for _ in range(2)]])
+    late = store.snapshot(early)
+    assert late.pages[0] is early.pages[0]
+    assert sorted(late.pages) == [0, 4]
+    assert late.pages[4] is not early.pages.get(4)
 
 
 def test_nbytes_counts_what_is_held():

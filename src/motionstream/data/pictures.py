@@ -1,7 +1,7 @@
 """Picture banks and procedural textures that the scenes are made of; every function is batched and device-agnostic.
 
-Sprites and photos ship in ``motionstream/assets`` (licences in THIRD_PARTY.md). The last ones of each bank are held out
-for evaluation: ``split="eval"`` shows sprites that training never saw, and other crops of the same few photos.
+Sprites and photos ship in ``motionstream/assets`` (licences in THIRD_PARTY.md). Some of each bank are held out for
+evaluation: ``split="eval"`` shows sprites that training never saw before crops of photos that training never saw.
 """
 
 from __future__ import annotations
@@ -50,18 +50,17 @@ def load_bank(split: Split) -> PictureBank:
         row, column = divmod(entry["tile"], columns)
         sprites.append(atlas[:, row * tile : (row + 1) * tile, column * tile : (column + 1) * tile])
         names.append(entry["name"])
-    photo_entries = json.loads((root / "photos" / "photos.json").read_text())
+    photo_entries = [e for e in json.loads((root / "photos" / "photos.json").read_text()) if e["split"] == split]
     photos = []
     for entry in photo_entries:
         with (root / "photos" / entry["file"]).open("rb") as stream:
             photos.append(torch.from_numpy(np.array(Image.open(stream).convert("RGB"))).permute(2, 0, 1))
     sprite_ids = _split_ids(len(sprites), split)
-    photo_ids = _split_ids(len(photos), split)
     return PictureBank(
         torch.stack([sprites[i] for i in sprite_ids]).float() / 255,
         [names[i] for i in sprite_ids],
-        torch.stack([photos[i] for i in photo_ids]).float() / 255,
-        [photo_entries[i]["caption"] for i in photo_ids],
+        torch.stack(photos).float() / 255,
+        [entry["caption"] for entry in photo_entries],
     )
 
 

@@ -10,6 +10,7 @@ overwrites the tentative ones of the step before (*peek*); ``commit()`` keeps wh
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -29,6 +30,14 @@ class ChunkCache(Protocol):
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Current keys (unrotated) and values ``(B, L, A, E)`` -> rotated keys and values of all visible tokens."""
+
+
+@dataclass(frozen=True)
+class CacheState:
+    """The next chunk, and raw keys and values ``(layers, B, tokens, A, E)`` of every past chunk that it can see."""
+
+    chunk: int
+    pages: dict[int, tuple[Tensor, Tensor]]
 
 
 class SlotTables:
@@ -132,15 +141,32 @@ class SinkWindowCache:
         self.chunk += 1
         self._opened = False
 
-    def snapshot(self) -> tuple[int, Tensor, Tensor, Tensor]:
-        """Copy of the state, for branching and for tests."""
-        return self.chunk, self.keys.clone(), self.raw_keys.clone(), self.values.clone()
+    def snapshot(self, known: CacheState | None = None) -> CacheState:
+        """Copy of what the next chunk can see, for branching; take it between :meth:`commit` and :meth:`begin_chunk`.
 
-    def restore(self, state: tuple[int, Tensor, Tensor, Tensor]) -> None:
-        self.chunk = state[0]
-        for target, source in zip((self.keys, self.raw_keys, self.values), state[1:], strict=True):
-            target.copy_(source)
-        self._opened = False
+        Args:
+            known: an earlier snapshot of the same stream; sink pages, which never change, are shared with it.
+        """
+        assert not self._opened, "commit() or begin a new chunk only after the snapshot"
+        pages: dict[int, tuple[Tensor, Tensor]] = {}
+        for chunk in visible_chunks(self.chunk, self.cache)[:-1]:
+            if known is not None and chunk < self.cache.sink_chunks and chunk in known.pages:
+                pages[chunk] = known.pages[chunk]
+            else:
+                span = self._span(chunk)
+                pages[chunk] = (self.raw_keys[:, :, span].clone(), self.values[:, :, span].clone())
+        return CacheState(self.chunk, pages)
+
+    def restore(self, state: CacheState) -> None:
+        """Back to ``state``: what follows is the same, bit for bit, as what followed then."""
+        self.chunk, self._opened = state.chunk, False
+        before = visible_chunks(self.chunk - 1, self.cache) if self.chunk else []
+        for chunk, (raw_keys, values) in state.pages.items():
+            span, table = self._span(chunk), self.tables[before.index(chunk)]
+            self.raw_keys[:, :, span] = raw_keys
+            self.values[:, :, span] = values
+            for layer in range(self.keys.shape[0]):
+                self.keys[layer, :, span] = rotate(self.raw_keys[layer, :, span], table)
 
 
 class HistoryCache:

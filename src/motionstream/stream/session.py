@@ -17,7 +17,8 @@ from motionstream.causal.rollout import SeededNoise, commit_chunk, denoise_chunk
 from motionstream.flow.schedule import few_step_sigmas
 from motionstream.models.dit import Condition
 from motionstream.models.motion import track_latents
-from motionstream.nn.kv_cache import SinkWindowCache
+from motionstream.models.vae import DecoderState
+from motionstream.nn.kv_cache import CacheState, SinkWindowCache
 from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer, resample_pushes
 from motionstream.tracks.tracks import Tracks
 
@@ -50,6 +51,23 @@ class Chunk:
     frames: np.ndarray
     index: int
     stats: ChunkStats
+
+
+@dataclass(frozen=True)
+class SessionState:
+    """A session between two chunks (:meth:`StreamSession.snapshot`); tensors in it are never written to."""
+
+    cache: CacheState
+    buffer: tuple[object, ...]
+    decoder: DecoderState | None
+    text: list[tuple[Tensor, Tensor]]
+    held: dict[int, Point]
+
+    def nbytes(self, known: SessionState | None = None) -> int:
+        """Bytes of its own, without the pages that it shares with ``known``."""
+        pages = [page for key, page in self.cache.pages.items() if not known or page is not known.cache.pages.get(key)]
+        tensors = [*(t for page in pages for t in page), *(self.decoder or ())]
+        return sum(t.numel() * t.element_size() for t in tensors)
 
 
 class StreamSession:
@@ -103,7 +121,7 @@ class StreamSession:
         self._check_open()
         self.cache.reset()
         self.buffer.reset()
-        self._decoder = None
+        self._decoder: DecoderState | None = None
         self._pending = None
         self._held: dict[int, Point] = {}
         self._pushes: list[tuple[float, list[Point]]] = []
@@ -195,6 +213,27 @@ class StreamSession:
         with torch.inference_mode(), self.engine.compute.autocast():
             commit_chunk(self.engine.model, self.cache, latents, condition)
         self._pending = None
+
+    def snapshot(self, known: SessionState | None = None) -> SessionState:
+        """Everything that the next chunk depends on; noise follows from seed and chunk number. Settles first.
+
+        Args:
+            known: an earlier snapshot of this session, whose sink is shared.
+        """
+        self._check_open()
+        self.settle()
+        cache = self.cache.snapshot(known.cache if known else None)
+        # A memory of the decoder is a view of all the frames it came from: a copy is a twelfth of that.
+        decoder = None if self._decoder is None else [memory.clone() for memory in self._decoder]
+        return SessionState(cache, self.buffer.snapshot(), decoder, self._text, dict(self._held))
+
+    def restore(self, state: SessionState) -> None:
+        """Back to ``state``: the same input from here on gives the same frames as it gave then, bit for bit."""
+        self._check_open()
+        self.cache.restore(state.cache)
+        self.buffer.restore(state.buffer)
+        self._decoder, self._text, self._held = state.decoder, state.text, dict(state.held)
+        self._pending, self._pushes = None, []
 
     def _make(self, frames: list[list[Point]], *, remember: bool = False) -> Chunk:
         self._check_open()

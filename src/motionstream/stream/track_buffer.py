@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +26,8 @@ nano was trained on many tracks per object, so a single point must speak for a p
 """
 MAX_POINTS = 1024
 """Points that may be active at once."""
+TRAIL_FRAMES = 96
+"""How many frames back a hand may have seen the picture in which it grabs something."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,32 @@ class TrackBuffer:
         self.grips: dict[int, _Grip] = {}
         self._remembered: dict[int, _Grip] = {}
         self._free = list(range(self.num_anchors + self.spare - 1, self.num_anchors - 1, -1))
+        self.frame = 0
+        self._trail: list[Tensor] = []
+
+    def snapshot(self) -> tuple[object, ...]:
+        """State between two chunks, for branching."""
+        copies = dict(self.grips), dict(self._remembered), list(self._free), list(self._trail)
+        return self.frame, self.place.clone(), self._taken.clone(), *copies
+
+    def restore(self, state: tuple[object, ...]) -> None:
+        self.frame, place, taken, grips, remembered, free, trail = state  # type: ignore[assignment]
+        self.place, self._taken = place.clone(), taken.clone()  # type: ignore[attr-defined]
+        self.grips, self._remembered = dict(grips), dict(remembered)  # type: ignore[call-overload]
+        self._free, self._trail = list(free), list(trail)  # type: ignore[call-overload]
+
+    def moved_since(self, frame: int, points: np.ndarray) -> np.ndarray:
+        """How far what lay under ``points`` ``(k, 2)`` in an earlier ``frame`` has moved since then, ``(2,)`` pixels.
+
+        The median over the points of the way of the nearest anchor; a hand acts on the frame that it sees, and the newest
+        frames are not on screen yet. Frames older than ``TRAIL_FRAMES`` count as the oldest one known.
+        """
+        if not self._trail:
+            return np.zeros(2)
+        back = min(max(self.frame - 1 - frame, 0), len(self._trail) - 1)
+        then = self._trail[-1 - back]
+        nearest = torch.cdist(torch.from_numpy(points).float(), then).argmin(dim=1)
+        return (self.place[nearest] - then[nearest]).median(dim=0).values.double().numpy()
 
     def chunk(self, frames: list[list[Point]], *, first: bool, remember: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Tracks of one chunk: ``frames[t]`` lists the points held in pixel frame t.
@@ -110,6 +139,7 @@ class TrackBuffer:
                 for key, reach in zip(grabs, self._reaches(grabs, held), strict=True):
                     self._grab(held[key], reach, first=first and t == 0)
             if not held:
+                self._leave_trail()
                 continue
             grips = [self.grips[key] for key in held]
             slots = torch.cat([grip.slots for grip in grips])
@@ -118,9 +148,15 @@ class TrackBuffer:
             places = where - torch.cat([grip.offsets for grip in grips])
             xy[0, t, slots], visible[0, t, slots] = places, True
             self.place[slots] = places
+            self._leave_trail()
         inside = (xy >= 0).all(-1) & (xy[..., 0] < self.geometry.width) & (xy[..., 1] < self.geometry.height)
         used = visible.any(1)[0]
         return xy[:, :, used], (visible & inside)[:, :, used], self.ids[:, used]
+
+    def _leave_trail(self) -> None:
+        self.frame += 1
+        self._trail.append(self.place[: self.num_anchors].clone())
+        del self._trail[:-TRAIL_FRAMES]
 
     def _reaches(self, grabs: list[int], held: dict[int, Point]) -> list[float]:
         """Radius in pixels of the patch that each new point holds: up to the nearest other one, within PATCH_CELLS."""

@@ -2,7 +2,8 @@
 
 ``ode``: regression on the teacher's ODE trajectories under random sparse causal masks (CausVid, the paper).
 ``forcing``: teacher-forced flow matching through the real cache (as argued for by Causal Forcing), optionally on the
-student's own earlier chunks (``p_own_context``), so that it meets its own mistakes.
+student's own chunks (``p_own_context``), so that it meets its own mistakes: with ``own="rollout"`` these are made as in
+streaming, from pure noise in few steps (Self Forcing's rollout with a regression in place of a score).
 
     motionstream train causal-init --vae runs/work/vae --teacher runs/work/teacher \
         --out runs/work/student --set method=forcing
@@ -45,7 +46,8 @@ class CausalInitConfig:
     Args:
         method: "forcing" or "ode".
         num_frames: clip length in pixels (forcing); a whole number of chunks.
-        p_own_context: chance per step that earlier chunks are the student's own estimates instead of the truth.
+        p_own_context: chance per step that earlier chunks are the student's own instead of the truth.
+        own: how those are made: one "estimate" from the noised truth, or a few-step "rollout" that never sees the truth.
         context_noise: std of noise on true context, so that small errors of the past are forgiven.
         tracks_per_object: fewest and most tracks on one object; the streaming engine always holds several.
         p_anchor: chance that a grid of codes shows in frame 0, as it always does when streaming.
@@ -64,6 +66,7 @@ class CausalInitConfig:
     moving_weight: float = 3.0
     sigma_mean: float = 1.2
     p_own_context: float = 0.5
+    own: Literal["estimate", "rollout"] = "estimate"
     context_noise: float = 0.05
     p_mask_chunk: float = 0.1
     tracks_per_object: tuple[int, ...] = (8, 96)
@@ -142,6 +145,8 @@ class CausalInitStage:
         config, size, device = self.config, self.preset.cache.chunk_frames, self.compute.device
         condition = condition_of(self.model, self.preset, batch)
         own = bool(torch.rand((), generator=generator, device=device) < config.p_own_context)
+        if own and config.own == "rollout":
+            return self.rollout_loss(batch, condition, generator)
         cache = HistoryCache(self.preset.model, self.preset.cache, grid=self.grid, device=device, detach=False)
         losses = []
         for start in range(0, batch.latents.shape[1], size):
@@ -164,6 +169,23 @@ class CausalInitStage:
             predict(self.model, past, zero, part, start=start, cache=cache)
             cache.commit()
         return torch.stack(losses).mean()
+
+    def rollout_loss(self, batch: Batch, condition: Condition, generator: torch.Generator) -> Tensor:
+        """The student streams the clip by itself; each chunk stops at one random step and is compared with the truth.
+
+        Gradients flow through that step only, as in Self Forcing; cached keys are detached.
+        """
+        config, sigmas, device = self.config, self.preset.sample.student_sigmas, self.compute.device
+        size = self.preset.cache.chunk_frames
+        F = batch.latents.shape[1]
+        seed, exit_step = (
+            int(torch.randint(high, (), generator=generator, device=device)) for high in (2**31 - 1, len(sigmas))
+        )
+        cache = HistoryCache(self.preset.model, self.preset.cache, grid=self.grid, device=device)
+        noise = SeededNoise(seed, (len(batch.latents), size, *batch.latents.shape[2:]), device)
+        made = rollout(self.model, cache, condition, noise, sigmas, F // size, exit_step=exit_step, grad=True)
+        error = (torch.cat(list(made), dim=1) - batch.latents).pow(2)
+        return (error * (1 + config.moving_weight * batch.moving)).mean() / sigmas[exit_step] ** 2
 
     def ode_loss(self, batch: Batch, states: Tensor, sigmas: Tensor, generator: torch.Generator) -> Tensor:
         """Regression from trajectory states to their end, under a random sparse causal mask (paper section 3.2)."""

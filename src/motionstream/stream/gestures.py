@@ -1,0 +1,288 @@
+"""What a hand does, as data: gestures begin, take poses and end; a board turns them into points per frame.
+
+Everything here is a pure function of the recorded input (:class:`ChunkInput`) and of the track buffer's state, so a take
+that is played again makes the same points. A gesture is a rigid set of points with a pose per frame: a *drag* gets its
+poses from a hand, a *pin* keeps the first one, a *path* computes them. The *camera* is a lattice over the whole picture
+(paper section 4.3: camera control is a whole-frame grid of tracks).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from motionstream.shapes import VideoGeometry
+from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer
+
+Kind = Literal["drag", "pin", "path"]
+Ease = Literal["linear", "smooth"]
+Mode = Literal["once", "loop", "swing"]
+Pose = tuple[float, float, float, float]
+"""dx, dy in pixels, angle in radians (clockwise as seen), scale; about the centre of the gesture's points."""
+
+AT_REST: Pose = (0.0, 0.0, 0.0, 1.0)
+POINTS_PER_GESTURE = 256
+CAMERA_SPACING_CELLS = 1.5
+CAMERA_CLEARANCE_CELLS = 1.6
+"""Camera points closer than this to a point of another gesture are left out: the hand wins over the camera."""
+_CAMERA_IDS = 1 << 40
+
+
+@dataclass(frozen=True)
+class Begin:
+    """A gesture that begins with a chunk.
+
+    Attributes:
+        kind, id: id is unique in a take, 1 to 2^20 - 1.
+        points: (x, y) in model pixels, as they were in the video's frame ``seen``.
+        path: polyline whose first point is where the thing is; ``seconds`` to travel it, for kind "path" only.
+    """
+
+    kind: Kind
+    id: int
+    points: tuple[tuple[float, float], ...]
+    seen: int
+    path: tuple[tuple[float, float], ...] = ()
+    seconds: float = 0.0
+    ease: Ease = "smooth"
+    mode: Mode = "once"
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Poses of a drag in the frames ``start, start + 1, ...`` of a chunk; the last one stays until the chunk's end."""
+
+    id: int
+    start: int
+    poses: tuple[Pose, ...]
+
+
+@dataclass(frozen=True)
+class CameraSpeed:
+    """``pan`` (x, y) in pixels per second, ``zoom`` in doublings per second, ``roll`` in radians per second."""
+
+    pan: tuple[float, float] = (0.0, 0.0)
+    zoom: float = 0.0
+    roll: float = 0.0
+
+    @property
+    def still(self) -> bool:
+        return not (any(self.pan) or self.zoom or self.roll)
+
+
+@dataclass(frozen=True)
+class ChunkInput:
+    """All input of one chunk, already on the chunk's frames: the unit that takes record.
+
+    Attributes:
+        ends: (gesture id, frame of the chunk from which on it is let go).
+        camera: a new camera speed, None = as before. prompt: a new prompt, None = as before.
+    """
+
+    begins: tuple[Begin, ...] = ()
+    motions: tuple[Motion, ...] = ()
+    ends: tuple[tuple[int, int], ...] = ()
+    camera: CameraSpeed | None = None
+    prompt: str | None = None
+
+    @property
+    def empty(self) -> bool:
+        return self == NOTHING
+
+
+NOTHING = ChunkInput()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where a gesture's point is in one frame, for drawing."""
+
+    x: float
+    y: float
+    kind: Literal["drag", "pin", "path", "camera"]
+
+
+@dataclass(frozen=True)
+class _Active:
+    """A gesture under way: its points where they were taken hold of, its pose, and the frames a path has run."""
+
+    begin: Begin
+    points: np.ndarray
+    pose: Pose = AT_REST
+    age: int = 0
+
+    def placed(self, pose: Pose) -> np.ndarray:
+        return transform(self.points, pose)
+
+
+def transform(points: np.ndarray, pose: Pose) -> np.ndarray:
+    """``(k, 2)`` points turned and scaled about their centre, then moved."""
+    dx, dy, angle, scale = pose
+    centre = points.mean(0)
+    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+    offset = points - centre
+    turned = np.stack([cos * offset[:, 0] - sin * offset[:, 1], sin * offset[:, 0] + cos * offset[:, 1]], -1)
+    return centre + turned + (dx, dy)
+
+
+def along(path: Sequence[tuple[float, float]], share: float) -> tuple[float, float]:
+    """Displacement from a polyline's start after ``share`` in [0, 1] of its length, in pixels."""
+    corners = np.asarray(path, np.float64)
+    steps = np.hypot(*np.diff(corners, axis=0).T) if len(corners) > 1 else np.zeros(0)
+    total = float(steps.sum())
+    if total == 0:
+        return 0.0, 0.0
+    reached = np.concatenate([[0.0], np.cumsum(steps)])
+    x, y = (float(np.interp(share * total, reached, corners[:, axis])) for axis in (0, 1))
+    return x - float(corners[0, 0]), y - float(corners[0, 1])
+
+
+def path_share(age: int, total: int, ease: Ease, mode: Mode) -> float:
+    """How far along its path a gesture is after ``age`` of ``total`` frames, in [0, 1]."""
+    turns = age / max(total, 1)
+    if mode == "once":
+        u = min(turns, 1.0)
+    elif mode == "loop":
+        u = turns % 1.0
+        return u  # a loop must not slow down at its seam
+    else:
+        u = 1 - abs(1 - turns % 2.0)
+    return u * u * (3 - 2 * u) if ease == "smooth" else u
+
+
+@dataclass
+class GestureBoard:
+    """Gestures of one stream; :meth:`frames` plays one chunk of input onto it."""
+
+    geometry: VideoGeometry
+    buffer: TrackBuffer
+    active: dict[int, _Active] = field(default_factory=dict)
+    camera: CameraSpeed = field(default_factory=CameraSpeed)
+    view: np.ndarray = field(default_factory=lambda: np.eye(3))
+    shots: int = 0
+
+    def reset(self) -> None:
+        self.active, self.camera, self.view, self.shots = {}, CameraSpeed(), np.eye(3), 0
+
+    def snapshot(self) -> tuple[object, ...]:
+        return dict(self.active), self.camera, self.view.copy(), self.shots
+
+    def restore(self, state: tuple[object, ...]) -> None:
+        active, self.camera, view, self.shots = state  # type: ignore[assignment]
+        self.active, self.view = dict(active), view.copy()  # type: ignore[call-overload,attr-defined]
+
+    def frames(self, chunk: ChunkInput, num_frames: int) -> tuple[list[list[Point]], list[list[Mark]], tuple[int, ...]]:
+        """Play ``chunk`` onto the board.
+
+        Returns:
+            Points held in each of the ``num_frames`` frames, the same as marks for drawing, and the ids that ended.
+
+        Raises:
+            ValueError: more points at once than the track buffer takes; the board is then as before.
+        """
+        before = self.snapshot()
+        try:
+            return self._play(chunk, num_frames)
+        except ValueError:
+            self.restore(before)
+            raise
+
+    def _play(self, chunk: ChunkInput, num_frames: int) -> tuple[list[list[Point]], list[list[Mark]], tuple[int, ...]]:
+        for begin in chunk.begins:
+            places = np.asarray(begin.points, np.float64)
+            self.active[begin.id] = _Active(begin, places + self.buffer.moved_since(begin.seen, places))
+        if chunk.camera is not None:
+            self._point_camera(chunk.camera)
+        motions = {motion.id: motion for motion in chunk.motions}
+        ends = dict(chunk.ends)
+        first = self.buffer.frame == 0
+        held: list[list[Point]] = []
+        marks: list[list[Mark]] = []
+        for t in range(num_frames):
+            points: list[Point] = []
+            seen: list[Mark] = []
+            for key in list(self.active):
+                gesture = self._advance(self.active[key], motions.get(key), t, still=first and t == 0)
+                self.active[key] = gesture
+                if t >= ends.get(key, num_frames):
+                    continue
+                for n, (x, y) in enumerate(gesture.placed(gesture.pose).tolist()):
+                    points.append(Point(key * 1024 + n, x, y))
+                    seen.append(Mark(x, y, gesture.begin.kind))
+            if not self.camera.still and not (first and t == 0):
+                lattice = self._camera_points(np.array([[p.x, p.y] for p in points]).reshape(-1, 2))
+                points += lattice
+                seen += [Mark(point.x, point.y, "camera") for point in lattice]
+            if len(points) > MAX_POINTS:
+                raise ValueError(f"{len(points)} points at once: use at most {MAX_POINTS}, or let some go")
+            held.append(points)
+            marks.append(seen)
+        ended = [key for key in ends if key in self.active] + [k for k, g in self.active.items() if self._over(g)]
+        for key in ended:
+            self.active.pop(key, None)
+        return held, marks, tuple(dict.fromkeys(ended))
+
+    # ------------------------------------------------------------------ gestures
+
+    def _total(self, begin: Begin) -> int:
+        return max(1, round(begin.seconds * self.geometry.fps))
+
+    def _over(self, gesture: _Active) -> bool:
+        begin = gesture.begin
+        return begin.kind == "path" and begin.mode == "once" and gesture.age >= self._total(begin)
+
+    def _advance(self, gesture: _Active, motion: Motion | None, t: int, *, still: bool) -> _Active:
+        """The gesture in frame t; ``still`` in the picture itself, where nothing has moved yet."""
+        begin = gesture.begin
+        if still:
+            return gesture
+        if begin.kind == "path":
+            age = gesture.age + 1
+            path = (*begin.path, begin.path[0]) if begin.mode == "loop" else begin.path
+            dx, dy = along(path, path_share(age, self._total(begin), begin.ease, begin.mode))
+            return replace(gesture, pose=(dx, dy, 0.0, 1.0), age=age)
+        if motion is not None and t >= motion.start and motion.poses:
+            return replace(gesture, pose=motion.poses[min(t - motion.start, len(motion.poses) - 1)])
+        return gesture
+
+    # ------------------------------------------------------------------ camera
+
+    def _point_camera(self, speed: CameraSpeed) -> None:
+        if self.camera.still and not speed.still:
+            # A new shot takes hold of the picture as it is now.
+            self.view, self.shots = np.eye(3), self.shots + 1
+        self.camera = speed
+
+    def _camera_points(self, others: np.ndarray) -> list[Point]:
+        """Advance the view by one frame and list the lattice points that lie in it."""
+        height, width = self.geometry.height, self.geometry.width
+        centre = np.array([width / 2, height / 2])
+        fps, speed = self.geometry.fps, self.camera
+        scale, angle = 2.0 ** (speed.zoom / fps), speed.roll / fps
+        cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+        turn = np.array([[cos, -sin], [sin, cos]])
+        step = np.eye(3)
+        step[:2, :2] = turn
+        step[:2, 2] = centre - turn @ centre + np.array(speed.pan) / fps
+        self.view = step @ self.view
+        grown = math.sqrt(abs(float(np.linalg.det(self.view[:2, :2]))))
+        level = round(math.log2(grown))  # keeps the lattice about equally dense on screen, however far one zooms
+        spacing = self.geometry.stride * CAMERA_SPACING_CELLS / 2.0**level
+        corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1.0]])
+        world = (corners @ np.linalg.inv(self.view).T)[:, :2]
+        low, high = np.floor(world.min(0) / spacing).astype(int), np.ceil(world.max(0) / spacing).astype(int)
+        i, j = (axis.ravel() for axis in np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1])))
+        places = (np.stack([i + 0.5, j + 0.5], -1) * spacing) @ self.view[:2, :2].T + self.view[:2, 2]
+        kept = (places >= 0).all(1) & (places[:, 0] < width) & (places[:, 1] < height)
+        if len(others):
+            gaps = np.hypot(*(places[:, None] - others[None]).transpose(2, 0, 1)).min(1)
+            kept &= gaps > CAMERA_CLEARANCE_CELLS * self.geometry.stride
+        shot = _CAMERA_IDS + ((self.shots * 64 + level + 32) << 24)
+        return [
+            Point(shot + ((int(i[n]) + 2048) << 12) + int(j[n]) + 2048, float(places[n, 0]), float(places[n, 1]))
+            for n in np.flatnonzero(kept)
+        ]

@@ -1,0 +1,257 @@
+"""A take: everything that a stream was made from, so that it can be made again, bit for bit on the same machine.
+
+The file is JSON, version 1::
+
+    {"format": "motionstream-take", "version": 1, "preset": "nano", "width": 128, "height": 96, "fps": 16.0,
+     "prompt": "...", "seed": 0, "steps": null, "picture": "<base64 PNG>", "num_chunks": 40,
+     "inputs": [{"chunk": 3, "begins": [...], "motions": [...], "ends": [...], "camera": {...}, "prompt": "..."}]}
+
+Chunks without input are left out. Lengths are pixels of the ``width`` x ``height`` canvas.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import io
+import json
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, get_args
+
+import numpy as np
+from PIL import Image
+
+from motionstream.stream.gestures import (
+    NOTHING,
+    POINTS_PER_GESTURE,
+    Begin,
+    CameraSpeed,
+    ChunkInput,
+    Ease,
+    Kind,
+    Mode,
+    Motion,
+)
+
+FORMAT, VERSION = "motionstream-take", 1
+MAX_CHUNKS = 100_000
+MAX_SIDE_PX = 4096
+
+
+@dataclass
+class Take:
+    """See the module docstring. ``picture``: ``(height, width, 3)`` uint8; ``inputs[k]``: what chunk k was made from."""
+
+    preset: str
+    width: int
+    height: int
+    fps: float
+    prompt: str
+    seed: int
+    steps: int | None
+    picture: np.ndarray
+    inputs: list[ChunkInput] = field(default_factory=list)
+    version: int = VERSION
+
+    @property
+    def num_chunks(self) -> int:
+        return len(self.inputs)
+
+    def to_json(self) -> str:
+        packed = io.BytesIO()
+        Image.fromarray(self.picture).save(packed, "PNG")
+        head = {
+            "format": FORMAT,
+            "version": self.version,
+            "preset": self.preset,
+            "width": self.width,
+            "height": self.height,
+            "fps": self.fps,
+            "prompt": self.prompt,
+            "seed": self.seed,
+            "steps": self.steps,
+            "picture": base64.b64encode(packed.getvalue()).decode(),
+            "num_chunks": self.num_chunks,
+            "inputs": [_pack(chunk, made) for chunk, made in enumerate(self.inputs) if not made.empty],
+        }
+        return json.dumps(head, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Take:
+        """Read a take.
+
+        Raises:
+            ValueError: anything that is not a whole, sound take; the sentence names the field.
+        """
+        try:
+            values = json.loads(text, parse_constant=_no_constant)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"not a take: it is not valid JSON ({error})") from None
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            raise ValueError(f'not a take: its "format" is not "{FORMAT}"')
+        if values.get("version") != VERSION:
+            raise ValueError(f"take of version {values.get('version')!r}: this release reads version {VERSION}")
+        read = _Reader(values, "take")
+        width, height = read.whole("width", 1, MAX_SIDE_PX), read.whole("height", 1, MAX_SIDE_PX)
+        num_chunks = read.whole("num_chunks", 0, MAX_CHUNKS)
+        steps = None if values.get("steps") is None else read.whole("steps", 1, 1000)
+        inputs = [NOTHING] * num_chunks
+        used: set[int] = set()
+        for row in read.rows("inputs"):
+            chunk = row.whole("chunk", 0, num_chunks - 1)
+            if not inputs[chunk].empty:
+                raise ValueError(f"take: chunk {chunk} appears twice in inputs")
+            inputs[chunk] = _unpack(row, used)
+        return cls(
+            preset=read.text("preset", 200),
+            width=width,
+            height=height,
+            fps=read.number("fps", 1.0, 240.0),
+            prompt=read.text("prompt", 1000),
+            seed=read.whole("seed", 0, 2**31 - 1),
+            steps=steps,
+            picture=_picture(read.text("picture", 200_000_000), width, height),
+            inputs=inputs,
+        )
+
+    def scaled(self, width: int, height: int) -> Take:
+        """The same take on another canvas: picture, points, paths and speeds are scaled; angles and scales stay."""
+        sx, sy = width / self.width, height / self.height
+        picture = np.array(Image.fromarray(self.picture).resize((width, height), Image.Resampling.LANCZOS))
+
+        def points(rows: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+            return tuple((x * sx, y * sy) for x, y in rows)
+
+        inputs = []
+        for made in self.inputs:
+            begins = tuple(replace(b, points=points(b.points), path=points(b.path)) for b in made.begins)
+            motions = tuple(
+                replace(m, poses=tuple((dx * sx, dy * sy, angle, scale) for dx, dy, angle, scale in m.poses))
+                for m in made.motions
+            )
+            camera = made.camera and replace(made.camera, pan=(made.camera.pan[0] * sx, made.camera.pan[1] * sy))
+            inputs.append(replace(made, begins=begins, motions=motions, camera=camera))
+        return replace(self, width=width, height=height, picture=picture, inputs=inputs)
+
+
+def _pack(chunk: int, made: ChunkInput) -> dict[str, Any]:
+    row: dict[str, Any] = {"chunk": chunk}
+    for key, value in dataclasses.asdict(made).items():
+        if value is not None and value != ():
+            row[key] = value
+    for begin in row.get("begins", []):
+        if begin["kind"] != "path":
+            for key in ("path", "seconds", "ease", "mode"):
+                del begin[key]
+    return row
+
+
+def _unpack(row: _Reader, used: set[int]) -> ChunkInput:
+    begins = []
+    for item in row.rows("begins", missing_ok=True):
+        kind = item.choice("kind", get_args(Kind))
+        key = item.whole("id", 1, 2**20 - 1)
+        if key in used:
+            raise ValueError(f"{item.where}: gesture id {key} begins twice")
+        used.add(key)
+        points, seen = item.points("points", 1, POINTS_PER_GESTURE), item.whole("seen", 0, 2**31)
+        if kind == "path":
+            way = item.points("path", 2, 1000), item.number("seconds", 1e-3, 600.0)
+            begins.append(
+                Begin(
+                    kind, key, points, seen, *way, item.choice("ease", get_args(Ease)), item.choice("mode", get_args(Mode))
+                )
+            )
+        else:
+            begins.append(Begin(kind, key, points, seen))
+    motions = []
+    for item in row.rows("motions", missing_ok=True):
+        poses = tuple((dx, dy, angle, scale) for dx, dy, angle, scale in item.numbers("poses", 4, 1, 4096))
+        if any(not 0.01 <= pose[3] <= 100 for pose in poses):
+            raise ValueError(f"{item.where}: a pose's scale must lie between 0.01 and 100")
+        motions.append(Motion(item.whole("id", 1, 2**20 - 1), item.whole("start", 0, 4096), poses))
+    ends = tuple((int(key), int(frame)) for key, frame in row.numbers("ends", 2, 0, 4096, missing_ok=True))
+    camera = None
+    if row.values.get("camera") is not None:
+        item = _Reader(row.values["camera"], f"{row.where}, camera")
+        pan = item.values.get("pan")
+        if not (isinstance(pan, list) and len(pan) == 2 and all(map(_finite, pan))):
+            raise ValueError(f"{item.where}: pan={pan!r} must be two finite numbers")
+        camera = CameraSpeed((float(pan[0]), float(pan[1])), item.number("zoom", -4, 4), item.number("roll", -7, 7))
+    prompt = None if row.values.get("prompt") is None else row.text("prompt", 1000)
+    return ChunkInput(tuple(begins), tuple(motions), ends, camera, prompt)
+
+
+def _picture(text: str, width: int, height: int) -> np.ndarray:
+    try:
+        packed = base64.b64decode(text, validate=True)
+        with Image.open(io.BytesIO(packed), formats=["PNG"]) as image:
+            if image.size != (width, height):
+                raise ValueError(f"take: its picture is {image.size[0]}x{image.size[1]}, its canvas {width}x{height}")
+            return np.array(image.convert("RGB"))
+    except (binascii.Error, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"take: its picture cannot be read ({error})") from None
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < 1e9
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"not a take: {name} is not a number")
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """One JSON object and where it lies in the file, for sentences."""
+
+    values: Any
+    where: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.values, dict):
+            raise ValueError(f"{self.where} must be an object, not {type(self.values).__name__}")
+
+    def whole(self, key: str, low: int, high: int) -> int:
+        value = self.values.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"{self.where}: {key}={value!r} must be a whole number from {low} to {high}")
+        return value
+
+    def number(self, key: str, low: float, high: float) -> float:
+        value = self.values.get(key)
+        if not _finite(value) or not low <= value <= high:
+            raise ValueError(f"{self.where}: {key}={value!r} must be a number from {low:g} to {high:g}")
+        return float(value)
+
+    def text(self, key: str, longest: int) -> str:
+        value = self.values.get(key)
+        if not isinstance(value, str) or len(value) > longest:
+            raise ValueError(f"{self.where}: {key} must be text of at most {longest} characters")
+        return value
+
+    def choice(self, key: str, allowed: tuple[str, ...]) -> Any:
+        value = self.values.get(key)
+        if value not in allowed:
+            raise ValueError(f"{self.where}: {key}={value!r} must be one of {', '.join(allowed)}")
+        return value
+
+    def rows(self, key: str, *, missing_ok: bool = False) -> list[_Reader]:
+        value = self.values.get(key, [] if missing_ok else None)
+        if not isinstance(value, list):
+            raise ValueError(f"{self.where}: {key} must be a list")
+        return [_Reader(item, f"{self.where}, {key}[{n}]") for n, item in enumerate(value)]
+
+    def numbers(self, key: str, width: int, fewest: int, most: int, *, missing_ok: bool = False) -> list[tuple[float, ...]]:
+        value = self.values.get(key, [] if missing_ok else None)
+        if not isinstance(value, list) or not fewest <= len(value) <= most:
+            raise ValueError(f"{self.where}: {key} must be a list of {fewest} to {most} rows")
+        for row in value:
+            if not (isinstance(row, list) and len(row) == width and all(map(_finite, row))):
+                raise ValueError(f"{self.where}: {key} has the row {str(row)[:60]}; each must hold {width} finite numbers")
+        return [tuple(row) for row in value]
+
+    def points(self, key: str, fewest: int, most: int) -> tuple[tuple[float, float], ...]:
+        return tuple((float(x), float(y)) for x, y in self.numbers(key, 2, fewest, most))

@@ -1,0 +1,186 @@
+"""Gestures as data: poses, paths, the camera's lattice, and a grab that finds what has moved in the meantime."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from motionstream.presets import nano
+from motionstream.stream.gestures import (
+    AT_REST,
+    CAMERA_CLEARANCE_CELLS,
+    Begin,
+    CameraSpeed,
+    ChunkInput,
+    GestureBoard,
+    Motion,
+    along,
+    path_share,
+    transform,
+)
+from motionstream.stream.track_buffer import Point, TrackBuffer
+
+GEOMETRY = nano().geometry
+
+
+def board() -> GestureBoard:
+    return GestureBoard(GEOMETRY, TrackBuffer(GEOMETRY, nano().model.tracks, seed=0))
+
+
+def play(on: GestureBoard, made: ChunkInput, num_frames: int = 12) -> list[list[Point]]:
+    """One chunk through the board and the track buffer, as a performance does it."""
+    first = on.buffer.frame == 0
+    frames, _, _ = on.frames(made, num_frames)
+    on.buffer.chunk(frames, first=first)
+    return frames
+
+
+def test_turning_goes_clockwise_as_seen_and_keeps_the_centre():
+    corners = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0]])
+    turned = transform(corners, (10.0, 0.0, math.pi / 2, 2.0))
+    assert turned.mean(0) == pytest.approx([11.0, 1.0])
+    assert turned[0] == pytest.approx([13.0, -1.0])  # the upper left corner is now the upper right one
+    assert transform(corners, AT_REST) == pytest.approx(corners)
+
+
+def test_along_goes_by_length_not_by_corner():
+    path = [(5.0, 5.0), (15.0, 5.0), (15.0, 35.0)]
+    assert along(path, 0.0) == (0.0, 0.0)
+    assert along(path, 0.25) == pytest.approx((10.0, 0.0))
+    assert along(path, 0.625) == pytest.approx((10.0, 15.0))
+    assert along(path, 1.0) == pytest.approx((10.0, 30.0))
+    assert along([(3.0, 3.0), (3.0, 3.0)], 0.5) == (0.0, 0.0)
+
+
+@given(
+    st.integers(1, 400),
+    st.integers(1, 200),
+    st.sampled_from(["linear", "smooth"]),
+    st.sampled_from(["once", "loop", "swing"]),
+)
+def test_shares_stay_on_the_path(age, total, ease, mode):
+    assert 0.0 <= path_share(age, total, ease, mode) <= 1.0
+
+
+def test_modes_end_where_they_should():
+    assert path_share(20, 10, "smooth", "once") == 1.0
+    assert path_share(10, 10, "linear", "swing") == 1.0
+    assert path_share(20, 10, "smooth", "swing") == 0.0
+    assert path_share(13, 10, "smooth", "loop") == pytest.approx(0.3)
+
+
+def test_a_drag_takes_its_poses_and_ends_with_its_chunk():
+    on = board()
+    play(on, ChunkInput(), 9)
+    begin = Begin("drag", 7, ((40.0, 40.0), (48.0, 40.0)), seen=8)
+    poses = tuple((float(t + 1), 0.0, 0.0, 1.0) for t in range(12))
+    frames = play(on, ChunkInput(begins=(begin,), motions=(Motion(7, 0, poses),)))
+    assert [frame[0].x for frame in frames] == [41.0 + t for t in range(12)]
+    held = play(on, ChunkInput())  # nothing new: it holds
+    assert {frame[0].x for frame in held} == {52.0}
+    last, _, ended = on.frames(ChunkInput(ends=((7, 3),)), 12)
+    assert [len(frame) for frame in last] == [2] * 3 + [0] * 9
+    assert ended == (7,)
+    assert on.frames(ChunkInput(), 12)[0] == [[]] * 12
+
+
+def test_the_picture_itself_never_moves():
+    on = board()
+    begin = Begin("path", 1, ((40.0, 40.0),), 0, ((40.0, 40.0), (80.0, 40.0)), seconds=0.5, ease="linear")
+    frames, _, _ = on.frames(ChunkInput(begins=(begin,), camera=CameraSpeed(pan=(0.0, 64.0))), 9)
+    assert [(p.x, p.y) for p in frames[0]] == [(40.0, 40.0)]
+    assert frames[1][0].x == pytest.approx(45.0)
+
+
+def test_a_path_runs_to_its_end_and_lets_go():
+    on = board()
+    play(on, ChunkInput(), 9)
+    begin = Begin("path", 1, ((40.0, 40.0),), 8, ((40.0, 40.0), (64.0, 40.0)), seconds=1.5, ease="linear")
+    first = play(on, ChunkInput(begins=(begin,)))
+    assert first[-1][0].x == pytest.approx(52.0)
+    second, _, ended = on.frames(ChunkInput(), 12)
+    assert second[-1][0].x == pytest.approx(64.0)
+    assert ended == (1,)
+
+
+def test_a_grab_finds_what_moved_after_the_frame_that_was_seen():
+    on = board()
+    play(on, ChunkInput(), 9)
+    begin = Begin("drag", 1, ((44.0, 44.0),), seen=8)
+    play(on, ChunkInput(begins=(begin,), motions=(Motion(1, 0, tuple((2.0 * (t + 1), 0.0, 0.0, 1.0) for t in range(12))),)))
+    # On screen is frame 14, where the thing is at x = 44 + 2 * 6; in truth it has gone on to 44 + 24.
+    again = Begin("drag", 2, ((56.0, 44.0),), seen=14)
+    frames = play(on, ChunkInput(begins=(again,), ends=((1, 0),)))
+    assert [(p.x, p.y) for p in frames[0]] == [(68.0, 44.0)]
+
+
+def test_a_grab_elsewhere_is_not_shifted():
+    on = board()
+    play(on, ChunkInput(), 9)
+    move = Motion(1, 0, tuple((2.0 * (t + 1), 0.0, 0.0, 1.0) for t in range(12)))
+    play(on, ChunkInput(begins=(Begin("drag", 1, ((44.0, 44.0),), seen=8),), motions=(move,)))
+    frames = play(on, ChunkInput(begins=(Begin("pin", 2, ((12.0, 84.0),), seen=14),)))
+    assert {(p.x, p.y) for p in frames[0] if p.id // 1024 == 2} == {(12.0, 84.0)}
+
+
+def test_the_camera_covers_the_whole_picture_and_moves_it():
+    on = board()
+    play(on, ChunkInput(), 9)
+    frames = play(on, ChunkInput(camera=CameraSpeed(pan=(32.0, 0.0))))
+    for before, after in itertools.pairwise(frames):
+        old, new = {p.id: p for p in before}, {p.id: p for p in after}
+        shared = old.keys() & new.keys()
+        assert len(shared) > 60
+        assert all(new[k].x - old[k].x == pytest.approx(2.0) and new[k].y == old[k].y for k in shared)
+    places = np.array([[p.x, p.y] for p in frames[-1]])
+    cells = {(int(x // 24), int(y // 24)) for x, y in places}
+    assert len(cells) >= 5 * 4  # every 24-pixel block has a point, also where the picture came in
+    assert on.frames(ChunkInput(camera=CameraSpeed()), 12)[0] == [[]] * 12
+
+
+@pytest.mark.parametrize("zoom", [1.0, -1.0])
+def test_the_lattice_keeps_its_density_however_far_one_zooms(zoom):
+    on = board()
+    play(on, ChunkInput(), 9)
+    counts = []
+    for n in range(8):
+        frames = play(on, ChunkInput(camera=CameraSpeed(zoom=zoom) if n == 0 else None))
+        counts += [len(frame) for frame in frames]
+    assert min(counts) > 35
+    assert max(counts) < 200
+
+
+def test_roll_turns_about_the_centre():
+    on = board()
+    play(on, ChunkInput(), 9)
+    frames = play(on, ChunkInput(camera=CameraSpeed(roll=math.pi / 2)))
+    old, new = {p.id: p for p in frames[0]}, {p.id: p for p in frames[8]}
+    centre = np.array([GEOMETRY.width / 2, GEOMETRY.height / 2])
+    turns = []
+    for key in old.keys() & new.keys():
+        a, b = (np.array([p.x, p.y]) - centre for p in (old[key], new[key]))
+        turns.append(math.atan2(a[0] * b[1] - a[1] * b[0], a @ b))
+        assert np.hypot(*a) == pytest.approx(np.hypot(*b))
+    assert turns == pytest.approx([math.pi / 2 * 8 / GEOMETRY.fps] * len(turns))
+
+
+def test_the_hand_wins_over_the_camera():
+    on = board()
+    play(on, ChunkInput(), 9)
+    pin = Begin("pin", 3, ((64.0, 48.0),), seen=8)
+    frames = play(on, ChunkInput(begins=(pin,), camera=CameraSpeed(pan=(40.0, 0.0))))
+    for frame in frames:
+        camera = [p for p in frame if p.id // 1024 != 3]
+        assert min(math.hypot(p.x - 64, p.y - 48) for p in camera) > CAMERA_CLEARANCE_CELLS * GEOMETRY.stride
+
+
+def test_too_many_points_change_nothing():
+    on = board()
+    grid = tuple((float(x), float(y)) for x in range(16) for y in range(16))
+    crowd = tuple(Begin("pin", key, grid, 0) for key in range(1, 6))
+    with pytest.raises(ValueError, match="points at once"):
+        on.frames(ChunkInput(begins=crowd), 9)
+    assert not on.active

@@ -1,0 +1,175 @@
+"""Playing by hand: what is recorded replays bit for bit, and a branch equals a fresh run with the same input."""
+
+import numpy as np
+import pytest
+
+from motionstream.stream.gestures import Begin, CameraSpeed, ChunkInput, Motion
+from motionstream.stream.performance import Performance, SnapshotStore
+from motionstream.stream.take import Take
+
+
+@pytest.fixture
+def picture(engine) -> np.ndarray:
+    geometry = engine.preset.geometry
+    return np.random.default_rng(0).integers(0, 255, (geometry.height, geometry.width, 3), dtype=np.uint8)
+
+
+def perform(show: Performance, num_chunks: int, side: float = 1.0) -> list[np.ndarray]:
+    """Chunks made with a drag, a pin, a path, a camera move and a new prompt."""
+    made = []
+    for _ in range(num_chunks):
+        k = show.chunk
+        base = 100 * k + (50 if side < 0 else 0)
+        if k in (1, 4):
+            show.live.grab(base + 1, [(20.0, 12.0), (24.0, 12.0)], seen=max(show.frame - 3, 0), t=k)
+            show.live.move(base + 1, (side * 6.0, 3.0, 0.2, 1.1), t=k + 1)
+            if k == 4:
+                show.live.release(base + 1, t=k + 2)
+        if k == 2:
+            show.live.pin(base + 2, [(6.0, 6.0)], seen=4, t=3)
+            show.live.path(base + 3, [(40.0, 20.0)], [(40.0, 20.0), (30.0, 28.0)], 1.0, "smooth", "once", 4, t=3)
+        if k == 3:
+            show.live.camera((side * 4.0, 0.0), 0.2, 0.0, t=4)
+            show.live.prompt("something else")
+        if k == 5:
+            show.live.camera((0.0, 0.0), 0.0, 0.0, t=5)
+        made.append(show.step().frames)
+    return made
+
+
+def test_a_replayed_take_is_bit_identical(engine, picture):
+    with Performance(engine, picture, "a cup", seed=3) as show:
+        frames = perform(show, 8)
+    take = Take.from_json(show.take.to_json())
+    assert take.inputs == show.take.inputs
+    with Performance.of_take(engine, take) as again:
+        assert again.scripted
+        replayed = [again.step().frames for _ in range(8)]
+        assert not again.scripted
+    assert all(np.array_equal(a, b) for a, b in zip(frames, replayed, strict=True))
+
+
+def test_the_input_matters(engine, picture):
+    with Performance(engine, picture, "a cup", seed=3) as one, Performance(engine, picture, "a cup", seed=3) as other:
+        assert not np.array_equal(perform(one, 5)[-1], perform(other, 5, side=-1.0)[-1])
+
+
+@pytest.mark.parametrize("at", [0, 1, 3, 6])
+def test_a_branch_equals_a_fresh_run(engine, picture, at):
+    with Performance(engine, picture, "a cup", seed=3) as show:
+        perform(show, 6)
+        show.branch(at)
+        assert (show.chunk, show.take.num_chunks) == (at, at)
+        branched = perform(show, 4, side=-1.0)
+        take = show.take
+    with Performance.of_take(engine, Take.from_json(take.to_json())) as fresh:
+        frames = [fresh.step().frames for _ in range(at + 4)]
+    assert all(np.array_equal(a, b) for a, b in zip(branched, frames[at:], strict=True))
+
+
+def test_a_branch_from_a_thinned_out_chunk_is_made_again(engine, picture):
+    with Performance(engine, picture, "a cup", seed=3, snapshot_bytes=1) as show:
+        perform(show, 12)
+        assert len(show.snapshots.states) == 4
+        at = next(k for k in range(12) if k not in show.snapshots.states)
+        show.branch(at)
+        branched = perform(show, 2, side=-1.0)
+        take = show.take
+    with Performance.of_take(engine, take) as fresh:
+        frames = [fresh.step().frames for _ in range(at + 2)]
+    assert all(np.array_equal(a, b) for a, b in zip(branched, frames[at:], strict=True))
+
+
+def test_gestures_under_way_survive_a_branch(engine, picture):
+    with Performance(engine, picture, "a cup", seed=3) as show:
+        show.live.grab(1, [(20.0, 12.0)], seen=0, t=1)
+        show.live.move(1, (6.0, 0.0, 0.0, 1.0), t=2)
+        show.step()
+        show.live.release(1, t=3)
+        show.step()
+        assert show.active == ()
+        show.branch(1)
+        assert show.active == (1,)
+        show.live.move(1, (12.0, 0.0, 0.0, 1.0), t=4)
+        chunk = show.step()
+        assert chunk.marks[-1][0].x == 32.0
+        show.branch(0)
+        with pytest.raises(ValueError, match="no drag 1"):
+            show.live.move(1, (1.0, 0.0, 0.0, 1.0), t=5)
+
+
+def test_echo_and_frame_numbers(engine, picture):
+    with Performance(engine, picture, "", seed=0) as show:
+        first = show.step()
+        assert (first.index, first.first_frame, len(first.frames), set(first.echo)) == (0, 0, 9, {0})
+        show.live.pin(1, [(5.0, 5.0)], seen=0, t=77)
+        second = show.step()
+        assert (second.first_frame, len(second.frames), set(second.echo)) == (9, 12, {77})
+        assert show.frame == 21
+
+
+def test_live_input_is_refused_while_a_take_plays(engine, picture):
+    with Performance(engine, picture, "", seed=0) as show:
+        show.step()
+        show.step()
+    with Performance.of_take(engine, show.take) as again:
+        again.step()
+        with pytest.raises(ValueError, match="recorded input is playing"):
+            again.live.pin(1, [(5.0, 5.0)], seen=0, t=1)
+        again.step()
+        again.live.pin(1, [(5.0, 5.0)], seen=0, t=1)
+        assert again.step().marks[0]
+
+
+def test_branching_into_the_future_is_refused(engine, picture):
+    with Performance(engine, picture, "", seed=0) as show:
+        show.step()
+        with pytest.raises(ValueError, match="chunk 5"):
+            show.branch(5)
+        assert show.chunk == 1
+
+
+def test_snapshots_stay_within_their_memory(engine, picture):
+    with Performance(engine, picture, "", seed=0) as show:
+        show.step()
+        show.step()
+        one = show.snapshots.states[1].nbytes
+        show.snapshots.limit = 6 * one
+        for _ in range(30):
+            show.step()
+        assert show.snapshots.nbytes <= 6 * one
+        assert 0 in show.snapshots.states
+        assert show.chunk - 1 in show.snapshots.states
+
+
+def test_old_snapshots_thin_out_first():
+    class State:
+        nbytes = 1
+
+    store = SnapshotStore(12)
+    for chunk in range(200):
+        store.add(chunk, State())
+    kept = sorted(store.states)
+    assert kept[0] == 0
+    assert kept[-1] == 199
+    assert len(kept) == 12
+    gaps = np.diff(kept)
+    assert gaps[-1] <= 2
+    assert gaps[0] > gaps[-2]
+    assert max(gaps) < 120
+
+
+def test_take_of_another_canvas(engine, picture):
+    take = Take("x", 10, 10, 16.0, "", 0, None, np.zeros((10, 10, 3), np.uint8))
+    with pytest.raises(ValueError, match="scaled"):
+        Performance.of_take(engine, take)
+    geometry = engine.preset.geometry
+    begin = Begin("path", 1, ((5.0, 5.0),), 0, ((5.0, 5.0), (10.0, 10.0)), 1.0)
+    take.inputs = [ChunkInput((begin,), (Motion(2, 0, ((1.0, 1.0, 0.1, 2.0),)),), (), CameraSpeed((1.0, 1.0)))]
+    scaled = take.scaled(geometry.width, geometry.height)
+    assert scaled.inputs[0].begins[0].path[1] == (geometry.width, geometry.height)
+    assert scaled.inputs[0].motions[0].poses[0] == (geometry.width / 10, geometry.height / 10, 0.1, 2.0)
+    assert scaled.inputs[0].camera is not None
+    assert scaled.picture.shape == (geometry.height, geometry.width, 3)
+    with Performance.of_take(engine, scaled) as show:
+        assert show.step().marks[0]

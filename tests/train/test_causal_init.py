@@ -1,0 +1,65 @@
+"""The student's start: its own rollouts in training are those of streaming, and the truth only judges them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from motionstream.causal.rollout import SeededNoise, rollout
+from motionstream.device import choose_compute
+from motionstream.models.dit import WanDiT
+from motionstream.models.init import init_from_scratch
+from motionstream.models.load import save_weights
+from motionstream.models.vae import NanoVAE
+from motionstream.nn.kv_cache import SinkWindowCache
+from motionstream.presets import tiny_debug
+from motionstream.stream.engine import _planes
+from motionstream.train.causal_init import CausalInitConfig, CausalInitStage
+from motionstream.train.teacher import condition_of
+
+
+@pytest.fixture
+def stage(tmp_path) -> CausalInitStage:
+    preset = tiny_debug()
+    model, vae = WanDiT(preset.model, preset.geometry.t_stride), NanoVAE(preset.vae)
+    init_from_scratch(model)
+    torch.nn.init.normal_(model.head.head.weight, std=0.02, generator=torch.Generator().manual_seed(0))
+    vae.fit_linear(_planes(preset, 500))
+    save_weights(tmp_path / "teacher.safetensors", model, dtype=torch.float32)
+    config = CausalInitConfig(batch=2, num_frames=45, own="rollout", p_own_context=1.0)
+    return CausalInitStage(preset, config, vae, tmp_path / "teacher.safetensors", choose_compute("cpu", "float32"))
+
+
+def test_rollout_loss_judges_what_streaming_would_make(stage):
+    batch = stage.batch_at(0)
+    condition = condition_of(stage.model, stage.preset, batch)
+    loss = stage.rollout_loss(batch, condition, torch.Generator().manual_seed(5))
+
+    generator = torch.Generator().manual_seed(5)
+    seed, exit_step = int(torch.randint(2**31 - 1, (), generator=generator)), int(torch.randint(3, (), generator=generator))
+    ring = SinkWindowCache(stage.preset.model, stage.preset.cache, batch=2, grid=stage.grid)
+    noise = SeededNoise(seed, (2, 3, *batch.latents.shape[2:]), torch.device("cpu"))
+    sigmas = stage.preset.sample.student_sigmas
+    with torch.no_grad():
+        made = torch.cat(list(rollout(stage.model, ring, condition, noise, sigmas, 4, exit_step=exit_step)), dim=1)
+    weight = 1 + stage.config.moving_weight * batch.moving
+    wanted = ((made - batch.latents).pow(2) * weight).mean() / sigmas[exit_step] ** 2
+    assert float(loss.detach()) == pytest.approx(float(wanted), rel=1e-4)
+
+
+def test_a_step_on_own_rollouts_moves_the_weights_but_not_the_track_head(stage):
+    before = {name: value.clone() for name, value in stage.model.state_dict().items()}
+    stage.config = replace(stage.config, warmup=0)
+    metrics = stage.train_step(0)
+    assert metrics["grad_norm"] > 0
+    after = stage.model.state_dict()
+    assert not torch.equal(before["blocks.0.self_attn.q.weight"], after["blocks.0.self_attn.q.weight"])
+    heads = [name for name in before if name.startswith("track_head.")]
+    assert heads
+    assert all(torch.equal(before[name], after[name]) for name in heads)
+
+
+def test_clips_must_be_whole_chunks(stage, tmp_path):
+    config = replace(stage.config, num_frames=41)
+    with pytest.raises(ValueError, match="num_frames=41"):
+        CausalInitStage(stage.preset, config, stage.vae, tmp_path / "teacher.safetensors", stage.compute)
