@@ -114,11 +114,20 @@ def test_student_levels_must_descend(sigmas):
         SampleConfig(student_sigmas=sigmas)
 
 
-@pytest.mark.parametrize(("first_frame", "channels"), [("none", 0), ("clean", 0), ("concat", 17), ("repeat", 33)])
+@pytest.mark.parametrize(("first_frame", "channels"), [("none", 0), ("clean", 0), ("concat", 20), ("repeat", 33)])
 def test_input_channels_add_up(first_frame, channels):
     made = ModelConfig(first_frame=first_frame, tracks=TrackConfig(channels=5))
     assert made.image_channels == channels
     assert made.in_channels == 16 + channels + 5
+
+
+def test_files_from_before_a_setting_existed_still_load():
+    values = to_dict(preset("nano"))
+    for key in ("vae_kind", "text_kind", "clip_frames"):
+        del values[key]
+    for key in ("mask_channels", "after_picture", "image_dim", "time_precision"):
+        del values["model"][key]
+    assert from_dict(PresetConfig, values) == preset("nano")
 
 
 def test_models_that_cannot_be_are_refused():
@@ -126,3 +135,6 @@ def test_models_that_cannot_be_are_refused():
         ModelConfig(dim=15, num_heads=5)
     with pytest.raises(ValueError, match="repeat"):
         ModelConfig(prediction="x0", first_frame="concat")
+    for wrong in ({"mask_channels": 0}, {"image_dim": -1}):
+        with pytest.raises(ValueError, match=r"mask_channels=.* must be >= 1 and image_dim="):
+            ModelConfig(**wrong)

@@ -56,12 +56,19 @@ class ModelConfig:
         patch: spatial patch; time is never patched.
         freq_dim: width of the sinusoidal timestep embedding.
         text_dim, text_len: width and number of text rows.
-        first_frame: "concat" = mask + first-frame latent as channels (Wan 2.1 image-to-video form);
-            "repeat" = the same, and the first-frame latent also repeated over time (nano);
-            "clean" = the first latent is given clean at timestep 0 (Wan 2.2 TI2V); "none" = text only.
+        first_frame: "concat" = a mask and the first-frame latent as channels, in the order of Wan 2.1 image-to-video
+            (noisy, mask, picture); "repeat" = a one-channel mask, the first-frame latent, and that latent repeated over
+            time (nano); "clean" = the first latent is given clean at timestep 0 (Wan 2.2 TI2V); "none" = text only.
+        mask_channels: channels of the mask of "concat": one per pixel frame that a latent covers (Wan: 4).
+        after_picture: what the picture's channels of "concat" hold after frame 0: "zero", or the latents of "grey" frames
+            that follow the picture through the VAE (Wan 2.1).
+        image_dim: width of the image encoder's rows that the cross-attention also reads (CLIP in Wan 2.1
+            image-to-video: 1280); zero = no image cross-attention.
         prediction: what the network's output means: "velocity" (paper eq. 1) or "x0" (clean latents as a residual on
             the repeated first frame; nano).
         tracks: the motion condition.
+        time_precision: where the compute type is lower, the timestep embedding and the head are taken in it ("compute",
+            as in Self-Forcing) or stay in "float32" (Wan).
         eps: epsilon of every norm.
         rope_theta: base of the rotary frequencies.
     """
@@ -76,8 +83,12 @@ class ModelConfig:
     text_dim: int = 64
     text_len: int = 16
     first_frame: Literal["none", "concat", "repeat", "clean"] = "repeat"
+    mask_channels: int = 4
+    after_picture: Literal["zero", "grey"] = "zero"
+    image_dim: int = 0
     prediction: Literal["velocity", "x0"] = "velocity"
     tracks: TrackConfig = field(default_factory=TrackConfig)
+    time_precision: Literal["compute", "float32"] = "compute"
     eps: float = 1e-6
     rope_theta: float = 10_000.0
 
@@ -88,6 +99,8 @@ class ModelConfig:
             raise ValueError(f"head width {self.dim // self.num_heads} must be even for rotary positions")
         if self.prediction == "x0" and self.first_frame != "repeat":
             raise ValueError('prediction="x0" is a residual on the repeated first frame: use first_frame="repeat"')
+        if self.mask_channels < 1 or self.image_dim < 0:
+            raise ValueError(f"mask_channels={self.mask_channels} must be >= 1 and image_dim={self.image_dim} >= 0")
 
     @property
     def head_dim(self) -> int:
@@ -95,9 +108,9 @@ class ModelConfig:
 
     @property
     def image_channels(self) -> int:
-        """Input channels that carry the first frame: its latent and a one-channel mask; "repeat" adds it once more."""
+        """Input channels that carry the first frame: its latent and a mask; "repeat" adds the latent once more."""
         if self.first_frame == "concat":
-            return self.latent_channels + 1
+            return self.mask_channels + self.latent_channels
         if self.first_frame == "repeat":
             return 2 * self.latent_channels + 1
         return 0
@@ -168,6 +181,7 @@ class SampleConfig:
         teacher_steps: Euler steps of the teacher.
         shift: timestep shift of the teacher's grid (paper: 6.0).
         text_guidance, motion_guidance: joint guidance of the teacher (paper: 3.0 and 1.5).
+        hand_px: how many pixels a frame a live drag moves at most; 0 = no limit (stream/gestures.py).
     """
 
     student_sigmas: tuple[float, ...] = (1.0, 0.9, 0.7)
@@ -175,6 +189,7 @@ class SampleConfig:
     shift: float = 6.0
     text_guidance: float = 3.0
     motion_guidance: float = 1.5
+    hand_px: float = 0.0
 
     def __post_init__(self) -> None:
         sigmas = self.student_sigmas
@@ -184,7 +199,16 @@ class SampleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PresetConfig:
-    """Everything that defines one family of models: geometry, VAE, DiT, cache and sampling."""
+    """Everything that defines one family of models: geometry, VAE, DiT, cache and sampling.
+
+    The bidirectional teacher and the causal student of a preset are the same network; ``cache`` is the student's.
+
+    Args:
+        vae: sizes of nano's autoencoder; of other kinds only its channels and strides are meant.
+        vae_kind: "nano" (models/vae.py), or the autoencoder of "wan2.1" (16 channels) or "wan2.2" (48 channels).
+        text_kind: "hashed" words (models/text.py) or the "umt5" encoder of Wan.
+        clip_frames: pixel frames of the clips that the teacher makes (t_stride * k + 1); a stream has no such end.
+    """
 
     name: str
     geometry: VideoGeometry
@@ -192,6 +216,9 @@ class PresetConfig:
     vae: VAEConfig
     cache: CacheConfig = field(default_factory=CacheConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
+    vae_kind: Literal["nano", "wan2.1", "wan2.2"] = "nano"
+    text_kind: Literal["hashed", "umt5"] = "hashed"
+    clip_frames: int = 33
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from motionstream.config import CacheConfig, ModelConfig, PresetConfig, SampleConfig, TrackConfig, VAEConfig
 from motionstream.shapes import VideoGeometry
@@ -13,10 +14,10 @@ NANO_TRACKS = TrackConfig(
 
 
 def nano() -> PresetConfig:
-    """128x96 pixels, 16 fps: small enough to train and to stream on two processor cores."""
+    """128x96 pixels, 24 fps: small enough to train and to stream on two processor cores."""
     return PresetConfig(
         name="nano",
-        geometry=VideoGeometry(height=96, width=128, stride=8, t_stride=4, patch=1, fps=16.0),
+        geometry=VideoGeometry(height=96, width=128, stride=8, t_stride=4, patch=1, fps=24.0),
         model=ModelConfig(
             latent_channels=24,
             dim=256,
@@ -32,7 +33,7 @@ def nano() -> PresetConfig:
         ),
         vae=VAEConfig(latent_channels=24),
         cache=CacheConfig(chunk_frames=3, sink_chunks=1, window_chunks=1),
-        sample=SampleConfig(shift=3.0),
+        sample=SampleConfig(shift=3.0, hand_px=2.0),
     )
 
 
@@ -59,7 +60,117 @@ def tiny_debug() -> PresetConfig:
     )
 
 
-PRESETS: dict[str, Callable[[], PresetConfig]] = {"nano": nano, "tiny-debug": tiny_debug}
+WAN_TEXT_DIM, WAN_TEXT_LEN, WAN_FREQ_DIM, CLIP_DIM = 4096, 512, 256, 1280
+NO_TRACKS = TrackConfig(channels=0)
+
+# The paper trains a student for three steps and does not print them: evenly spaced timesteps, warped by Self-Forcing's
+# shift of 5 (1000, 909.1, 714.3). Self-Forcing's own four are [1000, 750, 500, 250] warped the same way.
+THREE_STEPS = (1.0, 10 / 11, 5 / 7)
+SELF_FORCING_STEPS = (1.0, 0.9375, 5 / 6, 0.625)
+
+
+def wan2_1_1_3b() -> PresetConfig:
+    """Wan 2.1 1.3B at 832x480 and 16 fps, from a picture (Wan-Fun's inpainting form with CLIP rows) and tracks.
+
+    16 noisy + 4 mask + 16 picture + 16 track channels. Guidance, shift, clip and cache are the paper's; its choices that
+    are not printed are settings here: the student's steps, what follows the picture, the track head (TrackConfig).
+    """
+    return PresetConfig(
+        name="wan2.1-1.3b",
+        geometry=VideoGeometry(height=480, width=832, stride=8, t_stride=4, patch=2, fps=16.0),
+        model=ModelConfig(
+            latent_channels=16,
+            dim=1536,
+            ffn_dim=8960,
+            num_heads=12,
+            num_layers=30,
+            patch=2,
+            freq_dim=WAN_FREQ_DIM,
+            text_dim=WAN_TEXT_DIM,
+            text_len=WAN_TEXT_LEN,
+            first_frame="concat",
+            after_picture="grey",
+            image_dim=CLIP_DIM,
+            tracks=TrackConfig(),
+            time_precision="float32",
+        ),
+        vae=VAEConfig(latent_channels=16, stride=8, t_stride=4),
+        sample=SampleConfig(student_sigmas=THREE_STEPS, teacher_steps=50),
+        vae_kind="wan2.1",
+        text_kind="umt5",
+        clip_frames=81,
+    )
+
+
+def wan2_1_1_3b_i2v() -> PresetConfig:
+    """Wan 2.1 1.3B from a picture, without tracks: the public Wan-Fun inpainting weights as they are."""
+    made = wan2_1_1_3b()
+    return replace(
+        made,
+        name="wan2.1-1.3b-i2v",
+        model=replace(made.model, tracks=NO_TRACKS),
+        sample=replace(made.sample, shift=3.0, text_guidance=5.0, motion_guidance=0.0),
+    )
+
+
+def wan2_1_1_3b_t2v() -> PresetConfig:
+    """Wan 2.1 1.3B from text alone: fits public Wan weights, and those of the Self-Forcing family as the student."""
+    made = wan2_1_1_3b()
+    return replace(
+        made,
+        name="wan2.1-1.3b-t2v",
+        model=replace(made.model, first_frame="none", after_picture="zero", image_dim=0, tracks=NO_TRACKS),
+        sample=replace(made.sample, student_sigmas=SELF_FORCING_STEPS, shift=5.0, text_guidance=5.0, motion_guidance=0.0),
+    )
+
+
+def wan2_2_5b() -> PresetConfig:
+    """Wan 2.2 5B at 1280x704 and 24 fps, from a picture given as the first clean latent (TI2V), and tracks."""
+    return PresetConfig(
+        name="wan2.2-5b",
+        geometry=VideoGeometry(height=704, width=1280, stride=16, t_stride=4, patch=2, fps=24.0),
+        model=ModelConfig(
+            latent_channels=48,
+            dim=3072,
+            ffn_dim=14336,
+            num_heads=24,
+            num_layers=30,
+            patch=2,
+            freq_dim=WAN_FREQ_DIM,
+            text_dim=WAN_TEXT_DIM,
+            text_len=WAN_TEXT_LEN,
+            first_frame="clean",
+            tracks=TrackConfig(),
+            time_precision="float32",
+        ),
+        vae=VAEConfig(latent_channels=48, stride=16, t_stride=4),
+        sample=SampleConfig(student_sigmas=THREE_STEPS, teacher_steps=50),
+        vae_kind="wan2.2",
+        text_kind="umt5",
+        clip_frames=121,
+    )
+
+
+def wan2_2_5b_ti2v() -> PresetConfig:
+    """Wan 2.2 5B without tracks: the public TI2V weights as they are."""
+    made = wan2_2_5b()
+    return replace(
+        made,
+        name="wan2.2-5b-ti2v",
+        model=replace(made.model, tracks=NO_TRACKS),
+        sample=replace(made.sample, student_sigmas=SELF_FORCING_STEPS, shift=5.0, text_guidance=5.0, motion_guidance=0.0),
+    )
+
+
+PRESETS: dict[str, Callable[[], PresetConfig]] = {
+    "nano": nano,
+    "tiny-debug": tiny_debug,
+    "wan2.1-1.3b": wan2_1_1_3b,
+    "wan2.1-1.3b-i2v": wan2_1_1_3b_i2v,
+    "wan2.1-1.3b-t2v": wan2_1_1_3b_t2v,
+    "wan2.2-5b": wan2_2_5b,
+    "wan2.2-5b-ti2v": wan2_2_5b_ti2v,
+}
 
 
 def preset(name: str) -> PresetConfig:

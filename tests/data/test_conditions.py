@@ -169,3 +169,20 @@ def test_text_is_dropped_by_whole_prompts(rendered):
     some = condition_batch(rendered, PRESET, vae, dataclasses.replace(PLAIN, p_drop_text=0.5), generator()).text
     for row, whole in zip(some, kept, strict=True):
         assert torch.equal(row, whole) or row.abs().max() == 0
+
+
+def test_a_brush_lies_side_by_side(rendered):
+    def spread(p_brush: float) -> float:
+        settings = {"min_per_object": 6, "max_per_object": 6, "p_brush": p_brush}
+        _, visible, _, source = choose(rendered, **settings)
+        spreads = []
+        for b in range(len(source)):
+            layers = rendered.layer[b, source[b]]
+            for layer in range(int(layers.max()) + 1):
+                places = rendered.xy[b, 0, source[b][(layers == layer) & visible[b].any(0)]]
+                if len(places) >= 4:
+                    spreads.append(float(torch.cdist(places, places).mean()))
+        assert len(spreads) > 8
+        return sum(spreads) / len(spreads)
+
+    assert spread(1.0) < 0.8 * spread(0.0)

@@ -105,9 +105,8 @@ def test_absolute_frames_are_the_default_positions(make_model, condition_for):
     assert (plain - spread).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("first_frame", ["concat", "repeat"])
-def test_the_picture_is_marked_at_frame_0_alone(make_model, condition_for, first_frame):
-    model = make_model(first_frame=first_frame)
+def test_the_picture_is_marked_at_frame_0_alone(make_model, condition_for):
+    model = make_model(first_frame="repeat")
     C, condition, noisy = 4, condition_for(model, 3), noisy_for(model, 3)
     x, later = model.assemble(noisy, condition), model.assemble(noisy, condition, start=3)
     assert x.shape[2] == model.config.in_channels == later.shape[2]
@@ -117,10 +116,33 @@ def test_the_picture_is_marked_at_frame_0_alone(make_model, condition_for, first
     assert x[:, 1:, C : 2 * C + 1].abs().max() == 0
     assert later[:, :, C : 2 * C + 1].abs().max() == 0
     assert torch.equal(x[:, :, -4:], condition.track_latents)
-    if first_frame == "repeat":
-        repeated = condition.first_latent.expand(-1, 3, -1, -1, -1)
-        assert torch.equal(x[:, :, 2 * C + 1 : 3 * C + 1], repeated)
-        assert torch.equal(later[:, :, 2 * C + 1 : 3 * C + 1], repeated)
+    repeated = condition.first_latent.expand(-1, 3, -1, -1, -1)
+    assert torch.equal(x[:, :, 2 * C + 1 : 3 * C + 1], repeated)
+    assert torch.equal(later[:, :, 2 * C + 1 : 3 * C + 1], repeated)
+
+
+def wan_mask(T: int, h: int, w: int) -> torch.Tensor:
+    """Wan's own packing: pixel frames 1 0 0 ..., the first four times, four of them to a latent frame."""
+    pixel = torch.zeros(1, T, h, w)
+    pixel[:, 0] = 1
+    return torch.cat([pixel[:, :1].repeat_interleave(4, 1), pixel[:, 1:]], 1).view(1, -1, 4, h, w)
+
+
+@pytest.mark.parametrize("after_picture", ["zero", "grey"])
+def test_concat_is_the_form_of_wan_image_to_video(make_model, condition_for, after_picture):
+    model = make_model(first_frame="concat", after_picture=after_picture)
+    condition, noisy = condition_for(model, 5), noisy_for(model, 5)
+    known = torch.randn(1, 3, 4, 2, 4, generator=torch.Generator().manual_seed(8))
+    condition = replace(condition, picture_latents=known, first_latent=known[:, :1])
+    rest = torch.zeros(1, 4, 4, 2, 4) if after_picture == "zero" else known[:, [1, 2, 2, 2]]
+    wanted = torch.cat([noisy, wan_mask(17, 2, 4), torch.cat([known[:, :1], rest], 1), condition.track_latents], 2)
+    assert torch.equal(model.assemble(noisy, condition), wanted)
+    for start in (0, 2, 4):
+        part = model.assemble(noisy[:, start : start + 1], condition.frames(start, start + 1), start)
+        assert torch.equal(part, wanted[:, start : start + 1])
+    if after_picture == "grey":
+        with pytest.raises(ValueError, match=r"give Condition\.picture_latents"):
+            model.assemble(noisy, replace(condition, picture_latents=None))
 
 
 def test_a_model_that_needs_a_picture_says_so(make_model, condition_for):

@@ -7,8 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from motionstream.config import VAEConfig
-from motionstream.models.load import load_weights, save_weights
+from motionstream.models.dit import WanDiT
+from motionstream.models.init import init_from_scratch
+from motionstream.models.load import load_model, load_weights, random_model, save_weights
 from motionstream.models.vae import NanoVAE
+from motionstream.presets import preset
 
 CONFIG = VAEConfig(latent_channels=2, stride=4, width=4, width_out=4, depth=1, depth_out=1)
 
@@ -80,3 +83,38 @@ def test_missing_files_and_other_formats_are_refused(tmp_path):
     torch.save(random_vae().state_dict(), tmp_path / "vae.pt")
     with pytest.raises(ValueError, match=r"not a \.safetensors file"):
         load_weights(tmp_path / "vae.pt", random_vae())
+
+
+def test_large_models_are_filled_while_they_are_built(tmp_path):
+    config = preset("tiny-debug")
+    source = WanDiT(config.model, config.geometry.t_stride)
+    init_from_scratch(source)
+    path = tmp_path / "student.safetensors"
+    save_weights(path, source)
+    for dtype in (None, torch.bfloat16):
+        model = load_model(config, path, dtype=dtype)
+        assert not model.training
+        assert not any(p.requires_grad for p in model.parameters())
+        for name, value in source.state_dict().items():
+            assert torch.equal(model.state_dict()[name], value.to(dtype or value.dtype)), name
+    tracks = replace(config.model.tracks, channels=3)
+    other = replace(config, name="other", model=replace(config.model, tracks=tracks))
+    with pytest.raises(
+        ValueError, match=r"does not fit other: 2 tensors differ \(patch_embedding.weight: .* needed\)"
+    ) as error:
+        load_model(other, path)
+    assert one_sentence(error)
+    with pytest.raises(ValueError, match="does not exist"):
+        load_model(config, tmp_path / "none.safetensors")
+
+
+def test_random_models_are_the_same_each_time_and_answer_something():
+    config = preset("tiny-debug")
+    one, two = random_model(config), random_model(config, dtype=torch.bfloat16)
+    for name, value in one.state_dict().items():
+        assert torch.equal(two.state_dict()[name], value.bfloat16()), name
+        assert value.std() > 0 or value.ndim == 1, name
+    x = torch.randn(1, 2, config.model.in_channels, 4, 6)
+    with torch.no_grad():
+        out = one(x, torch.full((1, 2), 500.0), one.embed_text(torch.zeros(1, 4, 64)))
+    assert 0.05 < out.std() < 20

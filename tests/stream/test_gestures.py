@@ -1,11 +1,12 @@
 """Gestures as data: poses, paths, the camera's lattice, and a grab that finds what has moved in the meantime."""
 
+import dataclasses
 import itertools
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motionstream.presets import nano
@@ -18,12 +19,13 @@ from motionstream.stream.gestures import (
     GestureBoard,
     Motion,
     along,
+    follow,
     path_share,
     transform,
 )
 from motionstream.stream.track_buffer import Point, TrackBuffer
 
-GEOMETRY = nano().geometry
+GEOMETRY = dataclasses.replace(nano().geometry, fps=16.0)
 
 
 def board() -> GestureBoard:
@@ -55,6 +57,7 @@ def test_along_goes_by_length_not_by_corner():
     assert along([(3.0, 3.0), (3.0, 3.0)], 0.5) == (0.0, 0.0)
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     st.integers(1, 400),
     st.integers(1, 200),
@@ -175,6 +178,38 @@ def test_the_hand_wins_over_the_camera():
     for frame in frames:
         camera = [p for p in frame if p.id // 1024 != 3]
         assert min(math.hypot(p.x - 64, p.y - 48) for p in camera) > CAMERA_CLEARANCE_CELLS * GEOMETRY.stride
+
+
+def test_a_fast_hand_is_followed_at_the_speed_the_model_can():
+    on = board()
+    on.hand_px = 2.0
+    play(on, ChunkInput(), 9)
+    begin = Begin("drag", 1, ((40.0, 40.0),), seen=8)
+    frames = play(on, ChunkInput((begin,), (Motion(1, 0, ((30.0, 0.0, 0.0, 1.0),)),), ((1, 2),)))
+    assert [frame[0].x for frame in frames] == pytest.approx([42.0 + 2 * t for t in range(12)])  # though let go in frame 2
+    later, _, ended = on.frames(ChunkInput(), 12)
+    assert [frame[0].x for frame in later[:3]] == pytest.approx([66.0, 68.0, 70.0])
+    assert later[3:] == [[]] * 9
+    assert ended == (1,)
+
+
+def test_a_new_grab_stops_what_is_still_on_its_way():
+    on = board()
+    on.hand_px = 2.0
+    play(on, ChunkInput(), 9)
+    begin = Begin("drag", 1, ((40.0, 40.0),), seen=8)
+    play(on, ChunkInput((begin,), (Motion(1, 0, ((60.0, 0.0, 0.0, 1.0),)),), ((1, 2),)))
+    frames = play(on, ChunkInput((Begin("drag", 2, ((64.0, 40.0),), seen=20),)))
+    assert [(p.id // 1024, p.x) for p in frames[-1]] == [(2, 64.0)]
+
+
+def test_turn_and_growth_are_limited_with_the_way():
+    pose = follow(AT_REST, (4.0, 0.0, math.pi, 2.0), 2.0)
+    assert pose[2] <= 0.08 + 1e-9
+    assert 1.0 < pose[3] <= math.exp(0.03) + 1e-9
+    for _ in range(200):
+        pose = follow(pose, (4.0, 0.0, math.pi, 2.0), 2.0)
+    assert pose == (4.0, 0.0, math.pi, 2.0)
 
 
 def test_too_many_points_change_nothing():

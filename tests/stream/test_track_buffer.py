@@ -214,3 +214,29 @@ def test_release_and_grab_again():
     assert None in path, "let go in between"
     assert all(p is None or p[0] <= 6 or p == (30.0, 9.0) for p in path), "nothing slides from one grab to the next"
     assert resample_pushes({}, [(0.0, [Point(5, 1.0, 1.0, False)])], 3) == ([[], [], []], {})
+
+
+def test_codes_never_run_out_however_many_ready_made_tracks_come_and_go():
+    wide = VideoGeometry(height=256, width=512)  # more picture than anchors can speak for
+    made = TrackBuffer(wide, TrackConfig(), 0)
+    made.home += 5000  # ... and no anchor is near
+    made.reset()
+    made.chunk([[]] * 9, first=True)
+    for turn in range(8):
+        points = [Point(1000 * turn + n, 1.0 + 16 * (n % 30), 1.0 + 16.0 * (n // 30)) for n in range(300)]
+        _, visible, ids = made.chunk([points] * 2, first=False, remember=True)
+        held = ids[0, visible[0, 0]]
+        assert len(held) == len(set(held.tolist())) == 300
+
+
+def test_a_crowd_of_points_holds_every_anchor_once_and_no_unknown_code():
+    made = started()
+    crowd = [Point(n, 10.0 + 2 * (n % 8), 8.0 + 2 * (n // 8)) for n in range(64)]
+    tracks = made.chunk([crowd], first=False)
+    known = set(made.ids[0, : made.num_anchors].tolist())
+    held = shown(tracks, 0)
+    assert held.keys() <= known
+    assert sum(len(grip.slots) for grip in made.grips.values()) == len(held)
+    for key, place in held.items():
+        home = made.home[(made.ids[0, : made.num_anchors] == key).nonzero()[0, 0]]
+        assert home.tolist() == pytest.approx(place)  # nothing has moved yet

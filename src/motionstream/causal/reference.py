@@ -66,4 +66,4 @@ def _forward(
         model, cache, (x.shape[3] // patch, x.shape[4] // patch), [past[c] for c in visible_chunks(chunk, cache)[:-1]]
     )
     timestep = torch.full(x.shape[:2], 1000 * sigma)
-    return model(assembled, timestep, part.text, cache=context), context.written
+    return model(assembled, timestep, part.text, image=part.image, cache=context), context.written

@@ -1,30 +1,52 @@
-"""``motionstream info [preset]``: device and why, sizes, parameters, and the memory streaming needs."""
+"""``motionstream info [preset]``: device and why, sizes, parameters; with ``--for`` the memory that a purpose needs."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from motionstream.commands.options import device_arguments
+from motionstream.commands.options import device_arguments, whole_number
+from motionstream.errors import UserError
 
 if TYPE_CHECKING:
-    import torch
-
     from motionstream.config import PresetConfig
     from motionstream.device import Compute
+    from motionstream.models.memory_plan import MemoryOptions
 
 EPILOG = """\
 example:
   motionstream info nano --json
+  motionstream info wan2.1-1.3b --for stream --fit 24GB
 """
-WEIGHT_BYTES = 4  # weights stay float32; products of them are taken in the device's type
+MEMORY_UNITS = {"GB": 10**9, "MB": 10**6, "GIB": 2**30, "MIB": 2**20}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("preset", nargs="?", metavar="PRESET", help="one preset (default: all of them)")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
+    parser.add_argument(
+        "--for", dest="purpose", choices=("stream", "teacher", "distill"), help="predict the memory this needs"
+    )
+    parser.add_argument("--gpus", type=whole_number(1, 1024), default=1, metavar="N", help="with --for (default: 1)")
+    parser.add_argument("--batch", type=whole_number(1, 1024), default=1, metavar="N", help="clips a GPU, with --for")
+    parser.add_argument("--fit", type=memory_size, metavar="SIZE", help="memory of a GPU, such as 24GB; with --for")
     device_arguments(parser)
+
+
+def memory_size(text: str) -> int:
+    """An argparse type: a size of memory -> bytes; GB is 10**9, GiB is 2**30.
+
+    >>> memory_size("24GB")
+    24000000000
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(GB|MB|GiB|MiB)", text.strip(), re.IGNORECASE)
+    size = int(float(match[1]) * MEMORY_UNITS[match[2].upper()]) if match else 0
+    if size <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a size of memory such as 24GB, 80GiB or 500MB")
+    return size
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,6 +57,12 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.presets import PRESETS, preset
 
     presets = [preset(name) for name in ([args.preset] if args.preset else PRESETS)]
+    if args.purpose is not None:
+        if args.preset is None:
+            raise UserError("--for needs a preset: motionstream info wan2.1-1.3b --for stream")
+        return plan(args, presets[0])
+    if args.fit is not None:
+        raise UserError("--fit needs a purpose: add --for stream, --for teacher or --for distill")
     compute = choose_compute(args.device, args.dtype)
     facts: dict[str, Any] = {
         "version": motionstream.__version__,
@@ -58,33 +86,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe(config: PresetConfig, compute: Compute) -> dict[str, Any]:
-    """Sizes of a preset. Nothing is allocated: the models are built on torch's meta device.
+    """Sizes of a preset. Nothing is loaded: models are built on torch's meta device and their steps rehearsed.
 
     Returns:
         A dictionary for JSON; ``parameters`` counts the stored numbers, the autoencoder's fixed matrices included, and
-        ``memory`` is in bytes: weights, the cache, and an estimate of what is alive at once in between.
+        ``memory`` is in bytes to stream: weights, the cache, and what is predicted to be alive at once in between.
     """
-    import torch
-
-    from motionstream.models.dit import WanDiT
-    from motionstream.models.vae import NanoVAE
-    from motionstream.nn.kv_cache import SinkWindowCache
+    from motionstream.models.memory_plan import plan_memory, vae_parameters
 
     geometry, cache = config.geometry, config.cache
-    grid = (geometry.latent_height // geometry.patch, geometry.latent_width // geometry.patch)
-    with torch.device("meta"):
-        models: dict[str, torch.nn.Module] = {
-            "dit": WanDiT(config.model, geometry.t_stride),
-            "vae": NanoVAE(config.vae),
-        }
-    meta = torch.device("meta")
-    buffers = SinkWindowCache(config.model, cache, batch=1, grid=grid, device=meta, dtype=compute.dtype)
-    parameters = {name: sum(t.numel() for t in model.state_dict().values()) for name, model in models.items()}
-    memory = {
-        "weights": WEIGHT_BYTES * sum(parameters.values()),
-        "cache": buffers.nbytes,
-        "activations": _activation_bytes(config, compute.dtype),
-    }
+    options = _options(config, str(compute.dtype).removeprefix("torch."))
+    plan = plan_memory(config, "stream", options=options)
+    parts = plan.parts
+    weights = sum(parts[name] for name in ("dit", "vae", "text_encoder", "picture_encoder"))
+    itemsize = 2 if options.weights == "bfloat16" else 4
     frames = [geometry.frame_span(k * cache.chunk_frames, (k + 1) * cache.chunk_frames) for k in (0, 1)]
     return {
         "size": [geometry.width, geometry.height],
@@ -95,21 +110,52 @@ def describe(config: PresetConfig, compute: Compute) -> dict[str, Any]:
         "cache": cache.tag,
         "chunk_frames": [stop - start for start, stop in frames],
         "steps": len(config.sample.student_sigmas),
-        "parameters": parameters,
-        "memory": {**memory, "total": sum(memory.values())},
+        "parameters": {"dit": parts["dit"] // itemsize, "vae": sum(vae_parameters(config, "full").values())},
+        "memory": {
+            "weights": weights,
+            "cache": parts["cache"],
+            "activations": plan.peak - weights - parts["cache"],
+            "total": plan.peak,
+        },
     }
 
 
-def _activation_bytes(config: PresetConfig, dtype: torch.dtype) -> int:
-    """Estimate: the larger of a DiT block (residual, qkv, modulated copies, hidden layer) and the VAE's last stage."""
-    geometry, model, vae = config.geometry, config.model, config.vae
-    tokens = config.cache.chunk_frames * geometry.tokens_per_frame
-    block = tokens * (4 * 3 * model.dim + dtype.itemsize * (5 * model.dim + 2 * model.ffn_dim))
-    frames = config.cache.chunk_frames * geometry.t_stride
-    cells = frames * geometry.latent_height * geometry.latent_width
-    half = 4 * cells  # at twice the latent resolution
-    decoder = half * vae.width_out * (4 + 4 * dtype.itemsize) + cells * vae.stride**2 * 3 * 4 * 3
-    return max(block, decoder)
+def _options(config: PresetConfig, compute: str) -> MemoryOptions:
+    """nano's weights stay float32; Wan's are held in bfloat16 where products are."""
+    from motionstream.models.memory_plan import MemoryOptions
+
+    low = config.vae_kind != "nano" and compute == "bfloat16"
+    return MemoryOptions(compute=compute, weights="bfloat16" if low else "float32")  # type: ignore[arg-type]
+
+
+def plan(args: argparse.Namespace, config: PresetConfig) -> int:
+    """Predict the memory of a purpose, and with ``--fit`` what to give up."""
+    from motionstream.models.memory_fit import fit_memory, gigabytes
+    from motionstream.models.memory_plan import plan_memory
+
+    options = replace(_options(config, args.dtype or "bfloat16"), batch=args.batch)
+    words = None
+    if args.fit is None:
+        made = plan_memory(config, args.purpose, gpus=args.gpus, options=options)
+    else:
+        made, words = fit_memory(config, args.purpose, args.fit, gpus=args.gpus, options=options)
+    if args.json:
+        print(json.dumps(asdict(made) | {"total": made.total, "fits": words}))
+        return 0
+    per = f"each of {made.gpus} GPUs" if made.gpus > 1 else "one GPU"
+    clip = f", clips of {made.num_frames} frames, batch {options.batch}" if made.num_frames else ""
+    print(f"{made.preset} {made.purpose} on {per}{clip}: predicted, not measured")
+    for name, held in made.parts.items():
+        if held:
+            print(f"  {name.replace('_', ' '):16} {gigabytes(held):>10}")
+    print(f"  {'at most at once':16} {gigabytes(made.peak):>10}")
+    print(f"  {'reserve':16} {gigabytes(made.reserve):>10}  CUDA context, libraries, allocator (assumed)")
+    print(f"  {'total':16} {gigabytes(made.total):>10}")
+    for name, held in made.host.items():
+        print(f"  {name.replace('_', ' '):16} {gigabytes(held):>10}  in the processor's memory, while it runs")
+    if words is not None:
+        print(words)
+    return 0
 
 
 def _lines(sizes: dict[str, Any]) -> list[str]:
@@ -125,7 +171,7 @@ def _lines(sizes: dict[str, Any]) -> list[str]:
         f"chunks      cache {sizes['cache']}; {first} frames first, then {later}",
         f"parameters  DiT {_count(parameters['dit'])}, VAE {_count(parameters['vae'])}",
         f"memory      about {memory['total']} to stream, beside torch itself (weights {memory['weights']}, "
-        f"cache {memory['cache']}, the rest an estimate)",
+        f"cache {memory['cache']}, the rest predicted)",
     ]
 
 

@@ -31,6 +31,7 @@ class ConditionConfig:
     Args:
         dense: every point of the grid may be shown (first phase), instead of a few per object.
         min_per_object, max_per_object: tracks on one object in the sparse phase (drawn log-uniformly).
+        p_brush: chance that an object's tracks lie side by side, as under a brush, instead of all over it.
         max_tracks: tracks kept per sample, anchors included.
         p_anchor: chance that other points show their id in frame 0.
         p_hide_resting: chance that an object's tracks are hidden while it rests.
@@ -41,6 +42,7 @@ class ConditionConfig:
     dense: bool = False
     min_per_object: int = 1
     max_per_object: int = 24
+    p_brush: float = 0.5
     max_tracks: int = 256
     p_anchor: float = 0.6
     p_hide_resting: float = 0.5
@@ -128,7 +130,11 @@ def choose_tracks(
         quota[:, 0] = camera
         resting = ~group_moves & chance(0.5, B, groups)
         quota = torch.where(resting, torch.zeros_like(quota), quota)
-    rank = _rank_in_group(group, torch.rand(B, N, generator=generator, device=device))
+    score = torch.rand(B, N, generator=generator, device=device)
+    brushed = chance(config.p_brush, B, groups)
+    brushed[:, 0] = False
+    score = torch.where(brushed.gather(1, group), _from_a_point(xy[:, 0], member, score), score)
+    rank = _rank_in_group(group, score)
     active = rank < quota.gather(1, group)  # (B, N)
 
     shown = truth & active[:, None]
@@ -159,6 +165,15 @@ def _chunk_plan(num_frames: int, preset: PresetConfig) -> list[int]:
         plan.append(min(stop, num_frames) - first)
         start += size
     return plan
+
+
+def _from_a_point(xy: Tensor, member: Tensor, score: Tensor) -> Tensor:
+    """Distance ``(B, N)`` of points ``(B, N, 2)`` to one of their group, in [0, 1); member ``(B, N, G)`` bool."""
+    centre = torch.where(member, score[..., None], -torch.ones_like(score[..., None])).argmax(dim=1)  # (B, G)
+    places = xy.gather(1, centre[..., None].expand(-1, -1, 2))  # (B, G, 2)
+    own = places.gather(1, member.float().argmax(-1)[..., None].expand(-1, -1, 2))
+    distance = (xy - own).norm(dim=-1)
+    return distance / (distance.amax(dim=1, keepdim=True) * 1.01).clamp_min(1e-6)
 
 
 def _rank_in_group(group: Tensor, score: Tensor) -> Tensor:

@@ -48,7 +48,8 @@ def predict(
         level = torch.cat([torch.zeros_like(sigma[:, :1]), sigma[:, 1:]], dim=1)
     else:
         shown, level = noisy, sigma
-    out = model(model.assemble(shown, condition, start), 1000 * level, condition.text, cache=cache, mask=mask)
+    x = model.assemble(shown, condition, start)
+    out = model(x, 1000 * level, condition.text, image=condition.image, cache=cache, mask=mask)
     if model.config.prediction == "velocity" and known is None:
         return Prediction(x0_from_velocity(noisy, out, sigma), out)
     if model.config.prediction == "velocity":

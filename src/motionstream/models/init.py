@@ -120,6 +120,21 @@ def init_matching_heads(model: WanDiT, t_stride: int = 4, gain: float = 1.7, car
         )
 
 
+def new_value(name: str, shape: tuple[int, ...]) -> Tensor:
+    """Initial value of a parameter by its name, float32, always the same for one name and shape.
+
+    Norms are the identity, biases and the image branch's values zero, everything else small and random.
+    """
+    module, _, leaf = name.rpartition(".")
+    if leaf == "bias" or module.endswith("v_img"):
+        return torch.zeros(shape)
+    if leaf == "weight" and len(shape) == 1:
+        return torch.ones(shape)
+    generator = torch.Generator().manual_seed(sum(ord(c) * 31**i for i, c in enumerate(name)) % 2**31)
+    fan_in = shape[-1] if leaf == "modulation" else torch.Size(shape[1:]).numel()
+    return torch.randn(shape, generator=generator) * fan_in**-0.5
+
+
 def _blocks(model: WanDiT) -> list[WanBlock]:
     return [block for block in model.blocks if isinstance(block, WanBlock)]
 

@@ -1,14 +1,24 @@
-"""Weights on disk: safetensors only, shapes checked, one sentence when a file does not fit."""
+"""Weights on disk: safetensors only, shapes checked, one sentence when a file does not fit.
+
+Small models are built and then filled (:func:`load_weights`). Large ones are filled while they are built
+(:func:`load_model`), so that memory holds the weights once and one more tensor.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
+
+from motionstream.config import PresetConfig
+from motionstream.models.convert.source import INDEX, open_checkpoint
+from motionstream.models.dit import WanDiT
+from motionstream.models.init import new_value
 
 
 def save_weights(path: Path, module: nn.Module, *, dtype: torch.dtype | None = None, note: str = "") -> None:
@@ -59,3 +69,48 @@ def load_weights(path: Path, module: nn.Module) -> None:
                 target.copy_(value)
     except SafetensorError as error:
         raise ValueError(f"weights file {path} is damaged ({error}): download or train it again") from None
+
+
+def load_model(
+    preset: PresetConfig, path: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> WanDiT:
+    """The transformer of ``preset`` with the weights of ``path``, without a second copy in memory.
+
+    Args:
+        path: ``NAME.safetensors``; shards are found by ``NAME.safetensors.index.json`` beside it.
+        dtype: of the weights; None keeps the stored ones. Types other than the compute type need autocast.
+
+    Raises:
+        ValueError: missing or damaged file, or tensors that are missing, unexpected or of another shape.
+    """
+    index = path.with_name(path.stem + INDEX)
+    checkpoint = open_checkpoint(index if index.is_file() and not path.is_file() else path)
+    with torch.device("meta"):
+        model = WanDiT(preset.model, preset.geometry.t_stride)
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    stored = {name: entry.shape for name, entry in checkpoint.entries.items()}
+    wrong = sorted(name for name in shapes.keys() | stored.keys() if shapes.get(name) != stored.get(name))
+    if wrong:
+        name = wrong[0]
+        raise ValueError(
+            f"{path} does not fit {preset.name}: {len(wrong)} tensors differ ({name}: {stored.get(name, 'none')} there, "
+            f"{shapes.get(name, 'none')} needed); use its own config.json, or motionstream convert"
+        )
+    return _filled(model, checkpoint.read, dtype, device)
+
+
+def random_model(preset: PresetConfig, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> WanDiT:
+    """The transformer of ``preset`` with random weights, for measurements: its pictures mean nothing."""
+    with torch.device("meta"):
+        model = WanDiT(preset.model, preset.geometry.t_stride)
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    return _filled(model, lambda name: new_value(name, shapes[name]), dtype, device)
+
+
+def _filled(model: WanDiT, read: Callable[[str], Tensor], dtype: torch.dtype | None, device: torch.device | str) -> WanDiT:
+    """Replace every parameter of a model on the meta device, one after the other."""
+    for name, _ in list(model.named_parameters()):
+        module, _, leaf = name.rpartition(".")
+        value = read(name).to(device=device, dtype=dtype)
+        setattr(model.get_submodule(module), leaf, nn.Parameter(value, requires_grad=False))
+    return model.eval()

@@ -29,6 +29,8 @@ POINTS_PER_GESTURE = 256
 CAMERA_SPACING_CELLS = 1.5
 CAMERA_CLEARANCE_CELLS = 1.6
 """Camera points closer than this to a point of another gesture are left out: the hand wins over the camera."""
+TURN_PER_PX, GROWTH_PER_PX = 0.04, 0.015
+"""Radians and log-scale that a hand may turn and grow a thing by in the time of one pixel, where its speed is limited."""
 _CAMERA_IDS = 1 << 40
 
 
@@ -108,12 +110,18 @@ class Mark:
 
 @dataclass(frozen=True)
 class _Active:
-    """A gesture under way: its points where they were taken hold of, its pose, and the frames a path has run."""
+    """A gesture under way: its points where they were taken hold of, its pose, and the frames a path has run.
+
+    A drag's pose follows ``target``, the hand's, no faster than the board allows; ``leaving`` = the hand has let go of a
+    thing that is still on its way.
+    """
 
     begin: Begin
     points: np.ndarray
     pose: Pose = AT_REST
     age: int = 0
+    target: Pose = AT_REST
+    leaving: bool = False
 
     def placed(self, pose: Pose) -> np.ndarray:
         return transform(self.points, pose)
@@ -127,6 +135,23 @@ def transform(points: np.ndarray, pose: Pose) -> np.ndarray:
     offset = points - centre
     turned = np.stack([cos * offset[:, 0] - sin * offset[:, 1], sin * offset[:, 0] + cos * offset[:, 1]], -1)
     return centre + turned + (dx, dy)
+
+
+def follow(pose: Pose, target: Pose, reach: float) -> Pose:
+    """One frame's way from ``pose`` towards ``target``: at most ``reach`` pixels, and about as much turn and growth.
+
+    >>> follow((0.0, 0.0, 0.0, 1.0), (30.0, 40.0, 0.0, 1.0), 5.0)
+    (3.0, 4.0, 0.0, 1.0)
+    """
+    if reach <= 0:
+        return target
+    dx, dy = target[0] - pose[0], target[1] - pose[1]
+    way, turn = math.hypot(dx, dy), target[2] - pose[2]
+    grow = math.log(target[3] / pose[3])
+    needed = max(way / reach, abs(turn) / (reach * TURN_PER_PX), abs(grow) / (reach * GROWTH_PER_PX))
+    if needed <= 1:
+        return target
+    return pose[0] + dx / needed, pose[1] + dy / needed, pose[2] + turn / needed, pose[3] * math.exp(grow / needed)
 
 
 def along(path: Sequence[tuple[float, float]], share: float) -> tuple[float, float]:
@@ -156,10 +181,16 @@ def path_share(age: int, total: int, ease: Ease, mode: Mode) -> float:
 
 @dataclass
 class GestureBoard:
-    """Gestures of one stream; :meth:`frames` plays one chunk of input onto it."""
+    """Gestures of one stream; :meth:`frames` plays one chunk of input onto it.
+
+    Args:
+        hand_px: how far a drag moves in one frame at most, in pixels; a faster hand is followed with a delay, because
+            things that jump farther than training ever showed fall apart. 0 = no limit.
+    """
 
     geometry: VideoGeometry
     buffer: TrackBuffer
+    hand_px: float = 0.0
     active: dict[int, _Active] = field(default_factory=dict)
     camera: CameraSpeed = field(default_factory=CameraSpeed)
     view: np.ndarray = field(default_factory=lambda: np.eye(3))
@@ -193,6 +224,9 @@ class GestureBoard:
 
     def _play(self, chunk: ChunkInput, num_frames: int) -> tuple[list[list[Point]], list[list[Mark]], tuple[int, ...]]:
         for begin in chunk.begins:
+            if begin.kind == "drag":
+                # The hand is elsewhere: what it let go of and is still on its way stops here.
+                self.active = {key: gesture for key, gesture in self.active.items() if not gesture.leaving}
             places = np.asarray(begin.points, np.float64)
             self.active[begin.id] = _Active(begin, places + self.buffer.moved_since(begin.seen, places))
         if chunk.camera is not None:
@@ -206,9 +240,11 @@ class GestureBoard:
             points: list[Point] = []
             seen: list[Mark] = []
             for key in list(self.active):
-                gesture = self._advance(self.active[key], motions.get(key), t, still=first and t == 0)
+                before = self.active[key]
+                arrived = before.begin.kind != "drag" or before.pose == before.target
+                gesture = self._advance(before, motions.get(key), t, still=first and t == 0)
                 self.active[key] = gesture
-                if t >= ends.get(key, num_frames):
+                if arrived and (before.leaving or t >= ends.get(key, num_frames)):
                     continue
                 for n, (x, y) in enumerate(gesture.placed(gesture.pose).tolist()):
                     points.append(Point(key * 1024 + n, x, y))
@@ -221,10 +257,12 @@ class GestureBoard:
                 raise ValueError(f"{len(points)} points at once: use at most {MAX_POINTS}, or let some go")
             held.append(points)
             marks.append(seen)
-        ended = [key for key in ends if key in self.active] + [k for k, g in self.active.items() if self._over(g)]
+        for key in ends.keys() & self.active.keys():
+            self.active[key] = replace(self.active[key], leaving=True)
+        ended = tuple(key for key, gesture in self.active.items() if self._over(gesture))
         for key in ended:
-            self.active.pop(key, None)
-        return held, marks, tuple(dict.fromkeys(ended))
+            del self.active[key]
+        return held, marks, ended
 
     # ------------------------------------------------------------------ gestures
 
@@ -233,7 +271,9 @@ class GestureBoard:
 
     def _over(self, gesture: _Active) -> bool:
         begin = gesture.begin
-        return begin.kind == "path" and begin.mode == "once" and gesture.age >= self._total(begin)
+        if begin.kind == "path" and begin.mode == "once" and gesture.age >= self._total(begin):
+            return True
+        return gesture.leaving and (begin.kind != "drag" or gesture.pose == gesture.target)
 
     def _advance(self, gesture: _Active, motion: Motion | None, t: int, *, still: bool) -> _Active:
         """The gesture in frame t; ``still`` in the picture itself, where nothing has moved yet."""
@@ -245,9 +285,10 @@ class GestureBoard:
             path = (*begin.path, begin.path[0]) if begin.mode == "loop" else begin.path
             dx, dy = along(path, path_share(age, self._total(begin), begin.ease, begin.mode))
             return replace(gesture, pose=(dx, dy, 0.0, 1.0), age=age)
+        target = gesture.target
         if motion is not None and t >= motion.start and motion.poses:
-            return replace(gesture, pose=motion.poses[min(t - motion.start, len(motion.poses) - 1)])
-        return gesture
+            target = motion.poses[min(t - motion.start, len(motion.poses) - 1)]
+        return replace(gesture, target=target, pose=follow(gesture.pose, target, self.hand_px))
 
     # ------------------------------------------------------------------ camera
 

@@ -106,7 +106,7 @@ class Performance:
     ) -> None:
         geometry = engine.preset.geometry
         self.session = engine.start(picture, prompt, seed=seed, steps=steps)
-        self.board = GestureBoard(geometry, self.session.buffer)
+        self.board = GestureBoard(geometry, self.session.buffer, engine.preset.sample.hand_px)
         self.live = LiveInput(geometry.width, geometry.height, geometry.fps)
         self.take = Take(
             preset=engine.preset.name,
@@ -165,7 +165,7 @@ class Performance:
     @property
     def active(self) -> tuple[int, ...]:
         """Ids of the gestures under way."""
-        return tuple(self.board.active)
+        return tuple(key for key, gesture in self.board.active.items() if not gesture.leaving)
 
     @property
     def scripted(self) -> bool:
@@ -240,8 +240,9 @@ class Performance:
 
     def _hand_over(self) -> None:
         """Let live input go on with whatever is under way."""
-        held = {key: (len(gesture.points), gesture.pose) for key, gesture in self.board.active.items()}
-        drags = {key for key, gesture in self.board.active.items() if gesture.begin.kind == "drag"}
+        active = {key: gesture for key, gesture in self.board.active.items() if not gesture.leaving}
+        held = {key: (len(gesture.points), gesture.target) for key, gesture in active.items()}
+        drags = {key for key, gesture in active.items() if gesture.begin.kind == "drag"}
         used = {begin.id for made in self.take.inputs for begin in made.begins}
         self.live.clear(held, drags, used, time.monotonic())
         self.live.refused = None

@@ -136,15 +136,20 @@ class TrackBuffer:
                 self._release(gone, remember)
             # In order of ids: what a point takes hold of must not depend on the order in which points are listed.
             if grabs := sorted(held.keys() - self.grips.keys()):
-                for key, reach in zip(grabs, self._reaches(grabs, held), strict=True):
-                    self._grab(held[key], reach, first=first and t == 0)
-            if not held:
+                # Every point takes its own anchor before any takes those around it.
+                new = [key for key in grabs if not self._regrab(key)]
+                for key in new:
+                    self._grab(held[key], first=first and t == 0)
+                if new:
+                    for key, reach in zip(new, self._reaches(new, held), strict=True):
+                        self._extend(held[key], reach)
+            grips = [self.grips[key] for key in held]
+            if not any(len(grip.slots) for grip in grips):
                 self._leave_trail()
                 continue
-            grips = [self.grips[key] for key in held]
             slots = torch.cat([grip.slots for grip in grips])
             where = torch.tensor([[float(point.x), float(point.y)] for point in held.values()])
-            where = where.repeat_interleave(torch.tensor([len(grip.slots) for grip in grips]), dim=0)
+            where = where.repeat_interleave(torch.tensor([len(grip.slots) for grip in grips]), dim=0)  # (slots held, 2)
             places = where - torch.cat([grip.offsets for grip in grips])
             xy[0, t, slots], visible[0, t, slots] = places, True
             self.place[slots] = places
@@ -168,27 +173,55 @@ class TrackBuffer:
         gaps[torch.arange(len(rows)), rows] = torch.inf
         return gaps.amin(dim=1).clamp(near, far).tolist()
 
-    def _grab(self, point: Point, reach: float, *, first: bool) -> None:
-        known = self._remembered.pop(point.id, None)
-        if known is not None and not self._taken[known.slots[known.slots < self.num_anchors]].any():
-            self._taken[known.slots[known.slots < self.num_anchors]] = True
-            self.grips[point.id] = known
-            return
+    def _regrab(self, key: int) -> bool:
+        """Whether ready-made track ``key`` came back and holds what it held before."""
+        known = self._remembered.pop(key, None)
+        if known is None:
+            return False
+        anchors = known.slots[known.slots < self.num_anchors]
+        if self._taken[anchors].any():
+            return False
+        self._taken[anchors] = True
+        self.grips[key] = known
+        return True
+
+    def _grab(self, point: Point, *, first: bool) -> None:
+        """Give the point a code: in frame 0 one of its own, later that of the anchor which is under it now."""
         where = torch.tensor([point.x, point.y])
         distance = (self.place[: self.num_anchors] - where).norm(dim=-1)
         free = torch.where(self._taken, torch.inf, distance)
         best = int(free.argmin())
         own = self.geometry.stride * ANCHOR_SPACING_CELLS
-        if self._free and (first or free[best] > own):
-            # In frame 0 the point gets a code of its own, which the sink then knows as well as any anchor.
-            slot, offset = self._free.pop(), torch.zeros(2)
-        else:
-            slot, offset = best, where - self.place[best]
+        if not first and free[best] <= own:
             self._taken[best] = True
+            self.grips[point.id] = _Grip(torch.tensor([best]), (where - self.place[best])[None])
+            return
+        if not first and distance.min() <= own:
+            # Anchors here are held already. A code that the sink does not know would only blur what theirs say.
+            self.grips[point.id] = _Grip(torch.zeros(0, dtype=torch.long), torch.zeros(0, 2))
+            return
+        if not self._free:
+            self._forget_oldest()
+        # In frame 0 the sink learns the code as well as any anchor's. Later this is new picture, that no anchor came with.
+        self.grips[point.id] = _Grip(torch.tensor([self._free.pop()]), torch.zeros(1, 2))
+
+    def _extend(self, point: Point, reach: float) -> None:
+        """Hold the free anchors within ``reach`` pixels with the point."""
+        where = torch.tensor([point.x, point.y])
+        distance = (self.place[: self.num_anchors] - where).norm(dim=-1)
         near = ((distance <= reach) & ~self._taken).nonzero()[:, 0]
         self._taken[near] = True
-        slots = torch.cat([torch.tensor([slot]), near])
-        self.grips[point.id] = _Grip(slots, torch.cat([offset[None], where - self.place[near]]))
+        grip = self.grips[point.id]
+        self.grips[point.id] = _Grip(torch.cat([grip.slots, near]), torch.cat([grip.offsets, where - self.place[near]]))
+
+    def _forget_oldest(self) -> None:
+        """Codes ran out: a ready-made track that has been gone longest will not be known again if it comes back."""
+        for key in list(self._remembered):
+            slots = self._remembered.pop(key).slots
+            spare = slots[slots >= self.num_anchors].tolist()
+            if spare:
+                self._free[:0] = spare
+                return
 
     def _release(self, point_id: int, remember: bool) -> None:
         """Let go. A spare code goes to the back of the queue: the window may still show it, and the sink too."""

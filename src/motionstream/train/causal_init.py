@@ -50,6 +50,7 @@ class CausalInitConfig:
         own: how those are made: one "estimate" from the noised truth, or a few-step "rollout" that never sees the truth.
         context_noise: std of noise on true context, so that small errors of the past are forgiven.
         tracks_per_object: fewest and most tracks on one object; the streaming engine always holds several.
+        p_camera: chance that the camera moves.
         p_anchor: chance that a grid of codes shows in frame 0, as it always does when streaming.
         pairs: folder of ``train ode-pairs`` (ode).
         moving_weight: as in the teacher stage.
@@ -70,6 +71,7 @@ class CausalInitConfig:
     context_noise: float = 0.05
     p_mask_chunk: float = 0.1
     tracks_per_object: tuple[int, ...] = (8, 96)
+    p_camera: float = 0.4
     p_anchor: float = 0.85
     pairs: str = ""
     compile: bool = False
@@ -127,7 +129,13 @@ class CausalInitStage:
 
     def batch_at(self, step: int) -> Batch:
         config, geometry = self.config, self.preset.geometry
-        scene = SceneConfig(num_frames=config.num_frames, height=geometry.height, width=geometry.width, fps=geometry.fps)
+        scene = SceneConfig(
+            num_frames=config.num_frames,
+            height=geometry.height,
+            width=geometry.width,
+            fps=geometry.fps,
+            p_camera=config.p_camera,
+        )
         low, high = config.tracks_per_object
         conditions = ConditionConfig(
             min_per_object=low,

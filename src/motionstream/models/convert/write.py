@@ -1,0 +1,103 @@
+"""Writing safetensors tensor by tensor: the header first, then one value at a time, in shards with an index if asked.
+
+``safetensors`` itself writes from a dictionary, so it needs the whole file in memory; the format does not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from motionstream.models.convert.source import INDEX
+
+_CODES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
+
+Plan = dict[str, tuple[tuple[int, ...], torch.dtype]]
+"""Shape and type of every tensor to come, by name."""
+
+
+def write_safetensors(
+    folder: Path, stem: str, plan: Plan, values: Iterable[tuple[str, Tensor]], shard_bytes: int | None = None
+) -> list[Path]:
+    """Write ``stem.safetensors``, or shards of at most ``shard_bytes`` and their index.
+
+    Args:
+        plan: what will be written, in this order. values: the same names in the same order.
+
+    Returns:
+        The files written, the index last. They replace older ones only when all of them are complete.
+
+    Raises:
+        ValueError: the disk has too little room.
+    """
+    total = sum(_nbytes(*entry) for entry in plan.values())
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < total:
+        raise ValueError(
+            f"{folder} needs {total / 1e9:.2f} GB and has {free / 1e9:.2f} GB free: make room or choose another disk"
+        )
+    groups = _groups(plan, shard_bytes)
+    names = (
+        [f"{stem}.safetensors"]
+        if len(groups) == 1
+        else [f"{stem}-{i + 1:05d}-of-{len(groups):05d}.safetensors" for i in range(len(groups))]
+    )
+    paths = [folder / name for name in names]
+    partial = [path.with_name(path.name + ".partial") for path in paths]
+    source = iter(values)
+    try:
+        for path, group in zip(partial, groups, strict=True):
+            _write_file(path, {name: plan[name] for name in group}, source)
+        for done, path in zip(partial, paths, strict=True):
+            os.replace(done, path)
+    finally:
+        for path in partial:
+            path.unlink(missing_ok=True)
+    if len(groups) > 1:
+        where = {name: file for group, file in zip(groups, names, strict=True) for name in group}
+        paths.append(folder / (stem + INDEX))
+        index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))}
+        paths[-1].write_text(json.dumps(index, indent=2) + "\n")
+    return paths
+
+
+def _nbytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:
+    return torch.Size(shape).numel() * dtype.itemsize
+
+
+def _groups(plan: Plan, shard_bytes: int | None) -> list[list[str]]:
+    groups: list[list[str]] = [[]]
+    filled = 0
+    for name, entry in plan.items():
+        size = _nbytes(*entry)
+        if shard_bytes is not None and groups[-1] and filled + size > shard_bytes:
+            groups.append([])
+            filled = 0
+        groups[-1].append(name)
+        filled += size
+    return groups
+
+
+def _write_file(path: Path, plan: Plan, values: Iterator[tuple[str, Tensor]]) -> None:
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for name, (shape, dtype) in plan.items():
+        end = offset + _nbytes(shape, dtype)
+        header[name] = {"dtype": _CODES[dtype], "shape": list(shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the data start on a multiple of 8 bytes
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, (shape, dtype) in plan.items():
+            given, value = next(values)
+            assert (given, tuple(value.shape), value.dtype) == (name, shape, dtype), f"{given} came in place of {name}"
+            # As bytes: numpy has no bfloat16.
+            file.write(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

@@ -1,0 +1,34 @@
+import pytest
+
+from motionstream import cli
+
+
+def test_for_and_fit(capsys, last_json, check_sentence):
+    assert cli.main(["info", "nano", "--for", "stream", "--fit", "2GB", "--json"]) == 0
+    facts = last_json()
+    assert (facts["preset"], facts["purpose"], facts["predicted"]) == ("nano", "stream", True)
+    assert facts["parts"]["cache"] == 3 * 2 * 6 * 9 * 192 * 256  # bfloat16: what a GPU computes in
+    assert facts["fits"].endswith("nothing given up")
+    assert facts["total"] == facts["peak"] + facts["reserve"] < 2 * 10**9
+    assert cli.main(["info", "tiny-debug", "--for", "teacher", "--gpus", "2", "--batch", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "tiny-debug teacher on each of 2 GPUs, clips of 33 frames, batch 3: predicted, not measured" in out
+    assert "activations" in out
+    assert cli.main(["info", "wan2.1-1.3b", "--for", "stream", "--fit", "6GiB"]) == 2
+    check_sentence("6.4 GB is too little: give --fit 12GB")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--for", "stream"], "--for needs a preset"),
+        (["nano", "--fit", "2GB"], "--fit needs a purpose"),
+        (["nano", "--for", "stream", "--fit", "much"], "'much' must be a size of memory"),
+        (["nano", "--for", "stream", "--fit", "0GB"], "'0GB'"),
+        (["nano", "--for", "stream", "--gpus", "2"], "a stream runs on one GPU"),
+        (["nano", "--for", "teacher", "--gpus", "0"], "--gpus"),
+    ],
+)
+def test_bad_input(check_sentence, arguments: list[str], complaint: str):
+    assert cli.main(["info", *arguments]) == 2
+    check_sentence(complaint)
