@@ -1,0 +1,159 @@
+"""What the verbs that make a video share: their options, the loop from engine to MP4, the contact sheet, the last line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from motionstream.commands.options import device_arguments, say, whole_number
+from motionstream.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from motionstream.shapes import VideoGeometry
+    from motionstream.tracks.draw import Colour
+    from motionstream.tracks.tracks import Tracks
+
+SMALL_HEIGHT_PX, SHOWN_HEIGHT_PX = 160, 384  # frames up to the first are enlarged to at least the second
+SHEET_FRAMES, SHEET_HEIGHT_PX = 18, 240
+
+
+def video_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `stream_video` reads besides ``prompt``: seed, steps, fit, device, scale, drawing, sheet and log."""
+    parser.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, metavar="S", help="default: 0")
+    parser.add_argument("--steps", type=whole_number(1, 1000), metavar="K", help="denoising steps (default: the model's)")
+    parser.add_argument("--fit", choices=("crop", "pad", "stretch"), default="crop", help="picture to frame (default: crop)")
+    device_arguments(parser)
+    parser.add_argument(
+        "--scale", type=whole_number(1, 64), metavar="K", help="enlarge the video K times (default: small ones)"
+    )
+    parser.add_argument("--draw-tracks", action="store_true", help="draw the tracks into the video")
+    parser.add_argument("--contact-sheet", action="store_true", help="also write OUT_sheet.png, frames side by side")
+    parser.add_argument("--chunk-log", action="store_true", help="one JSON line for each chunk on stderr")
+
+
+def shown_scale(height: int) -> int:
+    """Factor by which a video of this height (pixels) is enlarged to be seen well.
+
+    >>> shown_scale(96), shown_scale(480)
+    (4, 1)
+    """
+    return -(-SHOWN_HEIGHT_PX // height) if height <= SMALL_HEIGHT_PX else 1
+
+
+def check_scale(scale: int, geometry: VideoGeometry) -> None:
+    """Refuse an enlargement beyond what the video writer takes."""
+    from motionstream.media.video import MAX_EDGE_PX
+
+    edge = max(geometry.height, geometry.width)
+    if edge * scale > MAX_EDGE_PX:
+        raise UserError(f"--scale {scale} makes a video of {edge * scale} pixels; use at most {MAX_EDGE_PX // edge}")
+
+
+def stream_video(
+    args: argparse.Namespace,
+    engine: Any,
+    first_frame: np.ndarray,
+    tracks: Tracks,
+    output: Path,
+    *,
+    scale: int,
+    colours: Mapping[int, str | Colour] | None = None,
+    sheet: Path | None = None,
+) -> dict[str, Any]:
+    """Stream into the MP4; returns what the last line says.
+
+    Args:
+        args: with ``prompt`` and what `video_arguments` adds.
+        engine: loaded and warm. first_frame: (H, W, 3) uint8 of its size.
+        tracks: one sample on its canvas, at its frame rate; their length is the video's.
+        output: the MP4. scale: whole factor of enlargement. sheet: where the contact sheet goes, if any.
+        colours: of the drawn tracks, as in `motionstream.draw_tracks`.
+    """
+    import numpy as np
+    from tqdm import tqdm
+
+    from motionstream.commands.tracks import draw_onto
+    from motionstream.media.images import enlarge
+    from motionstream.media.video import VideoWriter
+
+    wanted, geometry = tracks.num_frames, engine.preset.geometry
+    chunk_ms: list[float] = []
+    shown: list[np.ndarray] = []  # for the contact sheet
+    every = -(-wanted // SHEET_FRAMES)
+    num_made, ttff_s = 0, 0.0
+    video = VideoWriter(output, geometry.fps, (geometry.height * scale, geometry.width * scale))
+    # A log that is no terminal gets the JSON lines alone: a progress bar would run into them.
+    plain = args.chunk_log and not sys.stderr.isatty()
+    try:
+        began = time.perf_counter()
+        with video, engine.start(first_frame, args.prompt, seed=args.seed, steps=args.steps) as session:
+            with tqdm(total=wanted, unit="frame", file=sys.stderr, disable=plain, dynamic_ncols=True) as bar:
+                for chunk in session.stream(tracks, wanted):
+                    ttff_s = ttff_s or time.perf_counter() - began
+                    chunk_ms.append(chunk.stats.total_ms)
+                    num_made += len(chunk.frames)
+                    start = video.num_frames
+                    frames = enlarge(chunk.frames[: wanted - start], scale)
+                    if args.draw_tracks:
+                        frames = draw_onto(frames, tracks, start, colours=colours)
+                    video.write(frames)
+                    if sheet is not None:
+                        shown += [frames[t - start] for t in range(start, video.num_frames) if t % every == 0]
+                    if args.chunk_log:
+                        line = {"index": chunk.index, "frames": video.num_frames - start, "ms": round(chunk_ms[-1], 3)}
+                        bar.write(json.dumps(line), file=sys.stderr)
+                    bar.set_postfix_str(f"{chunk_ms[-1]:.0f} ms a chunk", refresh=False)
+                    bar.update(video.num_frames - start)
+    except BaseException:
+        if video.kept is not None:
+            say(f"the {video.num_frames} frames made so far are in {video.kept}")
+        raise
+    assert video.num_frames == wanted, f"the engine made {video.num_frames} of {wanted} frames"
+    p50, p95 = np.percentile(chunk_ms, [50, 95]).tolist()
+    result = {
+        "frames": wanted,
+        "fps": round(1000 * num_made / max(sum(chunk_ms), 1e-6), 2),
+        "chunk_ms": {"p50": round(p50, 2), "p95": round(p95, 2)},
+        "ttff_s": round(ttff_s, 4),
+        "seed": args.seed,
+        "output": str(output),
+        "video_fps": geometry.fps,
+    }
+    if sheet is not None:
+        write_sheet(sheet, shown)
+        result["contact_sheet"] = str(sheet)
+    return result
+
+
+def write_sheet(path: Path, frames: list[np.ndarray]) -> None:
+    """Write frames, (H, W, 3) uint8 each, side by side as a PNG; high ones are scaled down."""
+    import numpy as np
+    from PIL import Image
+
+    from motionstream.tracks.draw import contact_sheet
+
+    H, W, _ = frames[0].shape
+    if H > SHEET_HEIGHT_PX:
+        size = (round(W * SHEET_HEIGHT_PX / H), SHEET_HEIGHT_PX)
+        frames = [np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS)) for frame in frames]
+    write_picture(path, np.asarray(contact_sheet(np.stack(frames))))
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write a picture (H, W, 3) uint8 as a PNG, complete or not at all."""
+    from PIL import Image
+
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        Image.fromarray(picture).save(unfinished, format="PNG")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
