@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-gpu check fmt bench smoke clean
+.PHONY: help demo studio test test-slow test-gpu check fmt bench smoke clean
 
 PYTHON ?= python3
 TORCH_INDEX ?=
@@ -22,7 +22,7 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 TORCH_STAMP := $(VENV)/.stamp-torch-$(TORCH_VERSION)
 CORE := $(VENV)/.stamp-core
 DEV := $(VENV)/.stamp-dev
-DEV_EXTRAS := dev,serve,data,eval,train
+DEV_EXTRAS := dev,serve,data,eval,train,wan
 EXTRA_INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 help: ## list the targets
@@ -30,16 +30,23 @@ help: ## list the targets
 	@echo
 	@echo "Variables: PYTHON=python3.12  TORCH_INDEX=<index with the torch build you want>  ARGS='more arguments'"
 
-demo: $(CORE) ## a bundled photo and a bundled drag become out/demo.mp4
+demo: $(CORE) ## a bundled photo and a bundled drag become out/demo.mp4; then, in a terminal, the studio opens
 	@mkdir -p $(dir $(DEMO_OUT))
 	$(VENV)/bin/motionstream generate $(DEMO_IMAGE) --prompt "$(DEMO_PROMPT)" --tracks $(DEMO_TRACKS) --contact-sheet -o $(DEMO_OUT) $(ARGS)
 	@echo
 	@echo "The video is $(DEMO_OUT), its contact sheet lies beside it."
 	@echo "Next, try:"
+	@echo "  draw yourself         make studio            (a page in the browser: drag things while the video runs)"
 	@echo "  another seed          make demo ARGS='--seed 7'"
 	@echo "  your own photo        $(VENV)/bin/motionstream generate PHOTO.jpg --prompt 'what moves' --tracks $(DEMO_TRACKS) -o out/mine.mp4"
 	@echo "  see the drag          $(VENV)/bin/motionstream tracks draw --help"
 	@echo "  all there is          $(VENV)/bin/motionstream --help"
+	@echo
+	@if [ -t 0 ] && [ -t 1 ] && [ -z "$${CI:-}" ]; then $(VENV)/bin/motionstream demo; \
+		else echo "No terminal here, so the studio was not opened: make studio"; fi
+
+studio: $(CORE) ## draw on a video while it is being made: opens a page in the browser (Ctrl-C ends it)
+	$(VENV)/bin/motionstream demo $(ARGS)
 
 test: $(DEV) ## the tests that run on any machine (no GPU, nothing slow)
 	$(PY) -m pytest -q -m "not slow and not gpu" --durations=5 --durations-min=2 $(ARGS)
@@ -107,7 +114,7 @@ $(TORCH_STAMP): | $(PY)
 
 $(CORE): $(TORCH_STAMP) pyproject.toml constraints.txt
 	@echo "[setup] installing motionstream"
-	@$(PIP) install -q -c constraints.txt -e .
+	@$(PIP) install -q -c constraints.txt -e ".[serve]"
 	@touch $@
 
 $(DEV): $(TORCH_STAMP) pyproject.toml constraints.txt

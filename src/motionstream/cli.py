@@ -20,10 +20,17 @@ from typing import Any, NoReturn, TextIO
 from motionstream.errors import UserError, sentence_of
 
 VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("motionstream.commands.demo", "the studio in the browser: draw on a video while it is made"),
+    "replay": ("motionstream.commands.replay", "a take recorded in the studio becomes a video"),
     "generate": ("motionstream.commands.generate", "a picture, a prompt and tracks become a video"),
+    "camera": ("motionstream.commands.camera", "move the camera through one picture"),
+    "edit": ("motionstream.commands.edit", "drag something in a picture to another place"),
+    "track": ("motionstream.commands.track", "a video becomes a tracks file"),
+    "transfer": ("motionstream.commands.transfer", "the motion of a clip drives another picture"),
     "tracks": ("motionstream.commands.tracks", "draw, describe or convert a tracks file"),
     "info": ("motionstream.commands.info", "device and why, sizes, parameters, memory of a preset"),
     "train": ("motionstream.commands.train", "train one stage of a model"),
+    "convert": ("motionstream.commands.convert", "checkpoints of Wan and its family to ours, and back"),
     "eval": ("motionstream.commands.eval", "measure how well motion is followed"),
     "bench": ("motionstream.commands.bench", "speed and memory of streaming"),
 }

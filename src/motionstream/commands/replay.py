@@ -1,0 +1,122 @@
+"""``motionstream replay``: a take recorded in the studio becomes an MP4, made again from its input.
+
+On the machine it was recorded on, with the same model, the frames are the same to the last bit; ``frames_sha256`` in the
+last line says so. Another model plays the same input with the lengths scaled to its canvas.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from motionstream.commands.options import device_arguments, say, whole_number
+from motionstream.errors import UserError
+
+if TYPE_CHECKING:
+    from motionstream.stream.take import Take
+
+EPILOG = """\
+example:
+  motionstream replay take.json -o take.mp4 --draw-tracks
+The last line on stdout is one JSON object; `fps` in it is the speed of making frames, without loading and writing.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("take", metavar="TAKE.json", help="a take, as the studio downloads it")
+    parser.add_argument("-o", "--output", metavar="OUT.mp4", required=True, help="the video")
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--preset", help="another bundled model (default: that of the take)")
+    model.add_argument("--weights", metavar="DIR", help="a folder with a model's weights and its config.json")
+    parser.add_argument("--draw-tracks", action="store_true", help="draw the held points into the video")
+    parser.add_argument(
+        "--scale", type=whole_number(1, 64), metavar="K", help="enlarge the video K times (default: small ones)"
+    )
+    device_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from motionstream.commands.streaming import check_scale, shown_scale
+    from motionstream.media.video import check_output
+    from motionstream.presets import preset
+
+    output = check_output(args.output)
+    if args.preset is not None:
+        preset(args.preset)
+
+    from motionstream.stream.take import Take
+
+    try:
+        take = Take.from_json(Path(args.take).read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{args.take}: not a take: it is not text in UTF-8") from error
+    except ValueError as error:
+        raise UserError(f"{args.take}: {error}") from error
+    if not take.num_chunks:
+        raise UserError(f"{args.take}: the take has no chunk, so there is nothing to replay")
+
+    from motionstream.stream.engine import load_engine
+
+    engine = load_engine(args.weights or args.preset or take.preset, device=args.device, dtype=args.dtype)
+    geometry = engine.preset.geometry
+    scale = args.scale or shown_scale(geometry.height)
+    check_scale(scale, geometry)
+    say(f"compute: {engine.compute.reason}")
+    if engine.preset.name != take.preset:
+        say(f"the take was recorded with {take.preset}; {engine.preset.name} will make other frames of the same input")
+    if (take.width, take.height) != (geometry.width, geometry.height):
+        say(f"lengths are scaled from {take.width}x{take.height} to {geometry.width}x{geometry.height} pixels")
+        take = take.scaled(geometry.width, geometry.height)
+    if take.fps != geometry.fps:
+        say(f"the take was recorded at {take.fps:g} frames per second, the video has {geometry.fps:g}")
+    engine.warmup()
+    print(json.dumps(_replay(engine, take, output, scale, draw_tracks=args.draw_tracks)), flush=True)
+    return 0
+
+
+def _replay(engine: Any, take: Take, output: Path, scale: int, *, draw_tracks: bool) -> dict[str, Any]:
+    """Play the take's input into the MP4; returns what the last line says."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from motionstream.media.images import enlarge
+    from motionstream.media.video import VideoWriter
+    from motionstream.serve.marks import draw_marks
+    from motionstream.stream.performance import Performance
+
+    geometry = engine.preset.geometry
+    chunk_ms: list[float] = []
+    digest = hashlib.sha256()
+    video = VideoWriter(output, geometry.fps, (geometry.height * scale, geometry.width * scale))
+    try:
+        # No way back is ever taken here, so none needs memory.
+        with video, Performance.of_take(engine, take, snapshot_bytes=0) as show:
+            for _ in tqdm(range(take.num_chunks), unit="chunk", file=sys.stderr, dynamic_ncols=True):
+                begun = time.perf_counter()
+                chunk = show.step()
+                chunk_ms.append(1000 * (time.perf_counter() - begun))
+                digest.update(chunk.frames.tobytes())
+                for frame, marks in zip(enlarge(chunk.frames, scale), chunk.marks, strict=True):
+                    points = [(mark.x, mark.y, str(mark.kind)) for mark in marks]
+                    video.write(draw_marks(frame, points, scale) if draw_tracks else frame)
+    except BaseException:
+        if video.kept is not None:
+            say(f"the {video.num_frames} frames made so far are in {video.kept}")
+        raise
+    p50, p95 = np.percentile(chunk_ms, [50, 95]).tolist()
+    return {
+        "frames": video.num_frames,
+        "chunks": take.num_chunks,
+        "fps": round(1000 * video.num_frames / max(sum(chunk_ms), 1e-6), 2),
+        "chunk_ms": {"p50": round(p50, 2), "p95": round(p95, 2)},
+        "preset": engine.preset.name,
+        "seed": take.seed,
+        "output": str(output),
+        "video_fps": geometry.fps,
+        "frames_sha256": digest.hexdigest(),
+    }

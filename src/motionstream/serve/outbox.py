@@ -1,0 +1,128 @@
+"""What waits to be sent to one visitor: messages in order, and at most two chunks of frames, the oldest dropped first.
+
+A socket hides megabytes of buffers, which would be seconds of delay for a client that reads slowly. So at most ``ahead``
+frames are on their way: sent, and not older than what the page has said to have shown. The rest waits here, where it can
+be dropped. A client that never says what it has shown is sent everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from motionstream.serve.protocol import FrameHeader
+
+MOST_MESSAGES = 512
+
+
+@dataclass(frozen=True)
+class FramePacket:
+    """One encoded frame. ``handed_over``: ``time.monotonic()`` of its chunk's first frame."""
+
+    chunk: int
+    frame: int
+    echo_t: int
+    last_of_chunk: bool
+    handed_over: float
+    jpeg: bytes
+
+    def pack(self, now: float) -> bytes:
+        """The binary message."""
+        age_ms = round(1000 * (now - self.handed_over))
+        return FrameHeader(self.chunk, self.frame, self.echo_t, age_ms, self.last_of_chunk).pack() + self.jpeg
+
+
+class Outbox:
+    """Used on the event loop only. ``capacity``: most frames that wait; ``ahead``: see the module docstring."""
+
+    def __init__(self, capacity: int = 24, ahead: int = 64) -> None:
+        self.capacity, self.ahead = capacity, ahead
+        self.dropped = 0
+        self._waiting: deque[str | FramePacket] = deque()
+        self._num_frames = 0
+        self._on_their_way: deque[int] = deque(maxlen=MOST_MESSAGES)
+        self._page_tells = False
+        self._reader = 0
+        self._changed = asyncio.Event()
+
+    @property
+    def num_frames(self) -> int:
+        """Frames that wait."""
+        return self._num_frames
+
+    @property
+    def overrun(self) -> bool:
+        """Whether so many messages wait that nobody can be reading."""
+        return len(self._waiting) - self._num_frames > MOST_MESSAGES
+
+    @property
+    def first_frame(self) -> int | None:
+        """The oldest frame that waits."""
+        return next((item.frame for item in self._waiting if isinstance(item, FramePacket)), None)
+
+    def begin(self, capacity: int, ahead: int) -> None:
+        """A new take: its frames count from 0."""
+        self.capacity, self.ahead, self.dropped = capacity, ahead, 0
+        self.void(0)
+
+    def put(self, message: str) -> None:
+        """Add a text message."""
+        self._waiting.append(message)
+        self._changed.set()
+
+    def put_frame(self, packet: FramePacket) -> None:
+        """Add a frame; the oldest one is dropped when too many wait."""
+        if self._num_frames >= self.capacity:
+            oldest = next(n for n, item in enumerate(self._waiting) if isinstance(item, FramePacket))
+            del self._waiting[oldest]
+            self._num_frames -= 1
+            self.dropped += 1
+        self._waiting.append(packet)
+        self._num_frames += 1
+        self._changed.set()
+
+    def void(self, frame: int) -> None:
+        """Frames from ``frame`` on were taken back, and the next one made has that number."""
+        kept = [item for item in self._waiting if isinstance(item, str) or item.frame < frame]
+        self._waiting = deque(kept)
+        self._num_frames = sum(isinstance(item, FramePacket) for item in kept)
+        self._on_their_way = deque((sent for sent in self._on_their_way if sent < frame), MOST_MESSAGES)
+
+    def reconnect(self) -> int:
+        """Another socket takes over: messages to the old one are void, and nothing is known to have been shown.
+
+        Returns:
+            The number with which the new socket asks for the `next`; the old one gets nothing any more.
+        """
+        self._waiting = deque(item for item in self._waiting if isinstance(item, FramePacket))
+        self._on_their_way.clear()
+        self._page_tells = False
+        self._reader += 1
+        self._changed.set()
+        return self._reader
+
+    def shown(self, frame: int) -> None:
+        """The page has shown ``frame``. A number that is not on its way was sent before a branch took it back."""
+        self._page_tells = True
+        if self._on_their_way and frame <= self._on_their_way[-1]:
+            while self._on_their_way and self._on_their_way[0] <= frame:
+                self._on_their_way.popleft()
+            self._changed.set()
+
+    async def next(self, reader: int) -> str | bytes | None:
+        """Wait for what can be sent next; None when another socket has taken over."""
+        while reader == self._reader:
+            for n, item in enumerate(self._waiting):
+                if isinstance(item, str):
+                    del self._waiting[n]
+                    return item
+                if not self._page_tells or len(self._on_their_way) < self.ahead:
+                    del self._waiting[n]
+                    self._num_frames -= 1
+                    self._on_their_way.append(item.frame)
+                    return item.pack(time.monotonic())
+            self._changed.clear()
+            await self._changed.wait()
+        return None

@@ -1,0 +1,343 @@
+"""Every message of the studio as a type, and the header of a binary frame (docs/protocol.md, version 1).
+
+>>> parse('{"kind": "ping", "t": 7}')
+Ping(kind='ping', t=7)
+>>> parse('{"kind": "ping", "t": -7}')
+Traceback (most recent call last):
+motionstream.serve.protocol.ProtocolError: ping: t: Input should be greater than or equal to 0
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from motionstream.stream.gestures import POINTS_PER_GESTURE, Ease, Mode
+from motionstream.stream.live_input import MAX_ID, MAX_PATH_POINTS, MAX_PROMPT_CHARS, MAX_SECONDS
+
+VERSION = 1
+MAX_T, MAX_FRAME, MAX_SEED = 2**32 - 1, 2**31 - 1, 2**31 - 1
+
+# close codes of the WebSocket
+DONE, POLICY, TOO_BIG, OURS = 1000, 1008, 1009, 1011
+OTHER_VERSION, SILENT, TAKEN_OVER = 4000, 4001, 4002
+
+ErrorCode = Literal[
+    "bad_json", "bad_message", "too_fast", "too_large", "not_started",
+    "busy", "bad_picture", "bad_take", "disk_full", "internal",
+]  # fmt: skip
+PlayState = Literal["playing", "paused", "branching", "ended"]
+
+
+class ProtocolError(ValueError):
+    """A message that is answered with an `Error` and changes nothing."""
+
+    def __init__(self, message: str, code: ErrorCode = "bad_message") -> None:
+        super().__init__(message)
+        self.code: ErrorCode = code
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Time = Annotated[int, Field(ge=0, le=MAX_T)]
+Id = Annotated[int, Field(ge=1, le=MAX_ID)]
+Frame = Annotated[int, Field(ge=0, le=MAX_FRAME)]
+Number = Annotated[float, Field(ge=-1e6, le=1e6)]
+XY = tuple[Number, Number]
+Points = Annotated[list[XY], Field(min_length=1, max_length=POINTS_PER_GESTURE)]
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARS)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+# ---- from the page ---------------------------------------------------------------------------------------------------
+
+
+class Hello(_Message):
+    kind: Literal["hello"]
+    v: int
+    token: Annotated[str, Field(max_length=200)] | None = None
+    resume: Name | None = None
+
+
+class Start(_Message):
+    kind: Literal["start"]
+    picture: Name
+    crop: tuple[Number, Number, Number, Number] | None = None
+    prompt: Prompt
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
+    preset: Name | None = None
+    steps: Annotated[int, Field(ge=1, le=64)] | None = None
+
+
+class Open(_Message):
+    kind: Literal["open"]
+    take: Name
+
+
+class Pause(_Message):
+    kind: Literal["pause"]
+
+
+class Resume(_Message):
+    kind: Literal["resume"]
+
+
+class Stop(_Message):
+    kind: Literal["stop"]
+
+
+class ChangePrompt(_Message):
+    kind: Literal["prompt"]
+    text: Prompt
+
+
+class Grab(_Message):
+    kind: Literal["grab"]
+    id: Id
+    points: Points
+    seen: Frame
+    t: Time
+
+
+class Move(_Message):
+    kind: Literal["move"]
+    id: Id
+    pose: tuple[Number, Number, Number, Number]
+    t: Time
+
+
+class Release(_Message):
+    kind: Literal["release"]
+    id: Id
+    t: Time
+
+
+class Pin(_Message):
+    kind: Literal["pin"]
+    id: Id
+    points: Points
+    seen: Frame
+    t: Time
+
+
+class Path(_Message):
+    kind: Literal["path"]
+    id: Id
+    points: Points
+    path: Annotated[list[XY], Field(min_length=2, max_length=MAX_PATH_POINTS)]
+    seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS)]
+    ease: Ease = "smooth"
+    mode: Mode = "once"
+    seen: Frame
+    t: Time
+
+
+class Camera(_Message):
+    kind: Literal["camera"]
+    pan: XY
+    zoom: Number
+    roll: Number
+    t: Time
+
+
+class Remove(_Message):
+    kind: Literal["remove"]
+    id: Id
+
+
+class Branch(_Message):
+    kind: Literal["branch"]
+    chunk: Frame
+
+
+class Shown(_Message):
+    kind: Literal["shown"]
+    frame: Frame
+    latency: Annotated[list[Annotated[float, Field(ge=0, le=1e7)]], Field(max_length=256)] = []
+
+
+class Ping(_Message):
+    kind: Literal["ping"]
+    t: Time
+
+
+Inbound = Annotated[
+    Hello
+    | Start
+    | Open
+    | Pause
+    | Resume
+    | Stop
+    | ChangePrompt
+    | Grab
+    | Move
+    | Release
+    | Pin
+    | Path
+    | Camera
+    | Remove
+    | Branch
+    | Shown
+    | Ping,
+    Field(discriminator="kind"),
+]
+_INBOUND: TypeAdapter[Any] = TypeAdapter(Inbound)
+
+
+def parse(text: str) -> Any:
+    """Read one message of the page.
+
+    Raises:
+        ProtocolError: anything else, with one sentence about the first thing that is wrong.
+    """
+    try:
+        return _INBOUND.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        said, kind = " ".join(first["msg"].split()), first["type"]
+        if kind == "json_invalid":
+            raise ProtocolError(f"the message is not JSON: {said}", "bad_json") from None
+        if kind.startswith("union_tag"):
+            raise ProtocolError("the message has no known kind") from None
+        where = ": ".join(str(part) for part in first["loc"])
+        raise ProtocolError(f"{where}: {said}" if where else said) from None
+
+
+# ---- from the server -------------------------------------------------------------------------------------------------
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    def text(self) -> str:
+        """As it is sent; what is None is left out."""
+        return self.model_dump_json(exclude_none=True)
+
+
+class Welcome(_Said):
+    kind: Literal["hello"] = "hello"
+    v: int = VERSION
+    session: str
+    preset: str
+    limits: dict[str, int | float]
+
+
+class Queued(_Said):
+    kind: Literal["queued"] = "queued"
+    position: int
+
+
+class Ready(_Said):
+    kind: Literal["ready"] = "ready"
+
+
+class Started(_Said):
+    kind: Literal["started"] = "started"
+    take: str
+    width: int
+    height: int
+    fps: float
+    first_chunk_frames: int
+    chunk_frames: int
+    prompt: str
+    seed: int
+    preset: str
+    resumed: bool = False
+    frame: int = 0
+    chunk: int = 0
+
+
+class State(_Said):
+    kind: Literal["state"] = "state"
+    state: PlayState
+    reason: str | None = None
+
+
+class Ended(_Said):
+    kind: Literal["ended"] = "ended"
+    id: int
+
+
+class Branched(_Said):
+    kind: Literal["branched"] = "branched"
+    chunk: int
+    frame: int
+    prompt: str
+    active: tuple[int, ...]
+
+
+class Stages(_Said):
+    commit: float
+    tracks: float
+    denoise: float
+    decode: float
+
+
+class Latency(_Said):
+    p50: float
+    p95: float
+
+
+class Stats(_Said):
+    kind: Literal["stats"] = "stats"
+    chunk: int
+    chunk_ms: float
+    stages: Stages
+    fps_possible: float
+    frames_made: int
+    frames_dropped: int
+    input_latency_ms: Latency | None
+
+    def text(self) -> str:
+        return self.model_dump_json()
+
+
+class Pong(_Said):
+    kind: Literal["pong"] = "pong"
+    t: int
+
+
+class Error(_Said):
+    kind: Literal["error"] = "error"
+    code: ErrorCode
+    message: str
+    fatal: bool = False
+
+
+# ---- frames ----------------------------------------------------------------------------------------------------------
+
+_HEADER = struct.Struct("<BBHIIII")
+FRAME_KIND, LAST_OF_CHUNK = 1, 1
+
+
+@dataclass(frozen=True)
+class FrameHeader:
+    """What precedes the JPEG in a binary message. ``age_ms``: since the chunk's first frame was handed over."""
+
+    chunk: int
+    frame: int
+    echo_t: int
+    age_ms: int
+    last_of_chunk: bool
+
+    def pack(self) -> bytes:
+        """The 20 bytes of the header."""
+        flags = LAST_OF_CHUNK if self.last_of_chunk else 0
+        age = max(0, min(self.age_ms, MAX_T))
+        return _HEADER.pack(FRAME_KIND, flags, 0, self.chunk, self.frame, self.echo_t & MAX_T, age)
+
+
+def unpack_frame(message: bytes) -> tuple[FrameHeader, bytes]:
+    """Header and JPEG of a binary message, as a client reads it.
+
+    Raises:
+        ValueError: too short, or another kind of message.
+    """
+    if len(message) <= _HEADER.size or message[0] != FRAME_KIND:
+        raise ValueError(f"a binary message of {len(message)} bytes is not a frame")
+    _, flags, _, chunk, frame, echo_t, age_ms = _HEADER.unpack_from(message)
+    return FrameHeader(chunk, frame, echo_t, age_ms, bool(flags & LAST_OF_CHUNK)), message[_HEADER.size :]

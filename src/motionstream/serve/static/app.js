@@ -1,0 +1,298 @@
+// The studio: puts the parts together and runs the animation loop.
+
+import * as api from "./api.js";
+import { Camera } from "./camera.js";
+import { FrameStore } from "./frames.js";
+import { Board } from "./gestures.js";
+import { wireKeys } from "./keys.js";
+import { LatencyMeter } from "./latency.js";
+import { Meters } from "./meters.js";
+import { Painter } from "./overlay.js";
+import { Panel } from "./panel.js";
+import { Player } from "./player.js";
+import { Run } from "./run.js";
+import { Link, clock } from "./socket.js";
+import { Stage } from "./stage.js";
+import { StartView } from "./start.js";
+import { StateView } from "./states.js";
+import { Timeline } from "./timeline.js";
+import { Tools } from "./tools.js";
+import { remember, recall } from "./reload.js";
+import { $, announce, press, toast, wireDialogs, wireTheme } from "./ui.js";
+
+let limits = { points_per_gesture: 256, points_at_once: 1024, prompt_chars: 1000, upload_bytes: 20e6 };
+let presets = [];
+
+const latency = new LatencyMeter();
+const store = new FrameStore();
+const stage = new Stage({ easel: $("easel"), box: $("stage"), video: $("video"), overlay: $("overlay") });
+const link = new Link();
+const player = new Player(store, (bitmap, entry, live) => {
+  stage.show(bitmap);
+  painted = entry;
+  if (!live) return;
+  latency.painted(entry.echo, clock());
+  board.painted(entry.frame, entry.echo);
+});
+const run = new Run({ link, player, store, stage, latency, limits });
+const board = new Board(run.wire());
+const camera = new Camera(board, { pad: $("pad"), zoom: $("zoom"), roll: $("roll"), stop: $("camera-stop"), latch: $("latch") });
+run.join(board, camera);
+const tools = new Tools({ stage, board, camera, may: () => run.refusal(), limits: () => limits, running: () => run.phase === "playing", past: () => run.past });
+const painter = new Painter(stage);
+const timeline = new Timeline($("timeline"));
+const meters = new Meters();
+const panel = new Panel({ tools, board, run });
+const states = new StateView({ run, link, player, store, startAgain, toStart });
+const start = new StartView({ onStart: begin, onTake: openTake, mayLeave: () => true });
+let painted = { frame: 0, echo: 0 };
+let marksHidden = false;
+let frozenStats = 0;
+
+// ------------------------------------------------------------------ between the two views
+
+function view(name) {
+  $("start-view").hidden = name !== "start";
+  $("studio-view").hidden = name !== "studio";
+  document.body.dataset.view = name;
+  scrollTo(0, 0);
+  if (name === "studio") {
+    stage.fit();
+    $("overlay").focus({ preventScroll: true });
+  }
+}
+
+async function begin(plan, drawFirst) {
+  const preset = presets.find(({ name }) => name === plan.preset) || presets[0];
+  if (!preset) {
+    toast("The server has no model that can run here.", "bad");
+    return;
+  }
+  if (run.active) link.sendNow({ kind: "stop" });
+  plan.crop = start.cropOf(plan);
+  run.prepare(plan, preset);
+  panel.scale(preset.width);
+  meters.clear();
+  view("studio");
+  document.title = `${plan.caption || "Your picture"} – motionstream studio`;
+  if (!drawFirst) run.start();
+  const image = new Image();
+  image.src = plan.url;
+  try {
+    await image.decode();
+    if (run.plan === plan && player.shown < 0) stage.show(image, plan.crop);
+  } catch { /* the first frame will show it */ }
+}
+
+function openTake(info) {
+  const preset = presets.find(({ name }) => name === info.preset) || presets[0];
+  if (run.active) link.sendNow({ kind: "stop" });
+  const plan = { take: info.id, numChunks: info.num_chunks, prompt: info.prompt, seed: info.seed, preset: info.preset, caption: "A saved take" };
+  run.prepare(plan, preset);
+  meters.clear();
+  view("studio");
+  run.start();
+}
+
+function startAgain() {
+  if (!run.plan) return;
+  tools.cancel();
+  board.reset();
+  meters.clear();
+  run.start();
+}
+
+function toStart() {
+  tools.cancel();
+  run.leave();
+  board.reset();
+  start.clearNote();
+  document.title = "motionstream studio";
+  view("start");
+  $("gallery").querySelector(".picture-start")?.focus({ preventScroll: true });
+}
+
+run.addEventListener("refused", ({ detail }) => {
+  if (run.plan?.url) {
+    view("start");
+    start.setup(run.plan);
+    start.problem(detail.text);
+  } else {
+    toStart();
+    toast(detail.text, "bad", 12);
+  }
+});
+run.addEventListener("begun", () => { painted = { frame: 0, echo: 0 }; });
+run.addEventListener("stats", ({ detail }) => meters.take(detail));
+board.addEventListener("change", () => states.show());
+camera.addEventListener("change", () => {
+  stage.dirty = true;
+  states.show();
+});
+
+// ------------------------------------------------------------------ what buttons and keys do
+
+const actions = {
+  startStop() {
+    if (run.phase === "draft") run.start();
+    else if (run.phase === "ended") startAgain();
+    else run.stop();
+  },
+  scrub(frame) {
+    if (store.last < 0) return;
+    if (run.phase === "playing") {
+      if (frame === null) return;
+      run.pause();
+    }
+    if (run.phase !== "paused" && run.phase !== "ended") return;
+    player.scrub(frame === null && run.phase === "ended" ? store.last : frame);
+    states.show();
+  },
+  step(by) { actions.scrub(Math.max(0, player.shown) + by); },
+  review() {
+    if (run.phase === "playing") return;
+    if (player.live) player.scrub(0);
+    player.review(!player.reviewing);
+  },
+  crisp() {
+    stage.setCrisp(!stage.crisp);
+    press($("crisp"), stage.crisp);
+  },
+  marks() {
+    marksHidden = !marksHidden;
+    press($("marks"), !marksHidden);
+    stage.dirty = true;
+  },
+  brush(name, by) {
+    const input = $(name);
+    input.value = Number(input.value) + by * panel.unit;
+    input.dispatchEvent(new Event("input"));
+  },
+  cross([x, y]) { announce(`${Math.round(x)}, ${Math.round(y)}`); },
+  help() { $("help").showModal(); },
+  refuse(text) { toast(text); },
+};
+
+$("play").addEventListener("click", () => (run.phase === "ended" ? startAgain() : run.toggle()));
+$("stop").addEventListener("click", () => actions.startStop());
+$("branch").addEventListener("click", () => run.branch());
+$("live").addEventListener("click", () => actions.scrub(null));
+$("crisp").addEventListener("click", actions.crisp);
+$("marks").addEventListener("click", actions.marks);
+$("help-open").addEventListener("click", actions.help);
+$("home").addEventListener("click", () => !$("studio-view").hidden && toStart());
+timeline.addEventListener("scrub", ({ detail }) => actions.scrub(detail));
+timeline.addEventListener("settle", () => {
+  $("overlay").focus({ preventScroll: true });
+  // A chunk's last frame: what is drawn there and what a branch goes on from are then the same picture.
+  if (player.live || !player.grid) return;
+  const end = player.grid.start(player.grid.of(player.view) + 1) - 1;
+  if (end <= store.last) player.scrub(end);
+  states.show();
+});
+// After a click a button must not swallow Space and Enter, which play and stop.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("#studio-view button, .bar button");
+  if (button && event.detail > 0 && !$("studio-view").hidden && !document.querySelector("dialog[open]")) $("overlay").focus({ preventScroll: true });
+});
+
+addEventListener("keydown", (event) => { if (event.key === "Tab") document.body.dataset.nav = "keys"; });
+addEventListener("pointerdown", () => { document.body.dataset.nav = "pointer"; });
+
+wireDialogs();
+wireTheme(() => timeline.restyle());
+wireKeys({ run, tools, board, camera, panel, actions });
+
+// ------------------------------------------------------------------ the loop
+
+function loop(now) {
+  requestAnimationFrame(loop);
+  if (run.phase === "idle") return;
+  player.tick(now);
+  tools.send(false);
+  if (stage.dirty && stage.css) {
+    stage.dirty = false;
+    const past = run.past;
+    painter.draw({
+      board, tools, past, hidden: marksHidden, camera: camera.speed, cross: tools.cross,
+      frame: player.shown, fps: player.fps, echo: past ? painted.echo : latency.echo,
+    });
+  }
+  if (player.shown !== timeline.state?.shown || store.last !== timeline.state?.last || now - frozenStats > 250) {
+    timeline.show({ last: store.last, shown: player.shown, fps: player.fps, grid: player.grid, live: !run.past && run.phase === "playing", log: board.log });
+    states.tick();
+  }
+  if (now - frozenStats > 250) {
+    frozenStats = now;
+    meters.update({ fps: player.shownFps(now), p50: latency.p50, p95: latency.p95, roundTrip: link.roundTrip, active: run.phase === "playing" });
+  }
+  run.report(now);
+}
+requestAnimationFrame(loop);
+
+// ------------------------------------------------------------------ begin
+
+async function load() {
+  try {
+    const [list, gallery, served, health] = await Promise.all([api.presets(), api.gallery(), api.limits(), api.health()]);
+    presets = list;
+    Object.assign(limits, served);
+    await start.load({ presets, gallery, limits, preset: health.preset });
+    if (health.status === "loading") {
+      $("start-note").textContent = "The model is being loaded. Choose a picture: it starts as soon as that is done.";
+      $("start-note").hidden = false;
+    } else if (health.busy) {
+      const waiting = health.waiting ? ` and ${health.waiting} in line` : "";
+      $("start-note").textContent = `Somebody is drawing${waiting}. Start anyway: you get a place in line.`;
+      $("start-note").hidden = false;
+    }
+    recall({ link, run, board, start, presets, view });
+  } catch (error) {
+    if (error.status === 401 || error.status === 403) {
+      $("token-problem").hidden = !api.getToken();
+      $("token-dialog").showModal();
+      $("token").select();
+      return;
+    }
+    $("start-note").textContent = `${error.message} Reload the page to try again.`;
+    $("start-note").classList.add("bad");
+    $("start-note").hidden = false;
+  }
+}
+
+$("token-form").addEventListener("submit", () => {
+  api.setToken($("token").value.trim());
+  load();
+});
+addEventListener("pagehide", () => remember({ link, run, board }));
+load();
+
+// Read-only, for tests and for the curious.
+Object.defineProperty(window, "motionstream", {
+  value: Object.freeze({
+    get phase() { return run.phase; },
+    get connection() { return link.status; },
+    get take() { return run.take ? { ...run.take } : null; },
+    get frame() { return player.shown; },
+    get lastFrame() { return store.last; },
+    get past() { return run.past; },
+    get buffered() { return player.buffered; },
+    get rate() { return player.rate; },
+    get skipped() { return player.skipped; },
+    get latencies() { return [...latency.samples]; },
+    get paints() { return [...player.paints]; },
+    get gestures() { return board.list.map((gesture) => gesture.plain()); },
+    get log() { return board.log.map((gesture) => gesture.plain()); },
+    get tool() { return tools.tool; },
+    get roundTrip() { return link.roundTrip; },
+    get recorded() { return run.recorded; },
+    frames: () => [...store.entries.keys()],
+    chunkOf: (frame) => store.entries.get(frame)?.chunk ?? null,
+    /** A received frame's JPEG as base64. */
+    async jpeg(frame) {
+      const blob = await store.blob(frame);
+      const bytes = new Uint8Array(await blob.arrayBuffer());
+      return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+    },
+  }),
+});

@@ -1,0 +1,326 @@
+// What the hand has drawn: drafts, what the engine holds now, and what it held before. Sends it; undoes it.
+
+import { AT_REST, along, centreOf, mixPose, pathShare, place, reachOf, round } from "./brush.js";
+import { notAfter } from "./latency.js";
+
+export const COLOURS = { drag: "#35d07f", pin: "#ff5a52", path: "#4c9dff", camera: "#f2b33d" };
+export const NAMES = { drag: "Drag", pin: "Pin", path: "Path" };
+const HISTORY = 4000;
+const UNDO_STEPS = 100;
+
+export class Gesture {
+  constructor(kind, points, extra = {}) {
+    Object.assign(this, { kind, points, pose: AT_REST, wire: "draft", id: 0, t: 0, seen: 0 });
+    Object.assign(this, { path: null, seconds: 3, ease: "smooth", mode: "once", history: [], from: null, until: null, goneT: 0 }, extra);
+    this.measure();
+  }
+
+  measure() {
+    this.centre = centreOf(this.points);
+    this.reach = reachOf(this.points, this.centre);
+  }
+
+  /** Where the hand has it. */
+  placed(pose = this.pose) { return this.points.map((point) => place(point, this.centre, pose)); }
+
+  /** The pose that a picture shows in which input up to `echo` has taken effect. */
+  poseAt(echo) {
+    const { history } = this;
+    if (!history.length || !echo || !notAfter(history[0].t, echo)) return AT_REST;
+    let n = history.length - 1;
+    while (n > 0 && !notAfter(history[n].t, echo)) n--;
+    const next = history[n + 1];
+    if (!next) return history[n].pose;
+    const span = (next.t - history[n].t) >>> 0;
+    return span ? mixPose(history[n].pose, next.pose, ((echo - history[n].t) >>> 0) / span) : next.pose;
+  }
+
+  /** Displacement of a path in frame `frame`. */
+  travelled(frame, fps) {
+    if (this.from === null || frame === null) return [0, 0];
+    const line = this.mode === "loop" ? [...this.path, this.path[0]] : this.path;
+    return along(line, pathShare(Math.max(0, frame - this.from + 1), Math.round(this.seconds * fps), this.ease, this.mode));
+  }
+
+  message() {
+    const rounded = (list) => list.map(([x, y]) => [round(x), round(y)]);
+    const body = { id: this.id, points: rounded(this.points), seen: this.seen, t: this.t };
+    if (this.kind === "drag") return { kind: "grab", ...body };
+    if (this.kind === "pin") return { kind: "pin", ...body };
+    return { kind: "path", ...body, path: rounded(this.path), seconds: this.seconds, ease: this.ease, mode: this.mode };
+  }
+
+  plain() {
+    const { kind, points, pose, wire, id, t, seen, path, seconds, ease, mode, from, until, goneT, number } = this;
+    return { kind, points, pose, wire, id, t, seen, path, seconds, ease, mode, from, until, goneT, number, history: this.history.slice(-50) };
+  }
+}
+
+/** Events: "change" whenever the list, the selection or the undo steps have changed. */
+export class Board extends EventTarget {
+  /** `wire`: {send(message), sent(t), now(), accepts()}, where accepts() says whether gestures may go out at once. */
+  constructor(wire) {
+    super();
+    this.wire = wire;
+    this.reset();
+  }
+
+  reset(keepDrafts = false) {
+    const drafts = keepDrafts ? this.list.filter((g) => g.wire === "draft") : [];
+    this.list = drafts;
+    this.log = [...drafts];
+    this.selected = drafts.includes(this.selected) ? this.selected : null;
+    this.undone = [];
+    this.done = [];
+    this.nextId = 1;
+    this.counts = { drag: drafts.length, pin: drafts.length, path: drafts.length };
+    this.collecting = false;
+    this.changed();
+  }
+
+  changed() { this.dispatchEvent(new Event("change")); }
+
+  get drafts() { return this.list.filter((gesture) => gesture.wire === "draft"); }
+  get numPoints() { return this.list.reduce((total, gesture) => total + gesture.points.length, 0); }
+
+  /** Take up a gesture; `step` makes it something that can be undone. */
+  add(gesture, step = true) {
+    gesture.number ??= ++this.counts[gesture.kind];
+    this.list.push(gesture);
+    if (!this.log.includes(gesture)) this.log.push(gesture);
+    gesture.wire = "draft";
+    this.selected = gesture;
+    if (this.wire.accepts() && !(gesture.kind === "path" && this.collecting)) this.#send(gesture);
+    if (step) this.step(`${NAMES[gesture.kind]} ${gesture.number}`, () => this.#takeBack(gesture), () => this.#again(gesture));
+    this.changed();
+    return gesture;
+  }
+
+  select(gesture) {
+    if (this.selected === gesture) return;
+    this.selected = gesture;
+    this.changed();
+  }
+
+  /** The hand has `gesture` at `pose` now. */
+  move(gesture, pose, t = this.wire.now()) {
+    gesture.pose = pose;
+    if (gesture.wire !== "live") return;
+    gesture.history.push({ t, pose });
+    if (gesture.history.length > HISTORY) gesture.history.splice(1, HISTORY / 2);
+    this.wire.send({ kind: "move", id: gesture.id, pose: pose.map((value) => round(value, 4)), t });
+    this.wire.sent(t);
+  }
+
+  /** End a gesture: a drag is let go, a pin or path removed, a draft dropped. */
+  end(gesture) {
+    if (!this.list.includes(gesture)) return;
+    this.list = this.list.filter((other) => other !== gesture);
+    if (this.selected === gesture) this.selected = null;
+    if (gesture.wire === "live") {
+      const t = this.wire.now();
+      gesture.goneT = t;
+      this.wire.send(gesture.kind === "drag" ? { kind: "release", id: gesture.id, t } : { kind: "remove", id: gesture.id });
+      gesture.wire = "gone";
+    } else {
+      this.log = this.log.filter((other) => other !== gesture);
+    }
+    this.changed();
+  }
+
+  /** As `end`, as a step that can be undone. */
+  remove(gesture) {
+    const was = gesture.wire;
+    this.end(gesture);
+    const name = `${NAMES[gesture.kind]} ${gesture.number}`;
+    this.step(`removing ${name}`, () => (was === "live" && gesture.kind === "drag" ? this.#hold(gesture) : this.#again(gesture)), () => this.end(gesture));
+  }
+
+  /** The take has ended, and with it everything that it held. */
+  over() {
+    for (const gesture of this.list) gesture.wire = gesture.wire === "live" ? "gone" : gesture.wire;
+    this.log = this.log.filter((gesture) => gesture.wire === "gone");
+    Object.assign(this, { list: [], selected: null, done: [], undone: [] });
+    this.changed();
+  }
+
+  endAll() { for (const gesture of [...this.list]) this.end(gesture); }
+
+  /** Change a draft, or replace what the engine has by its changed copy. */
+  change(gesture, fields) {
+    const live = gesture.wire === "live";
+    if (live) this.wire.send({ kind: "remove", id: gesture.id });
+    Object.assign(gesture, fields);
+    gesture.measure();
+    if (live) {
+      this.log = this.log.filter((other) => other !== gesture);
+      this.log.push(Object.assign(Object.create(Gesture.prototype), gesture, { wire: "gone", goneT: this.wire.now() }), gesture);
+      Object.assign(gesture, { wire: "draft", from: null, until: null });
+      this.#send(gesture);
+    }
+    this.changed();
+  }
+
+  /** Everything drawn ahead goes out. `cap`: the last frame that one may have seen; `all`: paths that wait for Play too. */
+  flush(cap = Infinity, all = true) {
+    for (const gesture of this.drafts) {
+      if (!all && gesture.kind === "path") continue;
+      gesture.seen = Math.min(gesture.seen, cap);
+      this.#send(gesture);
+    }
+    this.changed();
+  }
+
+  #send(gesture) {
+    const t = this.wire.now();
+    Object.assign(gesture, { id: this.nextId++, t, wire: "live", from: null, until: null, goneT: 0, history: [{ t, pose: AT_REST }] });
+    this.wire.send(gesture.message());
+    this.wire.sent(t);
+    if (gesture.kind === "drag" && gesture.pose.some((value, n) => value !== AT_REST[n])) this.move(gesture, gesture.pose, t);
+  }
+
+  // ---------------------------------------------------------------- what comes back
+
+  /** The server has ended gesture `id` (a path at its end, a branch). */
+  ended(id, frame) {
+    const gesture = this.list.find((other) => other.id === id && other.wire === "live");
+    if (!gesture) return;
+    gesture.wire = "gone";
+    gesture.until ??= gesture.kind === "path" && gesture.from !== null ? null : frame;
+    this.list = this.list.filter((other) => other !== gesture);
+    if (this.selected === gesture) this.selected = null;
+    this.changed();
+  }
+
+  /** The connection was lost: the server has let go of what the hand held. */
+  dropped() {
+    for (const gesture of this.list.filter((other) => other.kind === "drag" && other.wire === "live")) {
+      Object.assign(gesture, { wire: "gone", goneT: this.wire.now() });
+      this.list = this.list.filter((other) => other !== gesture);
+    }
+    if (!this.list.includes(this.selected)) this.selected = null;
+    this.changed();
+  }
+
+  /** A frame that shows input up to `echo` is on screen: remember from when to when gestures acted. */
+  painted(frame, echo) {
+    for (const gesture of this.log) {
+      if (gesture.wire === "draft" || !echo) continue;
+      if (gesture.from === null && notAfter(gesture.t, echo)) gesture.from = frame;
+      if (gesture.wire === "gone" && gesture.until === null && gesture.goneT && notAfter(gesture.goneT, echo)) gesture.until = frame;
+    }
+  }
+
+  /** The take goes on from `frame`; `echo`: newest input of the frame before. `active`: ids the engine holds there. */
+  branched(frame, echo, active = null) {
+    const alive = (g) => (active ? active.includes(g.id) : g.from !== null && g.from < frame && (g.until === null || g.until >= frame));
+    const drafts = this.drafts;
+    this.list = [];
+    this.log = this.log.filter((g) => g.wire === "draft" || (g.from !== null && g.from < frame) || active?.includes(g.id));
+    for (const gesture of this.log) {
+      if (gesture.wire === "draft") continue;
+      if (gesture.until !== null && gesture.until < frame) continue;
+      if (alive(gesture)) {
+        const pose = gesture.poseAt(echo);
+        Object.assign(gesture, { wire: "live", until: null, goneT: 0, pose, history: [{ t: gesture.t, pose }] });
+        this.list.push(gesture);
+      } else {
+        Object.assign(gesture, { wire: "gone", until: frame });
+      }
+    }
+    this.list.push(...drafts);
+    if (!this.list.includes(this.selected)) this.selected = null;
+    this.done = [];
+    this.undone = [];
+    this.changed();
+  }
+
+  /** Gestures that acted in `frame`. */
+  actingIn(frame) {
+    return this.log.filter((g) => g.wire !== "draft" && g.from !== null && g.from <= frame && (g.until === null || frame < g.until));
+  }
+
+  // ---------------------------------------------------------------- undo and redo
+
+  step(label, undo, redo) {
+    this.done.push({ label, undo, redo });
+    if (this.done.length > UNDO_STEPS) this.done.shift();
+    this.undone = [];
+    this.changed();
+  }
+
+  undo() {
+    const step = this.done.pop();
+    if (!step) return null;
+    step.undo();
+    this.undone.push(step);
+    this.changed();
+    return step.label;
+  }
+
+  redo() {
+    const step = this.undone.pop();
+    if (!step) return null;
+    step.redo();
+    this.done.push(step);
+    this.changed();
+    return step.label;
+  }
+
+  /** Put a pose back, also of a drag that was let go in the meantime. */
+  repose(gesture, pose) {
+    if (this.list.includes(gesture)) this.move(gesture, pose);
+    else if (gesture.kind === "drag") this.#pull(gesture.placed(), this.#between(gesture.pose, pose), gesture, pose);
+    this.changed();
+  }
+
+  #takeBack(gesture) {
+    gesture.target = gesture.pose;
+    if (gesture.kind === "drag" && gesture.wire !== "draft") this.repose(gesture, AT_REST);
+    this.end(gesture);
+  }
+
+  #again(gesture) {
+    if (this.list.includes(gesture)) return;
+    gesture.seen = this.wire.seen();
+    const pose = gesture.kind === "drag" ? gesture.target || gesture.pose : AT_REST;
+    gesture.pose = pose;
+    this.add(gesture, false);
+  }
+
+  /** Take hold again of what a drag has let go, where it is now. */
+  #hold(gesture) {
+    Object.assign(gesture, { points: gesture.placed(), pose: AT_REST, seen: this.wire.seen() });
+    gesture.measure();
+    this.add(gesture, false);
+  }
+
+  /** A short drag by the page itself: take hold, move, let go. */
+  #pull(points, pose, gesture, after) {
+    if (!this.wire.accepts()) return;
+    const t = this.wire.now(), id = this.nextId++;
+    const rounded = points.map(([x, y]) => [round(x), round(y)]);
+    this.wire.send({ kind: "grab", id, points: rounded, seen: this.wire.seen(), t });
+    this.wire.send({ kind: "move", id, pose: pose.map((value) => round(value, 4)), t });
+    this.wire.send({ kind: "release", id, t });
+    gesture.pose = after;
+  }
+
+  #between(from, to) {
+    return [to[0] - from[0], to[1] - from[1], to[2] - from[2], to[3] / from[3]];
+  }
+
+  // ---------------------------------------------------------------- over a reload
+
+  plain() {
+    return { nextId: this.nextId, counts: this.counts, log: this.log.map((gesture) => gesture.plain()) };
+  }
+
+  revive({ nextId, counts, log }) {
+    this.nextId = nextId;
+    this.counts = counts;
+    this.log = log.map((fields) => new Gesture(fields.kind, fields.points, fields));
+    this.list = this.log.filter((gesture) => gesture.wire !== "gone");
+    this.changed();
+  }
+}

@@ -1,0 +1,33 @@
+// What lies under a place on the canvas: knobs and gestures. `css`: CSS pixels per canvas pixel.
+
+import { place, segmentGap } from "./brush.js";
+
+const KNOB_CSS = 20;
+const NEAR_CSS = 10;
+
+/** Circle around a drag with its two knobs, in canvas pixels */
+export function handles(gesture, css) {
+  const [cx, cy] = place(gesture.centre, gesture.centre, gesture.pose);
+  const radius = Math.max(gesture.reach * gesture.pose[3], 10 / css) + 16 / css;
+  const angle = gesture.pose[2];
+  const spot = (turn) => [cx + radius * Math.cos(angle + turn), cy + radius * Math.sin(angle + turn)];
+  return { centre: [cx, cy], radius, rotate: spot(-Math.PI / 2), scale: spot(Math.PI / 4) };
+}
+
+/** "rotate", "scale" or null. */
+export function knobAt(gesture, at, css) {
+  if (!gesture || gesture.kind !== "drag") return null;
+  const spots = handles(gesture, css);
+  return ["rotate", "scale"].find((name) => Math.hypot(at[0] - spots[name][0], at[1] - spots[name][1]) < KNOB_CSS / css) || null;
+}
+
+/** The newest gesture of one of `kinds` there, where the hand has put it. */
+export function gestureAt(list, at, kinds, css) {
+  const near = NEAR_CSS / css;
+  return list.findLast((gesture) => {
+    if (!kinds.includes(gesture.kind)) return false;
+    const centre = place(gesture.centre, gesture.centre, gesture.pose);
+    if (Math.hypot(at[0] - centre[0], at[1] - centre[1]) <= gesture.reach * gesture.pose[3] + near) return true;
+    return (gesture.path || []).some((point, n, path) => n && segmentGap(at, path[n - 1], point) < near);
+  });
+}

@@ -1,0 +1,219 @@
+// The side panel: options of the tool in hand, what is on the picture, the prompt, and what can be kept.
+
+import * as api from "./api.js";
+import { round } from "./brush.js";
+import { NAMES } from "./gestures.js";
+import { $, announce, icon, make, press, toast } from "./ui.js";
+
+const HINTS = {
+  drag: "Press on something and pull. The hollow ring is your hand; the picture follows.",
+  pin: "Click, or paint over what should hold still.",
+  path: "Pull from a thing along the way that it should take.",
+  camera: "Push the picture, or use the pad. Arrow keys pan, + and − zoom, Q and E roll.",
+  select: "Click on something you drew to move it; Delete removes it.",
+};
+const TITLES = { drag: "Drag", pin: "Pin", path: "Path", camera: "Camera", select: "Select" };
+
+/** How far a slider is filled. */
+function fill(input) { input.style.setProperty("--at", `${(100 * (input.value - input.min)) / (input.max - input.min)}%`); }
+
+export class Panel {
+  constructor({ tools, board, run }) {
+    Object.assign(this, { tools, board, run });
+    this.#wireTools();
+    this.#wireOptions();
+    this.#wirePrompt();
+    this.#wireKeep();
+    board.addEventListener("change", () => this.list());
+    $("clear").addEventListener("click", () => board.endAll());
+    $("play-paths").addEventListener("click", () => run.playPaths());
+    this.showTool();
+    this.list();
+  }
+
+  #wireTools() {
+    const buttons = [...document.querySelectorAll("[data-tool].tool")];
+    for (const button of buttons) button.addEventListener("click", () => this.tools.take(button.dataset.tool));
+    $("tools").addEventListener("keydown", (event) => {
+      const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      const all = [...$("tools").querySelectorAll("button:not(:disabled)")];
+      all[(all.indexOf(document.activeElement) + step + all.length) % all.length].focus();
+      event.preventDefault();
+      event.stopPropagation();
+    });
+    this.tools.addEventListener("tool", () => this.showTool());
+    this.tools.addEventListener("refused", (event) => toast(event.detail));
+    $("undo").addEventListener("click", () => this.undo());
+    $("redo").addEventListener("click", () => this.redo());
+  }
+
+  undo() {
+    const label = this.board.undo();
+    announce(label ? `Undone: ${label}` : "Nothing to undo");
+  }
+
+  redo() {
+    const label = this.board.redo();
+    announce(label ? `Redone: ${label}` : "Nothing to redo");
+  }
+
+  showTool() {
+    const { tool } = this.tools;
+    for (const button of document.querySelectorAll("[data-tool].tool")) press(button, button.dataset.tool === tool);
+    $("tool-title").textContent = TITLES[tool];
+    $("tool-hint").textContent = HINTS[tool];
+    $("brush-options").hidden = !["drag", "pin", "path"].includes(tool);
+    $("drag-options").hidden = tool !== "drag";
+    $("path-options").hidden = tool !== "path";
+    $("camera-options").hidden = tool !== "camera";
+    document.body.dataset.tool = tool;
+    this.showBrush();
+  }
+
+  /** Brush sizes that suit a canvas `width` pixels wide. */
+  scale(width) {
+    const unit = Math.max(width / 128, 0.25);
+    if (unit === this.unit) return;
+    this.unit = unit;
+    Object.assign($("radius"), { max: 40 * unit, step: unit / 2 });
+    Object.assign($("spacing"), { min: 2 * unit, max: 16 * unit, step: unit / 2 });
+    Object.assign(this.tools, { radius: 12 * unit, spacing: 6 * unit });
+    this.showBrush();
+  }
+
+  showBrush() {
+    const { tools } = this;
+    $("radius").value = tools.radius;
+    $("spacing").value = tools.spacing;
+    $("seconds").value = tools.seconds;
+    for (const name of ["radius", "spacing", "seconds"]) fill($(name));
+    const points = tools.brushAt([tools.stage.width / 2, tools.stage.height / 2]).length;
+    $("radius-out").textContent = points === 1 ? "1 point" : `${round(tools.radius, 1)} px`;
+    $("spacing-out").textContent = `${round(tools.spacing, 1)} px`;
+    $("seconds-out").textContent = `${tools.seconds} s`;
+    this.tools.stage.dirty = true;
+  }
+
+  #wireOptions() {
+    const { tools, board } = this;
+    const selectedPath = () => (board.selected?.kind === "path" ? board.selected : null);
+    for (const name of ["radius", "spacing", "seconds"]) {
+      $(name).addEventListener("input", () => {
+        tools[name] = Number($(name).value);
+        this.showBrush();
+      });
+    }
+    const change = (fields) => {
+      const path = selectedPath();
+      if (path) board.change(path, fields);
+    };
+    $("seconds").addEventListener("change", () => change({ seconds: tools.seconds }));
+    for (const name of ["mode", "ease"]) {
+      $(name).addEventListener("change", () => {
+        tools[name] = $(name).value;
+        change({ [name]: tools[name] });
+      });
+    }
+    $("keep").addEventListener("change", () => { tools.keep = $("keep").checked; });
+    $("collect").addEventListener("change", () => {
+      board.collecting = $("collect").checked;
+      board.changed();
+    });
+  }
+
+  // ---------------------------------------------------------------- what is on the picture
+
+  #stateOf(gesture) {
+    if (gesture.wire === "draft") return this.board.collecting && gesture.kind === "path" ? "waits for Play" : "drawn ahead";
+    if (gesture.kind === "pin") return "holds still";
+    if (gesture.kind === "drag") return this.tools.session?.gesture === gesture ? "in your hand" : "holding";
+    return gesture.mode === "once" ? "moving" : { loop: "looping", swing: "swinging" }[gesture.mode];
+  }
+
+  list() {
+    const { board } = this;
+    $("undo").disabled = !board.done.length;
+    $("redo").disabled = !board.undone.length;
+    $("clear").hidden = board.list.length < 2;
+    $("gestures-empty").hidden = board.list.length > 0;
+    const waiting = board.drafts.filter((gesture) => gesture.kind === "path").length;
+    $("play-paths").hidden = !(board.collecting && waiting && this.run.phase === "playing");
+    $("play-paths").textContent = waiting === 1 ? "Play the path" : `Play ${waiting} paths together`;
+    $("collect").checked = board.collecting;
+    const focused = document.activeElement?.closest?.("#gestures li")?.dataset.key;
+    $("gestures").replaceChildren(...board.list.map((gesture) => this.#row(gesture)));
+    if (focused) $("gestures").querySelector(`[data-key="${focused}"] button`)?.focus();
+    this.tools.stage.dirty = true;
+  }
+
+  #row(gesture) {
+    const { board } = this;
+    const name = `${NAMES[gesture.kind]} ${gesture.number}`;
+    const pick = make("button", { type: "button", class: "gesture-pick", "aria-pressed": board.selected === gesture ? "true" : "false" },
+      make("i", { class: `mark ${gesture.kind}`, "aria-hidden": "true" }), make("span", {}, name), make("em", {}, this.#stateOf(gesture)));
+    pick.addEventListener("click", () => board.select(board.selected === gesture ? null : gesture));
+    const drop = make("button", { type: "button", class: "icon-button", "aria-label": gesture.kind === "drag" ? `Let go of ${name}` : `Remove ${name}`, title: gesture.kind === "drag" ? "Let go" : "Remove" }, icon("close"));
+    drop.addEventListener("click", () => board.remove(gesture));
+    return make("li", { "data-key": name }, pick, drop);
+  }
+
+  // ---------------------------------------------------------------- prompt
+
+  #wirePrompt() {
+    const box = $("prompt"), apply = $("prompt-apply");
+    const changed = () => {
+      apply.disabled = box.value.trim() === this.run.prompt || !this.run.active;
+      $("prompt-note").textContent = "";
+    };
+    box.addEventListener("input", changed);
+    apply.addEventListener("click", () => this.applyPrompt());
+    box.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.applyPrompt();
+      if (event.key === "Escape") box.blur();
+    });
+    this.run.addEventListener("prompt", () => {
+      box.value = this.run.prompt;
+      box.maxLength = this.run.limits.prompt_chars;
+      changed();
+    });
+    this.run.addEventListener("phase", () => { apply.disabled = box.value.trim() === this.run.prompt || !this.run.active; });
+  }
+
+  applyPrompt() {
+    if ($("prompt-apply").disabled) return;
+    this.run.setPrompt($("prompt").value.trim());
+    $("prompt-apply").disabled = true;
+    $("prompt-note").textContent = "From the next chunk on.";
+  }
+
+  // ---------------------------------------------------------------- keep
+
+  #wireKeep() {
+    const jobs = {
+      "save-mp4": ["Preparing the video…", (take) => api.videoBlob(take, false), "mp4"],
+      "save-tracks": ["Preparing the video…", (take) => api.videoBlob(take, true), "tracks.mp4"],
+      "save-take": ["", (take) => api.takeBlob(take), "json"],
+      "save-frame": ["", async () => this.run.framePng(), "png"],
+    };
+    for (const [id, [, fetchBlob, ending]] of Object.entries(jobs)) {
+      const button = $(id);
+      button.addEventListener("click", async () => {
+        const { take } = this.run;
+        if (!take || button.ariaBusy === "true") return;
+        button.ariaBusy = "true";
+        try {
+          api.save(await fetchBlob(take.take), `motionstream-${take.take}.${ending}`);
+        } catch (error) {
+          toast(error.message, "bad", 10);
+        } finally {
+          button.ariaBusy = "false";
+        }
+      });
+    }
+    const show = () => { for (const id of Object.keys(jobs)) $(id).disabled = !this.run.take; };
+    this.run.addEventListener("phase", show);
+    show();
+  }
+
+}

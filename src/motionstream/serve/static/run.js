@@ -1,0 +1,350 @@
+// The life of a take: waiting in line, starting, playing, pausing, branching, ending, and coming back after a lost socket.
+
+import { ChunkGrid } from "./frames.js";
+import { clock } from "./socket.js";
+import { announce, banner, clockText, toast } from "./ui.js";
+
+const RESUME_WAIT_MS = 6000;
+const SHOWN_MS = 1000;
+
+/**
+ * Phases: "idle", "draft" (drawing before the start), "waiting" (connecting or in line), "starting", "playing", "paused",
+ * "branching", "ended". Events: "phase", "prompt", "stats" (detail), "begun".
+ */
+export class Run extends EventTarget {
+  constructor({ link, player, store, stage, latency, limits }) {
+    super();
+    Object.assign(this, { link, player, store, stage, latency, limits });
+    Object.assign(this, { phase: "idle", take: null, plan: null, position: 0, ready: false, recorded: 0, reason: "", prompt: "" });
+    this.echo = 0; // carried on over frames without news
+    link.addEventListener("status", (event) => this.#linked(event.detail));
+    link.addEventListener("message", (event) => this[`_on_${event.detail.kind}`]?.(event.detail));
+    link.addEventListener("frame", (event) => this.#frame(event.detail));
+  }
+
+  /** The board and the camera, which need this run to send. */
+  join(board, camera) { Object.assign(this, { board, camera }); }
+
+  #turn(phase, reason = "") {
+    const before = this.phase;
+    Object.assign(this, { phase, reason });
+    this.dispatchEvent(new CustomEvent("phase", { detail: { before } }));
+  }
+
+  get active() { return ["playing", "paused", "branching"].includes(this.phase); }
+  get live() { return this.phase === "playing" && !this.recorded && this.link.status === "open" && !this.link.holding; }
+  get past() { return !this.player.live && this.player.shown < this.store.last; }
+
+  /** Why nothing can be drawn now, or null. */
+  refusal() {
+    if (this.phase === "ended") return "This take has ended. Press Enter to start again.";
+    if (this.phase === "idle") return "Choose a picture first.";
+    if (this.phase === "branching") return "One moment: going back.";
+    if (this.recorded) return "The recorded input plays first. Your hand is live after its end.";
+    return null;
+  }
+
+  wire() {
+    return {
+      send: (message) => this.active && this.link.send(message),
+      sent: (t) => this.latency.sent(t),
+      now: () => clock(),
+      seen: () => Math.max(this.player.shown, 0),
+      accepts: () => this.live,
+    };
+  }
+
+  // ---------------------------------------------------------------- what the user wants
+
+  /** Show a plan's picture; drawing ahead is possible. */
+  prepare(plan, preset) {
+    this.plan = plan;
+    this.take = null;
+    this.recorded = 0;
+    this.store.clear();
+    this.player.reset(preset.fps, new ChunkGrid(preset.first_chunk_frames, preset.chunk_frames));
+    this.latency.reset();
+    this.board.reset();
+    this.camera.clear();
+    this.camera.width = preset.width;
+    this.stage.resize(preset.width, preset.height);
+    this.prompt = plan.prompt;
+    this.dispatchEvent(new Event("prompt"));
+    this.#turn("draft");
+  }
+
+  start() {
+    this.recorded = 0;
+    this.#turn("waiting");
+    if (this.link.status === "open" && this.ready) this.#begin();
+    else this.link.open();
+  }
+
+  /** After a reload: come back to the take of `session`. */
+  takeUp(session) {
+    this.#turn("branching");
+    this.link.open(session);
+  }
+
+  #begin() {
+    this.#turn("starting");
+    const { take, picture, crop, prompt, seed, preset } = this.plan;
+    if (take) this.link.sendNow({ kind: "open", take });
+    else this.link.sendNow({ kind: "start", picture, ...(crop ? { crop } : {}), prompt, seed, ...(preset ? { preset } : {}) });
+  }
+
+  /** Space. */
+  toggle() {
+    if (this.phase === "playing") this.pause();
+    else if (this.phase === "paused") this.resume();
+    else if (this.phase === "draft") this.start();
+  }
+
+  pause() {
+    if (this.phase !== "playing") return;
+    this.asked = "pause";
+    this.link.send({ kind: "pause" });
+    this.player.freeze(true);
+    this.latency.forgive();
+    this.#turn("paused");
+  }
+
+  resume() {
+    if (this.phase !== "paused") return;
+    this.player.scrub(null);
+    // What was drawn ahead goes first, so that all of it begins with the next chunk.
+    this.#goOn(Infinity);
+    this.link.send({ kind: "resume" });
+    this.asked = "resume";
+  }
+
+  #goOn(cap) {
+    this.#turn("playing");
+    this.player.freeze(false);
+    if (!this.live) return;
+    this.board.flush(cap, !this.board.collecting);
+    this.camera.send();
+  }
+
+  playPaths() {
+    if (this.live) this.board.flush();
+  }
+
+  stop() {
+    if (!this.active) return;
+    this.link.send({ kind: "stop" });
+    this.player.freeze(true);
+    this.#turn("ended", "You stopped it.");
+  }
+
+  /** Chunk that would be made next if the take went on from the frame on screen. */
+  get branchChunk() { return this.player.grid ? this.player.grid.of(Math.max(this.player.shown, 0)) + 1 : 0; }
+  get canBranch() { return this.phase === "paused" && this.past && this.link.status === "open"; }
+
+  branch() {
+    if (!this.canBranch) return;
+    this.#turn("branching");
+    this.link.send({ kind: "branch", chunk: this.branchChunk });
+  }
+
+  setPrompt(text) {
+    this.prompt = text;
+    this.plan.prompt = text;
+    this.link.send({ kind: "prompt", text });
+  }
+
+  /** Back to the pictures: the place is free for others. */
+  leave() {
+    if (this.active) this.link.sendNow({ kind: "stop" });
+    this.link.close();
+    this.ready = false;
+    banner(null);
+    this.#turn("idle");
+  }
+
+  async framePng() {
+    const canvas = document.createElement("canvas");
+    Object.assign(canvas, { width: this.stage.width, height: this.stage.height });
+    canvas.getContext("2d").drawImage(this.stage.picture, 0, 0);
+    return new Promise((done) => canvas.toBlob(done, "image/png"));
+  }
+
+  // ---------------------------------------------------------------- what the server says
+
+  #linked({ status, why }) {
+    clearTimeout(this.resuming);
+    if (status === "lost") {
+      this.ready = false;
+      if (this.active) {
+        this.board.dropped();
+        this.camera.clear();
+        banner(this.link.resumable ? "The connection was lost. Coming back… the take is kept for half a minute." : "The server does not answer. Still trying; what you see here is kept.", "warn");
+      } else if (this.phase !== "idle" && this.phase !== "ended") {
+        banner("The server does not answer. Trying again…", "warn");
+      }
+    } else if (status === "open") {
+      banner(null);
+      if (this.active) {
+        this.link.holding = true;
+        this.resuming = setTimeout(() => this.#gone(), this.link.resuming ? RESUME_WAIT_MS : 1500);
+      }
+    } else if (status === "refused") {
+      this.ready = false;
+      const actions = /tab/.test(why) ? [["Take it back here", () => this.link.open()]] : [["Reload", () => location.reload()]];
+      banner(why, "bad", actions);
+      this.player.freeze(true);
+      if (this.phase === "waiting" || this.phase === "starting") this.#turn("draft");
+    }
+    this.dispatchEvent(new CustomEvent("phase", { detail: { before: this.phase } }));
+  }
+
+  /** The take could not be taken up again. */
+  #gone() {
+    this.link.forget();
+    this.player.freeze(true);
+    this.#turn("ended", "The connection was away for too long. What was made is kept.");
+  }
+
+  _on_queued({ position }) {
+    this.ready = false;
+    this.position = position;
+    announce(`You are number ${position} in line`);
+    this.#turn(this.active || this.phase === "ended" ? this.phase : "waiting", this.reason);
+  }
+
+  _on_ready() {
+    this.ready = true;
+    this.position = 0;
+    if (this.phase === "waiting") this.#begin();
+  }
+
+  _on_started(message) {
+    clearTimeout(this.resuming);
+    this.take = message;
+    this.prompt = message.prompt;
+    this.dispatchEvent(new Event("prompt"));
+    if (message.resumed) {
+      this.#resumed(message);
+      return;
+    }
+    this.store.clear(message.take);
+    this.player.reset(message.fps, new ChunkGrid(message.first_chunk_frames, message.chunk_frames));
+    this.stage.resize(message.width, message.height);
+    this.camera.width = message.width;
+    this.dispatchEvent(new Event("begun"));
+    this.latency.reset();
+    this.echo = 0;
+    this.board.reset(true);
+    this.recorded = this.plan?.take ? this.plan.numChunks : 0;
+    this.link.forget();
+    this.#turn("playing");
+    this.#goOn(0);
+  }
+
+  #resumed(message) {
+    const fresh = this.store.take !== message.take;
+    if (fresh) {
+      this.store.clear(message.take);
+      this.player.reset(message.fps, new ChunkGrid(message.first_chunk_frames, message.chunk_frames));
+      this.stage.resize(message.width, message.height);
+      this.store.last = message.frame - 1;
+      this.player.head = message.frame - 1;
+      this.player.scrub(null);
+    }
+    this.link.flush();
+    this.latency.forgive();
+    if (this.phase === "paused" && !fresh) return;
+    this.#goOn(Infinity);
+    toast(fresh ? "The take goes on after the reload." : "Connected again. The take goes on; what you held was let go.");
+  }
+
+  _on_state({ state, reason }) {
+    if (state === "ended") {
+      this.player.freeze(true);
+      if (this.phase === "starting" || this.phase === "draft") return;
+      this.board.over();
+      this.#turn("ended", reason || this.reason);
+    } else if ((state === "paused" && this.asked === "resume" && !reason) || (state === "playing" && this.asked === "pause")) {
+      // said before the server has heard what was asked for last
+    } else if (state === "paused") {
+      this.asked = null;
+      this.player.freeze(true);
+      if (reason) toast(sentence(reason), "warn", 10);
+      if (this.phase !== "paused" && this.phase !== "ended") this.#turn("paused", reason || "");
+    } else if (state === "playing") {
+      this.asked = null;
+      if ((this.phase === "paused" || this.phase === "branching") && !this.past) this.#goOn(Infinity);
+    }
+  }
+
+  _on_branched({ chunk, frame, prompt, active }) {
+    this.player.cut(frame);
+    const entry = this.store.entries.get(frame - 1);
+    this.echo = entry?.echo || 0;
+    this.latency.forgive();
+    this.latency.echo = this.echo;
+    this.board.branched(frame, this.echo, active || null);
+    this.player.head = frame - 1;
+    this.player.scrub(null);
+    this.prompt = prompt ?? this.prompt;
+    this.dispatchEvent(new Event("prompt"));
+    this.#turn("playing");
+    this.#goOn(Math.max(frame - 1, 0));
+    this.link.send({ kind: "resume" });
+    this.asked = "resume";
+    this.camera.repeat();
+    toast(`A branch from ${clockText(frame / this.player.fps)}, chunk ${chunk}.`);
+  }
+
+  _on_ended({ id }) { this.board.ended(id, this.player.head); }
+
+  _on_stats(message) { this.dispatchEvent(new CustomEvent("stats", { detail: message })); }
+
+  _on_error({ code, message, fatal }) {
+    const text = sentence(message);
+    if (this.phase === "starting") {
+      this.#turn("draft", text);
+      this.dispatchEvent(new CustomEvent("refused", { detail: { code, text } }));
+      return;
+    }
+    if (this.phase === "waiting" && (code === "busy" || fatal)) {
+      this.#turn("draft", text);
+      this.link.close();
+      toast(text, "bad", 12);
+      return;
+    }
+    if (this.phase === "branching") this.#turn("paused");
+    const grave = fatal || code === "disk_full";
+    toast(text, grave ? "bad" : "warn", grave ? 15 : 7);
+  }
+
+  #frame(entry) {
+    if (!this.take) return;
+    entry.echo = this.echo = entry.echo || this.echo;
+    this.player.push(entry, performance.now());
+    if (this.recorded && entry.chunk >= this.recorded - 1 && entry.last) {
+      this.recorded = 0;
+      toast("The recorded input has ended. The take is yours now.");
+      this.#goOnIfPlaying();
+    }
+  }
+
+  #goOnIfPlaying() {
+    if (this.phase === "playing") this.#goOn(Infinity);
+    else this.dispatchEvent(new CustomEvent("phase", { detail: { before: this.phase } }));
+  }
+
+  /** About once a second. */
+  report(now) {
+    if (!this.active || this.player.head < 0 || now - (this.reported || 0) < SHOWN_MS) return;
+    this.reported = now;
+    const latency = this.latency.take();
+    this.link.send({ kind: "shown", frame: this.player.head, ...(latency.length ? { latency } : {}) });
+  }
+}
+
+function sentence(text) {
+  const first = String(text || "Something went wrong.").trim();
+  const whole = first[0].toUpperCase() + first.slice(1);
+  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
+}

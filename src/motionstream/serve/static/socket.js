@@ -1,0 +1,190 @@
+// The live connection: hello, heartbeat, reconnection with backoff, and frames out of binary messages.
+
+import { getToken, socketAddress } from "./api.js";
+
+export const VERSION = 1;
+const PING_MS = 3000;
+const LOST_MS = 12000;
+const RESUME_MS = 30000;
+const BACKOFF_MS = [200, 500, 1000, 2000, 3000, 5000];
+const QUEUE_LIMIT = 200;
+const HEADER_BYTES = 20;
+
+/** The page's clock in whole milliseconds below 2^32, steady over a reload. */
+export function clock(stamp = performance.now()) {
+  return Math.floor((performance.timeOrigin + stamp) % 4294967296) || 1;
+}
+
+export function parseFrame(buffer) {
+  if (buffer.byteLength <= HEADER_BYTES) return null;
+  const view = new DataView(buffer);
+  if (view.getUint8(0) !== 1) return null;
+  return {
+    last: (view.getUint8(1) & 1) === 1,
+    chunk: view.getUint32(4, true),
+    frame: view.getUint32(8, true),
+    echo: view.getUint32(12, true),
+    age: view.getUint32(16, true),
+    blob: new Blob([new Uint8Array(buffer, HEADER_BYTES)], { type: "image/jpeg" }),
+  };
+}
+
+/**
+ * Events: "message" (detail: the JSON object), "frame" (detail: parseFrame's object), "status" (detail: {status, why}),
+ * where status is "idle", "connecting", "open", "lost" or "refused".
+ */
+export class Link extends EventTarget {
+  constructor() {
+    super();
+    this.status = "idle";
+    this.session = null;
+    this.roundTrip = null;
+    this.holding = false;
+    this.queue = [];
+    this.attempt = 0;
+    this.lostAt = 0;
+    addEventListener("online", () => this.status === "lost" && this.#dial());
+    addEventListener("visibilitychange", () => !document.hidden && this.status === "lost" && this.#dial());
+  }
+
+  open(session = null) {
+    if (session) this.session = session;
+    if (this.status === "open" || this.status === "connecting") return;
+    this.attempt = 0;
+    this.lostAt = performance.now();
+    this.#dial();
+  }
+
+  /** Part for good: the server frees the place. */
+  close() {
+    clearTimeout(this.timer);
+    clearInterval(this.beat);
+    const socket = this.socket;
+    this.socket = null;
+    this.session = null;
+    this.queue = [];
+    this.holding = false;
+    socket?.close(1000);
+    this.#turn("idle");
+  }
+
+  /** Send; while the socket is away, keep what still matters after the take has been resumed. The server lets go of what a
+   * hand held when it loses the connection, so moves and the like do not. */
+  send(message) {
+    if (this.status === "open" && !this.holding) {
+      this.socket.send(JSON.stringify(message));
+      return true;
+    }
+    if (!["remove", "prompt", "pause", "resume"].includes(message.kind)) return false;
+    this.queue.push(message);
+    if (this.queue.length > QUEUE_LIMIT) this.queue.shift();
+    return false;
+  }
+
+  /** Say something even while others wait (start, after a reconnection). */
+  sendNow(message) {
+    if (this.status === "open") this.socket.send(JSON.stringify(message));
+  }
+
+  /** Send what was kept while the socket was away. */
+  flush() {
+    this.holding = false;
+    const queue = this.queue;
+    this.queue = [];
+    for (const message of queue) this.send(message);
+  }
+
+  /** The take that they were meant for is over. */
+  forget() {
+    this.queue = [];
+    this.holding = false;
+  }
+
+  get lostFor() { return this.status === "open" ? 0 : performance.now() - this.lostAt; }
+  get resumable() { return this.session !== null && this.lostFor < RESUME_MS; }
+
+  #turn(status, why = "") {
+    this.status = status;
+    this.dispatchEvent(new CustomEvent("status", { detail: { status, why } }));
+  }
+
+  #dial() {
+    clearTimeout(this.timer);
+    const socket = new WebSocket(socketAddress());
+    socket.binaryType = "arraybuffer";
+    this.socket = socket;
+    if (this.status !== "lost") this.#turn("connecting");
+    const late = setTimeout(() => socket.close(), 8000);
+    socket.onopen = () => {
+      const hello = { kind: "hello", v: VERSION };
+      if (getToken()) hello.token = getToken();
+      if (this.session) hello.resume = this.session;
+      socket.send(JSON.stringify(hello));
+    };
+    socket.onmessage = (event) => {
+      if (socket !== this.socket) return;
+      this.heard = performance.now();
+      if (typeof event.data !== "string") {
+        const frame = parseFrame(event.data);
+        if (frame) this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
+        return;
+      }
+      let message;
+      try {
+        message = JSON.parse(event.data);
+      } catch {
+        return;
+      }
+      if (message.kind === "hello") {
+        clearTimeout(late);
+        this.#greeted(message);
+      }
+      if (message.kind === "pong") this.roundTrip = (clock() - message.t) >>> 0;
+      this.dispatchEvent(new CustomEvent("message", { detail: message }));
+    };
+    socket.onclose = (event) => {
+      clearTimeout(late);
+      if (socket === this.socket) this.#closed(event);
+    };
+  }
+
+  #greeted(message) {
+    this.resuming = this.session !== null && message.session === this.session;
+    this.session = message.session;
+    this.attempt = 0;
+    this.holding = this.queue.length > 0;
+    clearInterval(this.beat);
+    this.beat = setInterval(() => this.#heartbeat(), PING_MS);
+    this.#turn("open");
+  }
+
+  #heartbeat() {
+    if (performance.now() - this.heard > LOST_MS) {
+      this.socket.close();
+      this.#closed({ code: 4001, reason: "" });
+      return;
+    }
+    this.socket.send(JSON.stringify({ kind: "ping", t: clock() }));
+  }
+
+  #closed({ code, reason }) {
+    clearInterval(this.beat);
+    this.socket = null;
+    const fatal = {
+      1008: reason || "The server did not accept this page's token, or too much was sent at once.",
+      4000: "This page is older than the server. Reload it.",
+      4002: "This take was opened in another tab.",
+    }[code];
+    if (fatal) {
+      if (code !== 4002) this.session = null;
+      this.#turn("refused", fatal);
+      return;
+    }
+    if (this.status === "open" || this.status === "connecting") this.lostAt = performance.now();
+    const first = this.status !== "lost";
+    this.status = "lost";
+    if (first || this.attempt % 3 === 0) this.#turn("lost", reason);
+    const wait = BACKOFF_MS[Math.min(this.attempt++, BACKOFF_MS.length - 1)];
+    this.timer = setTimeout(() => this.#dial(), wait * (0.8 + 0.4 * Math.random()));
+  }
+}

@@ -1,0 +1,159 @@
+"""The page's modules by themselves, run by Chromium: pace, latency, geometry and the frame header, without an engine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from motionstream.serve.outbox import FramePacket
+from motionstream.stream.gestures import along, path_share, transform
+
+pytestmark = pytest.mark.browser
+Module = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def run(browser: Any, address: str) -> Any:
+    """``run(module, code, argument)``: the value of JavaScript that sees the module as ``m`` and the argument as ``a``."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(address)
+
+    def call(module: str, code: str, argument: Any = None) -> Any:
+        return page.evaluate(f"async (a) => {{ const m = await import('{address}static/{module}.js'); {code} }}", argument)
+
+    yield call
+    context.close()
+
+
+def test_poses_and_paths_are_those_of_the_engine(run: Module) -> None:
+    points = [[3.0, 4.0], [9.0, 5.0], [6.0, 12.0]]
+    pose = [5.0, -2.0, 0.7, 1.3]
+    code = "const c = m.centreOf(a[0]); return a[0].map((p) => m.place(p, c, a[1]));"
+    assert np.allclose(run("brush", code, [points, pose]), transform(np.array(points), tuple(pose)))
+    path = [(0.0, 0.0), (10.0, 0.0), (10.0, 5.0)]
+    for share in (0.0, 0.3, 0.66, 0.9, 1.0):
+        assert np.allclose(run("brush", "return m.along(a[0], a[1]);", [path, share]), along(path, share))
+    for mode in ("once", "loop", "swing"):
+        for ease in ("smooth", "linear"):
+            for age in (0, 7, 24, 30, 47, 48, 60):
+                made = run("brush", "return m.pathShare(...a);", [age, 24, ease, mode])
+                assert made == pytest.approx(path_share(age, 24, ease, mode)), (mode, ease, age)
+
+
+def test_brush_stays_in_the_picture_and_within_the_limit(run: Module) -> None:
+    points = run("brush", "return m.disc(2, 3, 10, 1, 128, 96, 50);")
+    assert 1 <= len(points) <= 50
+    assert all(0 <= x < 128 and 0 <= y < 96 and math.hypot(x - 2, y - 3) <= 10.001 for x, y in points)
+    assert run("brush", "return m.disc(64, 48, 0, 5, 128, 96);") == [[64, 48]]
+    code = """
+        const r = new m.Region(4, 128, 96, 30);
+        for (let x = 0; x < 128; x += 2) for (const again of [1, 2]) r.add(x, 48, 8);
+        return r.points;
+    """
+    painted = run("brush", code)
+    assert len(painted) == 30 == len({tuple(point) for point in painted})
+
+
+def test_simplified_path_stays_close_and_short(run: Module) -> None:
+    circle = [[50 + 30 * math.cos(n / 50), 50 + 30 * math.sin(n / 50)] for n in range(300)]
+    made = run("brush", "return m.simplify(a);", circle)
+    assert 10 < len(made) < 60
+    assert made[0] == circle[0]
+    assert made[-1] == circle[-1]
+    gap = "return Math.max(...a[0].map((p) => Math.min(...a[1].slice(1).map((q, n) => m.segmentGap(p, a[1][n], q)))));"
+    assert run("brush", gap, [circle, made]) <= 0.36
+
+
+def test_frame_header_is_read_as_the_server_packs_it(run: Module) -> None:
+    packet = FramePacket(chunk=7, frame=91, echo_t=4_000_000_001, last_of_chunk=True, handed_over=10.0, jpeg=b"\xff\xd8jpeg")
+    code = "const f = m.parseFrame(Uint8Array.from(a).buffer); return { ...f, blob: f.blob.size };"
+    read = run("socket", code, list(packet.pack(now=10.25)))
+    assert read == {"last": True, "chunk": 7, "frame": 91, "echo": 4_000_000_001, "age": 250, "blob": 6}
+    assert run("socket", "return m.parseFrame(new ArrayBuffer(12));") is None
+
+
+def test_latency_counts_each_event_once_also_over_the_clocks_end(run: Module) -> None:
+    code = """
+        const meter = new m.LatencyMeter(), top = 4294967296;
+        const at = (t) => ((t % top) + top) % top;
+        for (const t of [-30, -10, 20]) meter.sent(at(t));
+        meter.painted(at(-10), at(100));
+        const first = meter.take();
+        meter.painted(at(-10), at(200));
+        meter.painted(at(25), at(300));
+        return [first, meter.take(), meter.p50, meter.p95];
+    """
+    assert run("latency", code) == [[130, 110], [280], 130, 280]
+
+
+SIMULATE = """
+    const { FrameStore, ChunkGrid } = await import(new URL("frames.js", a.base).href);
+    const canvas = new OffscreenCanvas(4, 4);
+    canvas.getContext("2d");
+    const blob = await canvas.convertToBlob();
+    const shown = [];
+    const player = new m.Player(new FrameStore(), (bitmap, entry) => shown.push([entry.frame, player.clock]));
+    player.reset(16, new ChunkGrid(9, 12));
+    let frame = 0;
+    const due = a.arrivals.map(([at, chunk]) => [at, chunk]);
+    for (let now = 0; now < a.until; now += 16) {
+        player.clock = now;
+        while (due.length && due[0][0] <= now) {
+            const [, chunk] = due.shift(), count = chunk ? 12 : 9;
+            for (let n = 0; n < count; n++) {
+                player.push({ frame: frame++, chunk, last: n === count - 1, echo: 0, blob }, now);
+            }
+            await Promise.all(player.pending.map((entry) => entry.decoding));
+        }
+        player.tick(now);
+    }
+    return { shown, left: player.buffered, skipped: player.skipped };
+"""
+
+
+def simulate(
+    run: Module, address: str, arrivals: list[tuple[float, int]], until: float
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Times (ms) at which frames are shown when chunks arrive at ``arrivals`` (ms, chunk), for a video of 16 fps."""
+    made = run("player", SIMULATE, {"base": f"{address}static/", "arrivals": arrivals, "until": until})
+    assert [frame for frame, _ in made["shown"]] == sorted({frame for frame, _ in made["shown"]}), "in order, each once"
+    return np.array([at for _, at in made["shown"]]), made
+
+
+def test_chunks_in_time_are_shown_at_an_even_pace(run: Module, address: str) -> None:
+    times, made = simulate(run, address, [(0, 0), *((500 + 750 * n, n + 1) for n in range(8))], 6800)
+    gaps = np.diff(times)
+    assert made["skipped"] == 0
+    assert gaps.min() >= 45, gaps
+    assert gaps.max() <= 85, gaps
+
+
+def test_slow_engine_looks_slow_instead_of_jerky(run: Module, address: str) -> None:
+    # 12 frames every 1.2 seconds: 10 fps instead of 16.
+    times, made = simulate(run, address, [(1200 * n, n) for n in range(10)], 12000)
+    gaps = np.diff(times[times > 4000])
+    assert made["skipped"] == 0
+    assert gaps.mean() == pytest.approx(100, abs=6)
+    assert gaps.max() < 240, gaps
+
+
+def test_a_buffer_that_has_grown_drains_faster_but_without_a_jump(run: Module, address: str) -> None:
+    arrivals = [(0, 0), (10, 1), (20, 2), (30, 3), *((750 * n + 700, n + 4) for n in range(12))]
+    times, made = simulate(run, address, arrivals, 9600)
+    gaps = np.diff(times)
+    assert made["skipped"] == 0
+    assert made["left"] <= 30, "what had piled up was shown"
+    assert gaps.min() >= 30
+
+
+def test_after_a_long_stall_the_page_jumps_to_the_present(run: Module, address: str) -> None:
+    arrivals = [(0, 0), *((5000 + n, n + 1) for n in range(8))]
+    times, made = simulate(run, address, arrivals, 9000)
+    assert made["skipped"] >= 60
+    assert made["left"] == 0
+    assert len(times) > 9

@@ -1,0 +1,136 @@
+"""Pause, look back, branch, keep, replay and re-open a take."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from studio_page import StudioPage
+
+pytestmark = [pytest.mark.browser, pytest.mark.weights]
+
+MEAN_RED = """() => {
+    const canvas = document.getElementById("video");
+    const values = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    return values.reduce((sum, value, n) => (n % 4 ? sum : sum + value), 0) / (values.length / 4);
+}"""
+
+
+def test_pause_stops_the_picture_and_resume_goes_on(studio: StudioPage) -> None:
+    studio.play("ball", 5)
+    studio.keys("Space")
+    studio.until("m.phase === 'paused'")
+    studio.page.wait_for_timeout(600)  # the chunk under way may still arrive
+    still = studio.get("[m.frame, m.lastFrame]")
+    studio.page.wait_for_timeout(900)
+    assert studio.get("[m.frame, m.lastFrame]") == still
+    assert studio.text("#play") == "Resume"
+    studio.keys("Space")
+    studio.until(f"m.frame > {still[1]}")
+    assert studio.text("#connection-text") == "live"
+    assert studio.get("m.frames().length") == studio.get("m.lastFrame + 1"), "no frame was lost"
+
+
+def test_looking_back_pauses_and_shows_frames_that_were_received(studio: StudioPage) -> None:
+    studio.play("ball", 30)
+    studio.page.focus("#timeline")
+    studio.keys("PageDown", "PageDown")
+    studio.until("m.past && m.phase === 'paused'")
+    frame = studio.get("m.frame")
+    assert frame == studio.get(f"m.chunkOf({frame}) === m.chunkOf({frame} + 1) ? -1 : {frame}"), "the last frame of a chunk"
+    assert f"chunk {studio.get(f'm.chunkOf({frame})')}" in studio.page.get_attribute("#timeline", "aria-valuetext")
+    shown = studio.page.evaluate(MEAN_RED)
+    assert shown == pytest.approx(float(studio.pixels(frame)[..., 0].mean()), abs=3), "the picture is that frame"
+    studio.keys("Home")
+    studio.until("m.frame === 0")
+    studio.keys("End")
+    studio.until("!m.past")
+    studio.keys("Space")
+    studio.until("m.phase === 'playing'")
+
+
+def test_branch_goes_on_from_an_earlier_chunk_with_another_drag(studio: StudioPage) -> None:
+    studio.play("balloon", 5)
+    studio.stroke([(84, 38), (92, 38)])
+    studio.until("m.lastFrame >= 56")
+    studio.keys("Space")
+    studio.until("m.phase === 'paused'")
+    box = studio.page.locator("#timeline").bounding_box()
+    studio.page.mouse.click(box["x"] + box["width"] * 18 / 144, box["y"] + 30)
+    studio.until("m.past")
+    frame = studio.get("m.frame")
+    chunk = studio.get(f"m.chunkOf({frame})")
+    assert (frame + 1 - 9) % 12 == 0, "the hand lets go of the timeline at a chunk's last frame"
+    kept, void = studio.pixels(frame), studio.pixels(frame + 12)
+    studio.keys("d")
+    studio.stroke([(84, 38), (70, 45)])
+    studio.page.click("#branch")
+    studio.until(f"m.phase === 'playing' && m.frame > {frame + 24}")
+    assert np.array_equal(studio.pixels(frame), kept), "what lies before the branch stays"
+    assert not np.array_equal(studio.pixels(frame + 12), void), "other drags, other frames"
+    assert studio.get(f"m.chunkOf({frame + 1})") == chunk + 1
+    assert [g["pose"][0] for g in studio.gestures("drag")][-1] == pytest.approx(-14, abs=0.5)
+
+
+def test_the_take_is_kept_replayed_and_opened_again(studio: StudioPage, tmp_path: Path) -> None:
+    studio.play("balloon", 5)
+    studio.stroke([(84, 38), (72, 40)])
+    studio.more(20)
+    studio.keys("Enter")
+    studio.until("m.phase === 'ended'")
+    received = [studio.pixels(frame) for frame in studio.get("m.frames().slice(0, 30)")]
+    paths = {}
+    for button, name in (
+        ("save-take", "take.json"),
+        ("save-mp4", "clean.mp4"),
+        ("save-tracks", "tracks.mp4"),
+        ("save-frame", "frame.png"),
+    ):
+        with studio.page.expect_download(timeout=60_000) as download:
+            studio.page.click(f"#{button}")
+        paths[name] = tmp_path / name
+        download.value.save_as(paths[name])
+    take = json.loads(paths["take.json"].read_text(encoding="utf-8"))
+    assert take["prompt"] == studio.page.input_value("#prompt")
+    clean, drawn = decode(paths["clean.mp4"]), decode(paths["tracks.mp4"])
+    assert len(clean) == len(drawn)
+    assert np.abs(clean[-1].astype(int) - drawn[-1]).max() > 60, "tracks are drawn into one of them"
+    # The command makes the same frames from the recorded input.
+    output = tmp_path / "replayed.mp4"
+    command = [sys.executable, "-m", "motionstream", "replay", str(paths["take.json"]), "-o", str(output), "--scale", "1"]
+    subprocess.run(command, check=True, capture_output=True, timeout=180)
+    replayed = decode(output)
+    assert len(replayed) >= len(received)
+    worst = max(np.abs(a.astype(float) - b).mean() for a, b in zip(replayed, received, strict=False))
+    assert worst < 6, f"mean difference {worst:.1f} between replayed and received frames (both were compressed)"
+    # And the page plays it again: the same frames, then the hand is live.
+    studio.page.click("#home")
+    studio.page.set_input_files("#own-file", str(paths["take.json"]))
+    studio.until("m.recorded > 0 && m.frame >= 2")
+    studio.stroke([(30, 70), (34, 70)])
+    assert studio.get("m.gestures") == [], "the recorded input plays first"
+    assert "recorded" in studio.text("#toasts").lower()
+    studio.until("m.recorded === 0 && m.phase === 'playing'")
+    assert np.array_equal(studio.pixels(20), received[20]), "the same frames, to the last bit"
+    studio.stroke([(30, 70), (34, 70)])
+    assert [g["wire"] for g in studio.gestures("drag")] == ["live"]
+
+
+def decode(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as video:
+        return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+
+
+def test_the_prompt_changes_while_the_stream_runs(studio: StudioPage) -> None:
+    studio.play("ball", 3)
+    studio.page.fill("#prompt", "a soccer ball rolls to the left")
+    studio.page.click("#prompt-apply")
+    studio.more(24)
+    take = studio.page.evaluate("fetch(`api/takes/${motionstream.take.take}.json`).then((answer) => answer.text())")
+    assert "a soccer ball rolls to the left" in take
+    assert studio.get("m.phase") == "playing"

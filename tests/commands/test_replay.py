@@ -1,0 +1,98 @@
+"""`motionstream replay`: the same bits again, other canvases, and a user's mistakes."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import motionstream as ms
+from motionstream import cli
+from motionstream.stream.engine import StreamEngine, load_engine
+from motionstream.stream.performance import Performance
+from motionstream.stream.take import Take
+
+
+@pytest.fixture
+def small() -> StreamEngine:
+    return load_engine("tiny-debug", device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def recorded(small: StreamEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A take with a drag, in take.json; the hash of its frames."""
+    monkeypatch.chdir(tmp_path)
+    picture = np.linspace(0, 255, 32 * 48 * 3).astype(np.uint8).reshape(32, 48, 3)
+    digest = hashlib.sha256()
+    with Performance(small, picture, "a ball", 3) as show:
+        for n in range(3):
+            if n == 1:
+                show.live.grab(1, [(20.0, 15.0)], seen=0, t=1)
+                show.live.move(1, (6.0, 2.0, 0.3, 1.1), t=2)
+            digest.update(show.step().frames.tobytes())
+        Path("take.json").write_text(show.take.to_json())
+    return digest.hexdigest()
+
+
+def replay(*more: str) -> int:
+    return cli.main(["replay", "take.json", "-o", "out.mp4", "--device", "cpu", "--dtype", "float32", *more])
+
+
+def test_a_take_is_made_again_bit_for_bit(recorded: str, last_json: Callable[[], dict[str, Any]]):
+    assert replay("--draw-tracks") == 0
+    result = last_json()
+    assert result["frames_sha256"] == recorded
+    assert (result["frames"], result["chunks"], result["preset"], result["seed"]) == (33, 3, "tiny-debug", 3)
+    assert result["fps"] > 0
+    frames, fps = ms.read_video("out.mp4")
+    assert frames.shape == (33, 384, 576, 3)
+    assert fps == 16
+    green = (frames[..., 1].astype(int) - frames[..., 0]) > 80
+    assert not green[:9].any()
+    assert green[20, 150:250, 200:400].any()
+    assert replay("--scale", "1") == 0
+    assert last_json()["frames_sha256"] == recorded
+    assert ms.read_video("out.mp4")[0].shape == (33, 32, 48, 3)
+
+
+def test_another_canvas_gets_scaled_lengths(recorded: str, small: StreamEngine, monkeypatch: pytest.MonkeyPatch, capsys):
+    geometry = dataclasses.replace(small.preset.geometry, width=64, height=48, fps=8.0)
+    small.preset = dataclasses.replace(small.preset, name="wider", geometry=geometry)
+    monkeypatch.setattr("motionstream.stream.engine.load_engine", lambda *_, **__: small)
+    taken = []
+    of_take = Performance.of_take
+    monkeypatch.setattr(Performance, "of_take", lambda engine, take, **k: taken.append(take) or of_take(engine, take, **k))
+    assert replay() == 0
+    said = capsys.readouterr().err
+    assert "scaled from 48x32 to 64x48" in said
+    assert "recorded with tiny-debug" in said
+    assert "recorded at 16 frames per second, the video has 8" in said
+    assert taken[0].inputs[1].begins[0].points[0] == pytest.approx((20 * 64 / 48, 15 * 48 / 32))
+    assert ms.read_video("out.mp4")[0].shape == (33, 384, 512, 3)
+
+
+def test_a_users_mistakes(recorded: str, capsys):
+    take = json.loads(Path("take.json").read_text())
+    Path("short.json").write_text("{")
+    Path("binary.json").write_bytes(b"\xff\xfe\x00")
+    Path("empty.json").write_text(json.dumps({**take, "num_chunks": 0, "inputs": []}))
+    Path("big.json").write_text(Take.from_json(json.dumps(take)).scaled(64, 48).to_json().replace("tiny-debug", "gone"))
+    for words, said in (
+        (["short.json", "-o", "out.mp4"], "not valid JSON"),
+        (["binary.json", "-o", "out.mp4"], "UTF-8"),
+        (["empty.json", "-o", "out.mp4"], "nothing to replay"),
+        (["missing.json", "-o", "out.mp4"], "missing.json"),
+        (["take.json", "-o", "out.avi"], "must end in .mp4"),
+        (["take.json", "-o", "out.mp4", "--preset", "huge"], "unknown preset 'huge'"),
+        (["big.json", "-o", "out.mp4"], "'gone' is neither a preset"),
+    ):
+        assert cli.main(["replay", *words]) == 2, words
+        captured = capsys.readouterr()
+        assert said in captured.err.splitlines()[-1]
+        assert captured.err.startswith("motionstream: ")
+        assert captured.out == ""
+    assert not Path("out.mp4").exists()
