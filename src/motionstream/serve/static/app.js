@@ -62,6 +62,11 @@ function view(name) {
   }
 }
 
+/** A brush that covers the thing a gallery picture is about: few points tell the model little of how far a thing reaches. */
+function brushFor([left, top, right, bottom], [from, , to], width) {
+  return ((right - left + bottom - top) / 4) * (width / (to - from));
+}
+
 async function begin(plan, drawFirst) {
   const preset = presets.find(({ name }) => name === plan.preset) || presets[0];
   if (!preset) {
@@ -71,7 +76,7 @@ async function begin(plan, drawFirst) {
   if (run.active) link.sendNow({ kind: "stop" });
   plan.crop = start.cropOf(plan);
   run.prepare(plan, preset);
-  panel.scale(preset.width);
+  panel.scale(preset.width, plan.object && brushFor(plan.object, plan.crop, preset.width));
   meters.clear();
   view("studio");
   document.title = `${plan.caption || "Your picture"} – motionstream studio`;

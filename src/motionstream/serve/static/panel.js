@@ -71,14 +71,15 @@ export class Panel {
     this.showBrush();
   }
 
-  /** Brush sizes that suit a canvas `width` pixels wide. */
-  scale(width) {
+  /** Brush sizes that suit a canvas `width` pixels wide; `radius` where one is known that suits the picture. */
+  scale(width, radius = null) {
     const unit = Math.max(width / 128, 0.25);
-    if (unit === this.unit) return;
+    if (unit === this.unit && !radius) return;
     this.unit = unit;
     Object.assign($("radius"), { max: 40 * unit, step: unit / 2 });
     Object.assign($("spacing"), { min: 2 * unit, max: 16 * unit, step: unit / 2 });
-    Object.assign(this.tools, { radius: 12 * unit, spacing: 6 * unit });
+    const wanted = Math.min(Math.max(radius ?? 12 * unit, 6 * unit), 30 * unit);
+    Object.assign(this.tools, { radius: Math.round((wanted * 2) / unit) * (unit / 2), spacing: 6 * unit });
     this.showBrush();
   }
 
