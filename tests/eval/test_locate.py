@@ -1,11 +1,14 @@
 """The measuring stick itself: a known object is found where it was put, and the controls read as they must."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from motionstream.eval.drags import DragCase, drag_cases, drag_error_pct, points_per_frame, summary
+from motionstream.eval.drag_suite import summary
+from motionstream.eval.drags import DragCase, drag_cases, drag_error_pct, points_per_frame
 from motionstream.eval.locate import locate
-from motionstream.stream.engine import load_engine
+from motionstream.presets import preset
 
 
 def scene(shift: tuple[int, int], noise: float = 0.0) -> tuple[torch.Tensor, ...]:
@@ -42,7 +45,8 @@ def test_an_invisible_object_is_refused():
 
 @pytest.fixture(scope="module")
 def cases() -> list[DragCase]:
-    return list(drag_cases(load_engine("tiny-debug"), 3)) + list(drag_cases(load_engine("tiny-debug"), 2, grab_chunk=2))
+    sizes = SimpleNamespace(preset=preset("nano"))  # scenes need the geometry of a model, not the model
+    return [*drag_cases(sizes, 3), *drag_cases(sizes, 1, grab_chunk=2)]
 
 
 def test_truth_has_no_error_and_a_static_copy_has_all_of_it(cases):
@@ -53,7 +57,7 @@ def test_truth_has_no_error_and_a_static_copy_has_all_of_it(cases):
 
 
 def test_cases_are_held_out_drags_of_one_thing(cases):
-    again = next(drag_cases(load_engine("tiny-debug"), 1))
+    again = next(drag_cases(SimpleNamespace(preset=preset("nano")), 1))
     assert torch.equal(again.video, cases[0].video), "the same scenes every time"
     for case in cases:
         moved = (case.points[-1] - case.points[0]).norm(dim=-1)

@@ -50,9 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     info.add_argument("--json", action="store_true", help="as one JSON object")
     info.set_defaults(action=run_info)
 
-    convert = what.add_parser("convert", help="json <-> npz, strokes -> tracks, other rate, length or canvas")
-    convert.add_argument("source", metavar="SRC", help=".json or .npz")
-    convert.add_argument("target", metavar="DST", help=".json or .npz")
+    convert = what.add_parser("convert", help="json <-> npz and other projects' files; other rate, length or canvas")
+    convert.add_argument("source", metavar="SRC", help=".json, .npz (ours, TAP-Vid, CoTracker), .pth (ATI), .npy (Wan-Move)")
+    convert.add_argument("target", metavar="DST", help="the same suffixes")
+    convert.add_argument("--to", choices=("motionstream", "tapvid", "cotracker", "ati", "wan-move"), help="form of DST")
+    convert.add_argument("--canvas", type=canvas_size, metavar="WxH", help="canvas of SRC, where the file does not say it")
     convert.add_argument("--fps", type=positive_number, help="resample to this frame rate")
     convert.add_argument(
         "--frames", type=whole_number(1, MAX_FRAMES), metavar="N", help="cut to N frames, or hold the last one up to N"
@@ -238,13 +240,13 @@ def describe(path: str | Path, tracks: Tracks) -> dict[str, Any]:
 
 def run_convert(args: argparse.Namespace) -> int:
     from motionstream.media.video import check_output
-    from motionstream.tracks.io import load_tracks, save_tracks
+    from motionstream.tracks.formats import SUFFIXES, load_any_tracks, save_any_tracks
 
-    target = check_output(args.target, (".json", ".npz"))
-    tracks = load_tracks(args.source, num_frames=args.frames, fps=args.fps)
+    target = check_output(args.target, SUFFIXES)
+    tracks = load_any_tracks(args.source, size=args.canvas, num_frames=args.frames, fps=args.fps)
     if args.size is not None:
         tracks = tracks.resize(*args.size)
-    save_tracks(target, tracks)
+    save_any_tracks(target, tracks, form=args.to)
     H, W = tracks.size
     say(f"{tracks.num_tracks} tracks, {tracks.num_frames} frames at {tracks.fps:g} fps, {W}x{H} pixels in {target}")
     return 0

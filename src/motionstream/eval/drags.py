@@ -7,14 +7,15 @@ number means: tracks dropped, a static copy of the picture, and the truth passed
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Iterator
+import hashlib
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from motionstream.data.pictures import Split, load_bank
 from motionstream.data.render import object_pose, render, render_object
 from motionstream.data.scenes import SceneConfig, Scenes, motion_words, sample_scenes
 from motionstream.eval.locate import locate
@@ -47,9 +48,23 @@ class DragCase:
     caption: str
 
 
+def pictures_mark(split: Split = "eval") -> str:
+    """What tells one set of held-out pictures from another: scenes of different pictures are different samples."""
+    bank = load_bank(split)
+    digest = hashlib.sha256(json.dumps([bank.sprite_names, bank.photo_names]).encode())
+    for pictures in (bank.sprites, bank.photos):
+        digest.update((pictures * 255).round().byte().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
 def drag_cases(engine: StreamEngine, count: int, grab_chunk: int = 0) -> Iterator[DragCase]:
     """Held-out scenes, the same for every engine of one geometry: the drag starts with chunk ``grab_chunk``, lasts two
     chunks and holds for one."""
+    return (drag_case(engine, index, grab_chunk) for index in range(count))
+
+
+def drag_case(engine: StreamEngine, index: int, grab_chunk: int = 0) -> DragCase:
+    """Scene ``index`` of `drag_cases`."""
     geometry, size = engine.preset.geometry, engine.preset.cache.chunk_frames
     frames = geometry.pixel_frames((grab_chunk + MOVE_CHUNKS + 1) * size)
     config = SceneConfig(
@@ -57,29 +72,35 @@ def drag_cases(engine: StreamEngine, count: int, grab_chunk: int = 0) -> Iterato
     )
     begin = 0 if grab_chunk == 0 else geometry.frame_span(0, grab_chunk * size)[1] - 1
     moving = MOVE_CHUNKS * size * geometry.t_stride - geometry.t_stride
-    for index in range(count):
-        scenes = _with_drag(sample_scenes(1, config, look_seed=LOOK_SEED + index, motion_seed=index), index, begin, moving)
-        top = scenes.active.shape[1] - 1
-        shown = render(scenes, grid=(48, 64), point_seed=index)
-        on_object = (shown.layer[0] == top).nonzero()[:, 0]
-        order = torch.randperm(len(on_object), generator=torch.Generator().manual_seed(index))
-        picks = on_object[order][: max(TRACK_COUNTS)]
-        last = replace(
-            scenes, **{name: getattr(scenes, name)[..., -1:, :] for name in ("centre", "pan")},
-            **{name: getattr(scenes, name)[..., -1:] for name in ("scale", "angle", "zoom", "roll")},
-        )  # fmt: skip
-        layer = render_object(last, top)[0, 0]
-        alpha = layer[3:]
-        yield DragCase(
-            video=shown.video[0],
-            background=render(last.without_object(top), grid=(1, 1)).video[0, 0],
-            colour=layer[:3] / alpha.clamp_min(1e-3),
-            alpha=alpha,
-            points=shown.xy[0][:, picks],
-            size_px=float(scenes.size[0, top]),
-            shift_px=float((object_pose(scenes, top).offset[0, -1] - object_pose(scenes, top).offset[0, 0]).norm()),
-            caption=scenes.captions[0],
-        )
+    scenes = _with_drag(sample_scenes(1, config, look_seed=LOOK_SEED + index, motion_seed=index), index, begin, moving)
+    top = scenes.active.shape[1] - 1
+    shown = render(scenes, grid=(48, 64), point_seed=index)
+    on_object = (shown.layer[0] == top).nonzero()[:, 0]
+    order = torch.randperm(len(on_object), generator=torch.Generator().manual_seed(index))
+    picks = on_object[order][: max(TRACK_COUNTS)]
+    last = frames_of(scenes, slice(-1, None))
+    layer = render_object(last, top)[0, 0]
+    alpha = layer[3:]
+    return DragCase(
+        video=shown.video[0],
+        background=render(last.without_object(top), grid=(1, 1)).video[0, 0],
+        colour=layer[:3] / alpha.clamp_min(1e-3),
+        alpha=alpha,
+        points=shown.xy[0][:, picks],
+        size_px=float(scenes.size[0, top]),
+        shift_px=float((object_pose(scenes, top).offset[0, -1] - object_pose(scenes, top).offset[0, 0]).norm()),
+        caption=scenes.captions[0],
+    )
+
+
+def frames_of(scenes: Scenes, pick: slice | Tensor) -> Scenes:
+    """The same scenes at some of their frames only."""
+    return replace(
+        scenes,
+        centre=scenes.centre[:, :, pick],
+        pan=scenes.pan[:, pick],
+        **{name: getattr(scenes, name)[..., pick] for name in ("scale", "angle", "zoom", "roll")},
+    )
 
 
 def _with_drag(scenes: Scenes, seed: int, begin: int, moving: int) -> Scenes:
@@ -142,73 +163,3 @@ def stream_last_frame(
             chunk = session.step_frames(frames[done : done + count])
             done += count
     return torch.from_numpy(chunk.frames[len(frames) - done - 1]).permute(2, 0, 1).float() / 255
-
-
-def summary(errors: list[float]) -> dict[str, float]:
-    return {
-        "median_pct": round(statistics.median(errors), 3),
-        "mean_pct": round(statistics.fmean(errors), 3),
-        "share_under_4pct": round(sum(e < 4 for e in errors) / len(errors), 3),
-        "n": len(errors),
-    }
-
-
-def evaluate_drags(
-    engine: StreamEngine,
-    *,
-    scenes: int = 64,
-    late_scenes: int = 16,
-    teacher: Callable[[list[DragCase]], Tensor] | None = None,
-    quick: bool = False,
-) -> dict:
-    """Run the suite; see ``docs/results.md`` for how to read it.
-
-    Args:
-        scenes: held-out scenes of every part. late_scenes: of the part that grabs at chunk 20 (23 chunks each).
-        teacher: last frames ``(n, 3, H, W)`` of the bidirectional teacher for a list of cases.
-        quick: only brush, single, dropped, static and truth.
-    """
-    cases = list(tqdm(drag_cases(engine, scenes), total=scenes, desc="scenes"))
-
-    def student(count: int, *, steps: int | None = None, chosen: list[DragCase] = cases, grab: int = 0) -> list[float]:
-        first = 0 if grab == 0 else engine.preset.geometry.frame_span(0, grab * engine.preset.cache.chunk_frames)[1]
-        label = f"tracks {count}, steps {steps or 'default'}, grab {grab}"
-        return [
-            drag_error_pct(stream_last_frame(engine, c, points_per_frame(c, count, first), steps=steps), c)
-            for c in tqdm(chosen, desc=label, leave=False)
-        ]
-
-    brush = student(24)
-    report: dict = {
-        "student": {"brush": summary(brush), "single": summary(student(1))},
-        "tracks_dropped": summary(student(0)),
-        "static": summary([drag_error_pct(c.video[0], c) for c in cases]),
-        "truth_through_vae": summary([drag_error_pct(_through_vae(engine, c), c) for c in cases]),
-        "shift_pct": round(statistics.fmean(100 * c.shift_px / engine.preset.geometry.width for c in cases), 2),
-    }
-    if teacher is not None:
-        report["teacher"] = {"brush": summary([drag_error_pct(f, c) for f, c in zip(teacher(cases), cases, strict=True)])}
-    if quick:
-        return report
-    by_tracks = {str(n): summary(student(n)) for n in TRACK_COUNTS[1:3]}
-    report["student"]["by_tracks"] = {"1": report["student"]["single"], **by_tracks, "24": report["student"]["brush"]}
-    usual = len(engine.preset.sample.student_sigmas)
-    report["student"]["by_steps"] = {
-        str(k): report["student"]["brush"] if k == usual else summary(student(24, steps=k)) for k in (1, 2, 3, 4)
-    }
-    halves = sorted(range(scenes), key=lambda i: cases[i].size_px)
-    report["student"]["by_size"] = {
-        "smaller_half": summary([brush[i] for i in halves[: scenes // 2]]),
-        "larger_half": summary([brush[i] for i in halves[scenes // 2 :]]),
-    }
-    report["student"]["grab_at_chunk"] = {"0": report["student"]["brush"]}
-    for grab, count in ((3, scenes), (20, late_scenes)):
-        late = list(drag_cases(engine, count, grab))
-        report["student"]["grab_at_chunk"][str(grab)] = summary(student(24, chosen=late, grab=grab))
-    return report
-
-
-@torch.no_grad()
-def _through_vae(engine: StreamEngine, case: DragCase) -> Tensor:
-    video = case.video[None].to(engine.compute.device)
-    return engine.vae.decode(engine.vae.encode(video))[0][0, -1].float().cpu()

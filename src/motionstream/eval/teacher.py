@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from motionstream.eval.drags import DragCase
 from motionstream.flow.sample import sample_euler
 from motionstream.flow.schedule import euler_sigmas
 from motionstream.models.dit import Condition, WanDiT
@@ -20,39 +17,49 @@ from motionstream.stream.engine import StreamEngine, weights_folder
 from motionstream.tracks.codes import draw_ids
 
 
-def teacher_frames(name_or_path: str | Path, engine: StreamEngine) -> Callable[[list[DragCase]], Tensor] | None:
-    """A function from cases to last frames ``(n, 3, H, W)``; None when the weights hold no teacher."""
+class Teacher:
+    """Makes clips with the engine's VAE and text; ``model`` has the engine's preset."""
+
+    def __init__(self, model: WanDiT, engine: StreamEngine) -> None:
+        self.model = model.to(engine.compute.device).eval().requires_grad_(False)
+        self.engine = engine
+
+    @torch.no_grad()
+    def video(self, first: Tensor, xy: Tensor, visible: Tensor, prompt: str, seed: int) -> Tensor:
+        """A clip ``(T, 3, H, W)`` in [0, 1].
+
+        Args:
+            first: picture ``(3, H, W)`` in [0, 1]. xy: ``(T, N, 2)`` pixels, T = t_stride * k + 1.
+            visible: ``(T, N)`` bool. prompt, seed: as for a stream; the seed also draws the tracks' ids.
+
+        Raises:
+            ValueError: a number of frames that does not fit the latent grid.
+        """
+        engine, model = self.engine, self.model
+        preset, device = engine.preset, engine.compute.device
+        config = preset.sample
+        latent = engine.vae.encode(first[None, None].to(device))
+        xy, visible = xy[None].to(device), visible[None].to(device)
+        ids = draw_ids(1, xy.shape[2], preset.model.tracks, torch.Generator().manual_seed(seed)).to(device)
+        generator = torch.Generator(device).manual_seed(seed)
+        F = preset.geometry.latent_frames(xy.shape[1])
+        noise = torch.randn(1, F, *latent.shape[2:], generator=generator, device=device)
+        text = engine.text([prompt]).to(device)
+        with engine.compute.autocast():
+            motion = track_latents(model, preset.geometry, xy, visible, ids)
+            condition = Condition(latent, motion, model.embed_text(text))
+            velocity = guided_predictor(
+                model, condition, torch.zeros_like(text), config.text_guidance, config.motion_guidance
+            )
+            latents = sample_euler(velocity, noise, euler_sigmas(config.teacher_steps, config.shift, device))
+        return engine.vae.decode(latents.float())[0][0].float().cpu()
+
+
+def load_teacher(name_or_path: str | Path, engine: StreamEngine) -> Teacher | None:
+    """The teacher beside the student's weights; None when there is none."""
     folder = weights_folder(name_or_path)
     if folder is None or not (folder / "teacher.safetensors").is_file():
         return None
-    preset, compute = engine.preset, engine.compute
-    model = WanDiT(preset.model, preset.geometry.t_stride)
+    model = WanDiT(engine.preset.model, engine.preset.geometry.t_stride)
     load_weights(folder / "teacher.safetensors", model)
-    model = model.to(compute.device).eval().requires_grad_(False)
-
-    @torch.no_grad()
-    def run(cases: list[DragCase]) -> Tensor:
-        frames = [
-            _last_frame(model, engine, case, seed) for seed, case in enumerate(tqdm(cases, desc="teacher", leave=False))
-        ]
-        return torch.stack(frames)
-
-    return run
-
-
-def _last_frame(model: WanDiT, engine: StreamEngine, case: DragCase, seed: int) -> Tensor:
-    preset, device = engine.preset, engine.compute.device
-    config = preset.sample
-    first = engine.vae.encode(case.video[None, :1].to(device))
-    xy = case.points[None].to(device)
-    ids = draw_ids(1, xy.shape[2], preset.model.tracks, torch.Generator().manual_seed(seed)).to(device)
-    generator = torch.Generator(device).manual_seed(seed)
-    F = preset.geometry.latent_frames(len(case.points))
-    noise = torch.randn(1, F, *first.shape[2:], generator=generator, device=device)
-    text = engine.text([case.caption]).to(device)
-    with engine.compute.autocast():
-        motion = track_latents(model, preset.geometry, xy, torch.ones_like(xy[..., 0], dtype=torch.bool), ids)
-        condition = Condition(first, motion, model.embed_text(text))
-        velocity = guided_predictor(model, condition, torch.zeros_like(text), config.text_guidance, config.motion_guidance)
-        latents = sample_euler(velocity, noise, euler_sigmas(config.teacher_steps, config.shift, device))
-    return engine.vae.decode(latents.float())[0][0, -1].float().cpu()
+    return Teacher(model, engine)

@@ -13,7 +13,8 @@ from pathlib import Path
 from motionstream.config import PresetConfig
 from motionstream.shapes import VideoGeometry
 from motionstream.stream.gestures import POINTS_PER_GESTURE
-from motionstream.stream.live_input import MAX_PATH_POINTS, MAX_PROMPT_CHARS
+from motionstream.stream.live_input import CAMERA_POINTS, MAX_PATH_POINTS, MAX_PROMPT_CHARS
+from motionstream.stream.track_buffer import MAX_POINTS
 
 STATIC = Path(__file__).with_name("static")
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
@@ -38,6 +39,7 @@ class Limits:
     upload_bytes: int = 20_000_000
     picture_pixels: int = 50_000_000
     points_per_gesture: int = field(default=POINTS_PER_GESTURE, init=False)
+    points_at_once: int = field(default=MAX_POINTS - CAMERA_POINTS, init=False)
     path_points: int = field(default=MAX_PATH_POINTS, init=False)
     prompt_chars: int = field(default=MAX_PROMPT_CHARS, init=False)
     message_bytes: int = 65_536

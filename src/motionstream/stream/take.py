@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import io
 import json
 import math
@@ -137,14 +136,25 @@ class Take:
 
 
 def _pack(chunk: int, made: ChunkInput) -> dict[str, Any]:
+    """Only what there is: a long take is packed every few seconds, so this does not copy (tuples are JSON lists)."""
     row: dict[str, Any] = {"chunk": chunk}
-    for key, value in dataclasses.asdict(made).items():
-        if value is not None and value != ():
-            row[key] = value
-    for begin in row.get("begins", []):
-        if begin["kind"] != "path":
-            for key in ("path", "seconds", "ease", "mode"):
-                del begin[key]
+    if made.begins:
+        row["begins"] = [_pack_begin(begin) for begin in made.begins]
+    if made.motions:
+        row["motions"] = [{"id": m.id, "start": m.start, "poses": m.poses} for m in made.motions]
+    if made.ends:
+        row["ends"] = made.ends
+    if made.camera is not None:
+        row["camera"] = {"pan": made.camera.pan, "zoom": made.camera.zoom, "roll": made.camera.roll}
+    if made.prompt is not None:
+        row["prompt"] = made.prompt
+    return row
+
+
+def _pack_begin(begin: Begin) -> dict[str, Any]:
+    row: dict[str, Any] = {"kind": begin.kind, "id": begin.id, "points": begin.points, "seen": begin.seen}
+    if begin.kind == "path":
+        row |= {"path": begin.path, "seconds": begin.seconds, "ease": begin.ease, "mode": begin.mode}
     return row
 
 

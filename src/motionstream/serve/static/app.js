@@ -20,7 +20,7 @@ import { Tools } from "./tools.js";
 import { remember, recall } from "./reload.js";
 import { $, announce, press, toast, wireDialogs, wireTheme } from "./ui.js";
 
-let limits = { points_per_gesture: 256, points_at_once: 1024, prompt_chars: 1000, upload_bytes: 20e6 };
+let limits = { points_per_gesture: 256, points_at_once: 832, prompt_chars: 1000, upload_bytes: 20e6 };
 let presets = [];
 
 const latency = new LatencyMeter();

@@ -6,7 +6,6 @@ import { Gesture } from "./gestures.js";
 import { gestureAt, handles, knobAt } from "./hit.js";
 
 const MOVE_MS = 16;
-const LATTICE_POINTS = 192; // kept free for the camera's own points
 const STEP = 1 / 128, BIG_STEP = 6 / 128; // of the width
 
 /** Events: "tool" when another tool is taken, "refused" (detail: a sentence) when nothing can be drawn. */
@@ -46,7 +45,7 @@ export class Tools extends EventTarget {
 
   /** Room for more points, or a sentence to the user. */
   #room(count) {
-    const most = this.limits().points_at_once - LATTICE_POINTS;
+    const most = this.limits().points_at_once;
     if (this.board.numPoints + count <= most) return true;
     this.#refuse(`That would be more than ${most} points at once. Let something go, or use wider spacing.`);
     return false;
@@ -155,7 +154,7 @@ export class Tools extends EventTarget {
 
   _begin_pin(at, pointer) {
     const { width, height } = this.stage;
-    const room = this.limits().points_at_once - LATTICE_POINTS - this.board.numPoints;
+    const room = this.limits().points_at_once - this.board.numPoints;
     if (!this.#room(1)) return;
     const region = new Region(this.spacing, width, height, Math.min(this.limits().points_per_gesture, room));
     this.session = { pointer, region, start: at, seen: this.board.wire.seen() };

@@ -1,0 +1,196 @@
+"""Suites by name: what they need, how they are built, and the run from rows to report and page."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from motionstream.errors import UserError
+from motionstream.eval.camera_cases import CameraCases
+from motionstream.eval.cases import CaseSource
+from motionstream.eval.clip_cases import ClipCases, bundled_clips, folder_clips
+from motionstream.eval.datasets import PAPER_FRAMES, PAPER_GRID, davis_cases, sora_cases
+from motionstream.eval.drag_suite import DragSuite
+from motionstream.eval.horizon import PAPER_SETTINGS, PUBLISHED_MULTIPLES, HorizonSuite
+from motionstream.eval.llff_cases import LLFFCases
+from motionstream.eval.lpips import LPIPS
+from motionstream.eval.page import write_page
+from motionstream.eval.report import build_report
+from motionstream.eval.rows import REPORT, RowFile, write_json
+from motionstream.eval.tasks import Gallery, Suite, run_tasks
+from motionstream.eval.teacher import load_teacher
+from motionstream.eval.video_suite import VideoSuite
+from motionstream.stream.engine import StreamEngine, weights_folder
+from motionstream.stream.track_buffer import MAX_POINTS
+
+HASHED_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions:
+    """What the command line says; None = the suite's own default.
+
+    Attributes:
+        suite: a name in `SUITES`. data: the user's folder (davis, sora, llff; clips: videos instead of the bundled ones).
+        scenes, late_scenes, seeds, frames, grid: sizes. cache_settings: of suite horizon.
+        tracker: of `motionstream.tracking`. depth_model: a folder, for llff.
+        quick, no_teacher: leave conditions out.
+    """
+
+    suite: str
+    data: Path | None = None
+    scenes: int | None = None
+    late_scenes: int = 16
+    seeds: tuple[int, ...] | None = None
+    frames: int | None = None
+    grid: tuple[int, int] | None = None
+    cache_settings: tuple[str, ...] = PAPER_SETTINGS
+    tracker: str = "lk"
+    depth_model: Path | None = None
+    quick: bool = False
+    no_teacher: bool = False
+
+
+def build_suite(engine: StreamEngine, preset: str, options: EvalOptions, lpips: LPIPS | None) -> Suite:
+    """The suite that ``options`` ask for.
+
+    Raises:
+        UserError: missing data, or values that do not fit the model.
+    """
+    teacher = None if options.no_teacher or options.suite == "horizon" else load_teacher(preset, engine)
+    if options.suite == "drags":
+        sizes = {} if options.scenes is None else {"scenes": options.scenes}
+        return DragSuite(
+            engine,
+            **sizes,
+            late_scenes=options.late_scenes,
+            teacher=teacher,
+            quick=options.quick,
+            seeds=options.seeds or (0,),
+        )
+    if options.suite == "horizon":
+        sizes = {} if options.scenes is None else {"scenes": options.scenes}
+        return HorizonSuite(
+            engine,
+            num_frames=options.frames or PUBLISHED_MULTIPLES[-1] * engine.preset.clip_frames,
+            settings=options.cache_settings,
+            seeds=options.seeds or (0, 1, 2),
+            grid=options.grid or cell_grid(engine),
+            lpips=lpips,
+            tracker=options.tracker,
+            **sizes,
+        )
+    source = _source(engine, options)
+    clip, frames = engine.preset.clip_frames, source.settings["frames"]
+    if teacher is not None and frames > clip:
+        source.notes.append(f"The teacher makes clips of {clip} frames and is left out of this run of {frames}.")
+        teacher = None
+    return VideoSuite(
+        engine, source, scenes=options.scenes, seeds=options.seeds or (0,), teacher=teacher, lpips=lpips,
+        tracker=options.tracker, quick=options.quick,
+    )  # fmt: skip
+
+
+def _source(engine: StreamEngine, options: EvalOptions) -> CaseSource:
+    geometry, name = engine.preset.geometry, options.suite
+    paper = name in ("davis", "sora", "llff")
+    grid = options.grid or (PAPER_GRID if paper else cell_grid(engine))
+    if grid[0] * grid[1] > MAX_POINTS:
+        grid = fitting_grid(grid)
+    frames = options.frames or (PAPER_FRAMES if paper else engine.preset.clip_frames)
+    geometry.latent_frames(frames)  # a sentence where it does not fit the latent grid
+    if frames < 2:
+        raise UserError(f"--frames {frames} is too short: nothing moves in it")
+    if name == "camera":
+        return CameraCases(geometry, frames, grid)
+    if name == "davis":
+        return davis_cases(options.data, geometry, grid, frames, options.tracker)
+    if name == "sora":
+        return sora_cases(options.data, geometry, grid, frames, options.tracker)
+    if name == "llff":
+        return LLFFCases(options.data, geometry, frames, grid, options.depth_model)
+    if options.data is None:
+        clips = bundled_clips(frames)
+        notes = ["The bundled clips, cut into windows; every window starts from its own first frame."]
+    else:
+        if not options.data.is_dir():
+            raise UserError(f"the folder {str(options.data)!r} does not exist: give --data a folder of videos")
+        clips = folder_clips(options.data, geometry.fps)
+        notes = [f"Clips of the folder {options.data.name!r}: not the bundled set."]
+        if not clips:
+            raise UserError(f"{options.data} holds no video (mp4, webm, mov, mkv): give --data a folder of videos")
+    return ClipCases(
+        "clips", clips, geometry, max_frames=frames, grid=grid, expected=len(clips), tracker=options.tracker, notes=notes
+    )
+
+
+def cell_grid(engine: StreamEngine) -> tuple[int, int]:
+    """One point for each latent cell, as far as a stream takes them."""
+    geometry = engine.preset.geometry
+    return fitting_grid((geometry.latent_height, geometry.latent_width))
+
+
+def fitting_grid(grid: tuple[int, int]) -> tuple[int, int]:
+    """A grid (rows, columns) of the same aspect that one stream can hold.
+
+    >>> fitting_grid((12, 16)), fitting_grid((50, 50))
+    ((12, 16), (32, 32))
+    """
+    rows, columns = grid
+    if rows * columns <= MAX_POINTS:
+        return grid
+    factor = (MAX_POINTS / (rows * columns)) ** 0.5
+    return max(1, int(rows * factor)), max(1, int(columns * factor))
+
+
+def weights_mark(preset: str) -> str:
+    """What tells one set of weights from another: "random", or a digest over size, beginning and end of the files."""
+    folder = weights_folder(preset)
+    if folder is None:
+        return "random"
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}".encode())
+        with path.open("rb") as stream:
+            digest.update(stream.read(HASHED_BYTES))
+            stream.seek(max(0, size - HASHED_BYTES))
+            digest.update(stream.read())
+    return digest.hexdigest()[:16]
+
+
+def run_suite(
+    suite: Suite, *, out: Path | None, preset: str, environment: dict[str, Any], lpips_missing: str, videos: bool = True
+) -> dict[str, Any]:
+    """Measure what is not in ``out`` yet, and write rows, report and page there; returns the report.
+
+    Raises:
+        UserError: ``out`` holds rows of another run.
+    """
+    seeds = list(getattr(suite, "seeds", [0]))
+    identity = {
+        "suite": suite.name, "preset": environment["preset"], "size": environment["size"], "weights": weights_mark(preset),
+        **suite.settings,
+    }  # fmt: skip
+    rows = RowFile(out, identity)
+    gallery = Gallery(out if videos else None)
+    tasks = suite.tasks(gallery)
+    measured = run_tasks(tasks, rows, suite.name)
+    report = build_report(
+        suite=suite.name,
+        rows=measured,
+        samples=suite.samples,
+        expected=suite.expected,
+        seeds=seeds,
+        settings=suite.settings,
+        notes=suite.notes,
+        lpips_missing=lpips_missing,
+        extra=suite.extra(measured),
+        environment={**environment, "weights": identity["weights"]},
+    )
+    if out is not None:
+        write_json(out / REPORT, report)
+        write_page(out, report, measured, main_metric=suite.main_metric, less_is_better=suite.less_is_better)
+    return report

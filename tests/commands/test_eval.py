@@ -1,0 +1,77 @@
+"""``motionstream eval``: folders that go on, one JSON line, comparisons, and mistakes in one sentence."""
+
+import json
+
+import pytest
+
+from motionstream.cli import main
+
+DRAGS = ["eval", "--preset", "tiny-debug", "--suite", "drags", "--scenes", "2", "--quick", "--device", "cpu"]
+
+
+@pytest.fixture
+def result(tmp_path, capsys):
+    """A small run of suite drags: its folder and the report that was printed."""
+    out = tmp_path / "drags"
+    assert main([*DRAGS, "--out", str(out)]) == 0
+    return out, json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_a_folder_with_rows_report_and_page(result, capsys):
+    out, report = result
+    assert json.loads((out / "report.json").read_text()) == report
+    assert report["student"]["brush"]["n"] == 2
+    assert report["partial"]
+    assert report["environment"]["weights"] == "random"
+    assert (out / "index.html").is_file()
+    assert len((out / "rows.jsonl").read_text().splitlines()) == 10
+    before = (out / "rows.jsonl").stat().st_mtime_ns, (out / "rows.jsonl").read_text()
+    assert main([*DRAGS, "--out", str(out), "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["student"] == report["student"]
+    assert (out / "rows.jsonl").read_text() == before[1], "nothing was measured twice"
+
+
+def test_comparison(result, tmp_path, capsys):
+    out, _ = result
+    assert main(["eval", "--compare", str(out), str(out / "report.json")]) == 0
+    compared = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert compared["conditions"]["brush"]["error_pct"]["difference"]["mean"] == 0
+    assert main(["eval", "--compare", str(out), str(tmp_path)]) == 2
+    assert "holds no run.json" in capsys.readouterr().err
+
+
+def test_a_json_file_alone(tmp_path, capsys):
+    path = tmp_path / "deep" / "report.json"
+    assert main([*DRAGS, "--json", "--out", str(path)]) == 0
+    assert json.loads(path.read_text()) == json.loads(capsys.readouterr().out)
+    assert [file.name for file in path.parent.iterdir()] == ["report.json"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["--suite", "davis"], "ImageSets/2017/val.txt"),
+        (["--suite", "sora", "--data", "nowhere"], "NAME.mp4"),
+        (["--suite", "llff", "--data", "nowhere"], "fern"),
+        (["--suite", "clips", "--data", "nowhere"], "folder of videos"),
+        (["--suite", "camera", "--frames", "10"], "do not fit the latent grid"),
+        (["--suite", "camera", "--lpips-weights", "nowhere.safetensors"], "do not exist"),
+        (["--suite", "horizon", "--settings", "c3"], "must look like c3s1w1"),
+        (["--suite", "drags", "--scenes", "1"], "at least 2"),
+        (["--seeds", "0,0"], "different whole numbers"),
+        (["--grid", "4"], "ROWSxCOLUMNS"),
+        (["--scenes", "0"], "whole number"),
+        (["--weights", "nowhere"], "both name a model"),
+        (["--suite", "nothing"], "invalid choice"),
+    ],
+)
+def test_mistakes(argv, complaint, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MOTIONSTREAM_LPIPS", raising=False)
+    assert main(["eval", "--preset", "tiny-debug", *argv]) == 2
+    captured = capsys.readouterr()
+    assert complaint in captured.err.splitlines()[-1]
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+import motionstream as ms
+from motionstream.media.images import fit_window
+from motionstream.tracking.clip import Clip
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    frames = np.zeros((7, 48, 64, 3), np.uint8)
+    frames[:, :24, :, 0] = 200
+    frames[:, :, 32:, 2] = 200
+    frames[:, ..., 1] = np.arange(7)[:, None, None] * 30
+    return ms.write_video(tmp_path / "clip.mp4", frames, fps=12.5)
+
+
+def test_frames_one_by_one(clip: Path):
+    source = Clip(clip)
+    assert (source.size, source.fps, source.expected_frames) == ((48, 64), 12.5, 7)
+    frames = list(source.frames())
+    assert [frame.shape for frame in frames] == [(48, 64, 3)] * 7
+    assert np.abs(np.array([frame[40, 10, 1] for frame in frames], int) - np.arange(7) * 30).max() < 8
+    assert len(list(source.frames(step=3))) == 3
+    assert np.array_equal(list(source.frames(step=3))[1], frames[3])  # and again from the start
+
+
+def test_scaled_and_through_a_window(clip: Path):
+    small = next(Clip(clip, (24, 32)).frames())
+    assert small.shape == (24, 32, 3)
+    assert small[4, 4, 0] > 150 > 50 > small[20, 4, 0]
+    window = fit_window((48, 64), (96, 96), "crop")
+    part = Clip(clip).within(window)
+    assert part.size == (96, 96)
+    frame = next(part.frames())
+    assert frame.shape == (96, 96, 3)
+    # the middle 48x48 begins at x = 8, so the border at x = 32 comes to (32 - 8) * 2 = 48
+    assert frame[80, 44, 2] < 60 < 140 < frame[80, 52, 2]
+
+
+def test_bad_files(tmp_path: Path):
+    (tmp_path / "text.mp4").write_text("hello")
+    with av.open(str(tmp_path / "sound.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+    cases = {
+        "missing.mp4": "does not exist",
+        ".": "is a folder",
+        "text.mp4": "cannot read video",
+        "sound.wav": "holds no video",
+    }
+    for name, complaint in cases.items():
+        with pytest.raises(ValueError, match=complaint):
+            Clip(tmp_path / name)

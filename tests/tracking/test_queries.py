@@ -1,0 +1,117 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import motionstream as ms
+from motionstream.tracking import grid_queries, queries_of_tracks, read_mask, read_queries
+from motionstream.tracking.queries import check_queries
+from motionstream.tracks.io import save_tracks
+
+
+def test_a_grid_covers_the_picture():
+    queries = grid_queries((30, 60), 3)
+    assert queries.shape == (9, 3)
+    assert queries[0].tolist() == [0, 10, 5]
+    assert queries[-1].tolist() == [0, 50, 25]
+
+
+def test_a_grid_within_a_mask_covers_its_box():
+    mask = np.zeros((40, 60), bool)
+    mask[10:20, 30:50] = True
+    mask[10:15, 30:40] = False
+    queries = grid_queries((40, 60), 4, mask)
+    x, y = queries[:, 1], queries[:, 2]
+    assert len(queries) == 12
+    assert mask[y.astype(int), x.astype(int)].all()
+    assert (x.min(), x.max(), y.min(), y.max()) == (32.5, 47.5, 11.25, 18.75)
+
+
+@pytest.mark.parametrize(
+    ("grid", "mask", "complaint"),
+    [
+        (0, None, "use 1 to 223"),
+        (500, None, "500 x 500"),
+        (3, np.zeros((30, 60), bool), "mask is empty"),
+        (3, np.zeros((30, 30), bool), "the mask is 30x30 pixels, the video 60x30"),
+    ],
+)
+def test_bad_grids(grid: int, mask: np.ndarray | None, complaint: str):
+    with pytest.raises(ValueError, match=complaint):
+        grid_queries((30, 60), grid, mask)
+
+
+def test_points_from_files(tmp_path: Path):
+    wanted = [[0, 3.5, 4.5], [2, 10, 20]]
+    (tmp_path / "a.csv").write_text("# t, x, y\n0, 3.5, 4.5\n\n2 10 20\n")
+    (tmp_path / "b.json").write_text(json.dumps(wanted))
+    np.save(tmp_path / "c.npy", np.array(wanted))
+    for name in ("a.csv", "b.json", "c.npy"):
+        assert read_queries(tmp_path / name, (30, 40)).tolist() == wanted
+    (tmp_path / "d.txt").write_text("3 4\n5 6\n")
+    assert read_queries(tmp_path / "d.txt", (30, 40)).tolist() == [[0, 3, 4], [0, 5, 6]]
+
+
+def test_points_from_tracks_are_their_first_visible_ones(tmp_path: Path):
+    points = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
+    tracks = ms.Tracks.from_points(points, visible=[[False, False], [True, False], [True, False]], size=(20, 20), fps=16)
+    assert queries_of_tracks(tracks).tolist() == [[1, 4, 5]]
+    for name in ("tracks.json", "tracks.npz"):
+        save_tracks(tmp_path / name, tracks)
+        assert read_queries(tmp_path / name, (40, 60)).tolist() == [[1, 12, 10]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("a.csv", "1, 2\n3\n", "not readable as points"),
+        ("a.csv", "1, x\n", "not readable as points"),
+        ("a.csv", "", "a list of x, y"),
+        ("a.csv", "1, 2, 3, 4\n", "a list of x, y"),
+        ("a.csv", "0, 50, 2\n", "inside 40x30"),
+        ("a.csv", "0.5, 5, 2\n", "a whole frame"),
+        ("a.csv", "-1, 5, 2\n", "a whole frame"),
+        ("a.json", "[[1, 2], [3]]", "not readable as points"),
+        ("a.json", "{", "not readable as points"),
+        ("a.json", '{"format": "x"}', "format is 'x'"),
+        ("a.npy", "junk", "not readable as points"),
+        ("a.xml", "", "must end in"),
+    ],
+)
+def test_bad_files(tmp_path: Path, name: str, content: str, complaint: str):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=complaint) as caught:
+        read_queries(tmp_path / name, (30, 40))
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pickle_is_not_read(tmp_path: Path):
+    np.save(tmp_path / "a.npy", np.array([{"x": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        read_queries(tmp_path / "a.npy", (30, 40))
+    with pytest.raises(ValueError, match="check the path"):
+        read_queries(tmp_path / "missing.csv", (30, 40))
+
+
+def test_masks(tmp_path: Path):
+    picture = np.zeros((30, 40), np.uint8)
+    picture[10:20, 10:20] = 255
+    Image.fromarray(picture).save(tmp_path / "mask.png")
+    mask = read_mask(tmp_path / "mask.png", (60, 80))
+    assert mask.shape == (60, 80)
+    assert (mask[30, 30], mask[10, 10], mask.sum()) == (True, False, 400)
+    with pytest.raises(ValueError, match="another aspect than 80x80"):
+        read_mask(tmp_path / "mask.png", (80, 80))
+    Image.fromarray(picture * 0).save(tmp_path / "black.png")
+    with pytest.raises(ValueError, match="is empty"):
+        read_mask(tmp_path / "black.png", (60, 80))
+
+
+def test_too_many_and_misshapen_queries():
+    with pytest.raises(ValueError, match="too many"):
+        check_queries(np.zeros((60_000, 3)), (10, 10))
+    with pytest.raises(ValueError, match="at least one row"):
+        check_queries(np.zeros((0, 3)), (10, 10))
