@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +22,22 @@ from motionstream.stream.track_buffer import Point
 
 
 def bench_stream(
-    name_or_path: str, chunks: int, *, device: str | None = None, dtype: str | None = None, warmup: int = 3
+    name_or_path: str | Path,
+    chunks: int,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    warmup: int = 3,
+    **options: Any,
 ) -> dict:
     """Stream ``chunks`` chunks with a moving brush of 24 points, after ``warmup`` unmeasured ones.
 
+    Args:
+        options: more arguments of ``load_engine``. Models without tracks or picture are measured without them.
+
     Timed: live points -> track map -> denoising -> decoding -> uint8 frames on the host, and the clean pass. Not timed:
     loading (given apart), showing, encoding. ``ttff_s`` is the first chunk of a fresh session after warm-up, its picture
-    encoded in it.
+    encoded in it (``start_s`` of it until the first step).
 
     Raises:
         ValueError: fewer than 4 chunks.
@@ -35,17 +45,22 @@ def bench_stream(
     if chunks < 4:
         raise ValueError(f"--chunks {chunks} is too few to measure: use at least 4")
     begun = time.perf_counter()
-    engine = load_engine(name_or_path, device=device, dtype=dtype)
+    engine = load_engine(name_or_path, device=device, dtype=dtype, **options)
     loaded = time.perf_counter()
     engine.warmup(warmup)
     warmed = time.perf_counter()
     geometry = engine.preset.geometry
-    picture = np.random.default_rng(0).integers(0, 255, (geometry.height, geometry.width, 3), np.uint8)
+    picture = None
+    if engine.takes_picture:
+        picture = np.random.default_rng(0).integers(0, 255, (geometry.height, geometry.width, 3), np.uint8)
     start = time.perf_counter()
     session = engine.start(picture, "a brush moves")
+    engine.synchronize()
+    started, cache_bytes = time.perf_counter(), session.cache.nbytes
     rows, memory, first = [], [], 0.0
     for index in tqdm(range(chunks), desc="chunks", mininterval=2):
-        session.push(_brush(engine, index))
+        if engine.takes_tracks:
+            session.push(_brush(engine, index))
         chunk = session.step()
         if index == 0:
             first = time.perf_counter() - start
@@ -70,12 +85,19 @@ def bench_stream(
             for stage in ("commit", "tracks", "denoise", "decode")
         },
         "ttff_s": round(first, 3),
+        "start_s": round(started - start, 3),
+        "decoder": engine.decoder,
+        "parameters": engine.num_parameters(),
         "load_s": round(loaded - begun, 2),
         "warmup_s": round(warmed - loaded, 2),
         "warmup_chunks": warmup,
-        "cache_mib": round(_cache_bytes(engine) / 2**20, 2),
+        "cache_mib": round(cache_bytes / 2**20, 2),
         "peak_memory_mib": round(peak_memory_bytes(engine.compute.device) / 2**20, 1),
     }
+    if engine.random_weights:
+        report["random_weights"] = True
+        if engine.decoder == "tiny" and engine.takes_picture:
+            report["picture_encoder"] = "a tiny one, not Wan's: start_s and ttff_s are too short"
     if chunks >= 300:
         early, late = rows[100:200], rows[-100:]
         report["late_over_early"] = round(
@@ -90,12 +112,6 @@ def _brush(engine: StreamEngine, index: int) -> list[Point]:
     phase = 2 * np.pi * index / 9
     x, y = geometry.width * (0.5 + 0.2 * np.cos(phase)), geometry.height * (0.5 + 0.2 * np.sin(phase))
     return [Point(n, float(x + 4 * (n % 6) - 10), float(y + 4 * (n // 6) - 6)) for n in range(24)]
-
-
-def _cache_bytes(engine: StreamEngine) -> int:
-    geometry = engine.preset.geometry
-    with engine.start(np.zeros((geometry.height, geometry.width, 3), np.uint8)) as session:
-        return session.cache.nbytes
 
 
 def _resident_bytes() -> int:

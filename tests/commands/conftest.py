@@ -49,8 +49,10 @@ class FakeEngine:
         self.fail_at, self.fail = -1, lambda: None
         self.warm = self.closed = False
         self.tracks: Any = None
+        self.options: dict[str, Any] = {}
 
-    def load(self, name: str, *, device: str | None = None, dtype: str | None = None) -> "FakeEngine":
+    def load(self, name: str, *, device: str | None = None, dtype: str | None = None, **options: Any) -> "FakeEngine":
+        self.options = options
         self.loads.append((name, device, dtype))
         return self
 

@@ -168,7 +168,8 @@ BAD_OPTIONS: dict[str, tuple[list[str], str]] = {
     "suffix": (["-o", "out.avi"], "must end in .mp4"),
     "no folder": (["-o", "nowhere/out.mp4"], "create 'nowhere' first"),
     "is folder": (["-o", "."], "must end in .mp4"),
-    "both": (["--weights", "."], "not allowed with argument --preset"),
+    "both": (["--weights", "."], "has no config.json"),
+    "size": (["--size", "64x64"], "was trained for no other size"),
 }
 
 

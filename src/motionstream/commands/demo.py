@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motionstream.commands.options import device_arguments, say, whole_number
+from motionstream.commands.streaming import load_options, wan_arguments, weights_named
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,15 +29,15 @@ DEBUG_PRESET = "tiny-debug"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    model = parser.add_mutually_exclusive_group()
-    model.add_argument("--preset", default="nano", help="a bundled model (default: nano)")
-    model.add_argument("--weights", metavar="DIR", help="a folder with a model's weights and its config.json")
+    parser.add_argument("--preset", help="the model (default: that of --weights, else nano)")
+    parser.add_argument("--weights", metavar="DIR", help="a folder with a model's weights and its config.json")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=whole_number(0, 65535), default=7860, metavar="N", help="default: 7860; 0 = any")
     parser.add_argument("--token", metavar="T", help="what visitors must know (made up if others can reach the server)")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     parser.add_argument("--takes", metavar="DIR", help="keep takes and pictures there (default: until the server stops)")
     device_arguments(parser)
+    wan_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,26 +80,26 @@ def run(args: argparse.Namespace) -> int:
 
 def _models(args: argparse.Namespace) -> tuple[tuple[PresetConfig, ...], Any]:
     """The models that can be played here, the one asked for first; and what loads one of them by name."""
-    from motionstream.presets import PRESETS, preset
-    from motionstream.stream.engine import load_engine, read_config, weights_folder
+    from motionstream.presets import PRESETS
+    from motionstream.stream.engine import find_config, load_engine
 
-    def config_of(name: str) -> PresetConfig:
-        folder = weights_folder(name)
-        return preset(name) if folder is None else read_config(folder)
-
-    asked = args.weights or args.preset
-    first = config_of(asked)  # says what is wrong with it before anything is started
+    asked, options = weights_named(args), load_options(args)
+    # Says what is wrong with it before anything is started.
+    first = find_config(asked, preset=options.get("preset"), size=options.get("size"))[0]
+    if not first.model.tracks.channels:
+        raise UserError(f"{first.name} has no track channels, which the studio needs: use motionstream generate")
     rest = []
     if args.weights is None:
         for name in PRESETS:
             if name not in (asked, DEBUG_PRESET):
                 try:
-                    rest.append(config_of(name))
+                    rest.append(find_config(name)[0])
                 except ValueError:
                     continue  # its weights are not here
 
     def load(name: str) -> Any:
-        return load_engine(asked if name == first.name else name, device=args.device, dtype=args.dtype)
+        more = options if name == first.name else {}
+        return load_engine(asked if name == first.name else name, device=args.device, dtype=args.dtype, **more)
 
     return (first, *rest), load
 

@@ -7,18 +7,28 @@ import json
 from typing import TYPE_CHECKING
 
 from motionstream.commands.options import say, whole_number
-from motionstream.commands.streaming import check_scale, shown_scale, stream_video, video_arguments
+from motionstream.commands.streaming import (
+    check_scale,
+    load_options,
+    shown_scale,
+    stream_video,
+    video_arguments,
+    wan_arguments,
+    weights_named,
+)
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:
+    from motionstream.config import PresetConfig
     from motionstream.media.images import Fit, PictureFit
     from motionstream.shapes import VideoGeometry
     from motionstream.tracks.draw import Colour
     from motionstream.tracks.tracks import Tracks
 
 EPILOG = """\
-example:
+examples:
   motionstream generate examples/demo.jpg --prompt "a dahlia" --tracks examples/demo_drag.json -o demo.mp4
+  motionstream generate cup.jpg --prompt "a cup" --preset wan2.1-1.3b --weights weights/wan -o cup.mp4
 The last line on stdout is one JSON object; `fps` in it is the speed of making frames, without loading and writing.
 """
 DEFAULT_FRAMES = 81
@@ -26,13 +36,15 @@ MAX_FRAMES = 100_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", metavar="IMAGE", help="first frame: any picture of at least 16x16 pixels")
+    parser.add_argument(
+        "image", metavar="IMAGE", nargs="?", help="first frame: any picture of at least 16x16 pixels (none for t2v presets)"
+    )
     parser.add_argument("--prompt", required=True, help="what is seen, and what moves")
     parser.add_argument("--tracks", metavar="FILE", help="tracks or strokes, .json or .npz (default: nothing is dragged)")
     parser.add_argument("-o", "--output", metavar="OUT.mp4", required=True, help="the video")
-    model = parser.add_mutually_exclusive_group()
-    model.add_argument("--preset", default="nano", help="a bundled model (default: nano)")
-    model.add_argument("--weights", metavar="DIR", help="a folder with a model's weights and its config.json")
+    parser.add_argument("--preset", help="the model (default: that of --weights, else nano)")
+    parser.add_argument("--weights", metavar="DIR", help="a folder with a model's weights and its config.json")
+    parser.add_argument("--random-weights", action="store_true", help="no weights, to measure speed: every frame is stamped")
     parser.add_argument(
         "--frames",
         type=whole_number(1, MAX_FRAMES),
@@ -40,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"length of the video (default: that of the tracks, else {DEFAULT_FRAMES})",
     )
     video_arguments(parser)
+    wan_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,33 +64,53 @@ def run(args: argparse.Namespace) -> int:
     # Everything that can be wrong is looked at before the model is loaded, and the rest before anything is computed.
     output = check_output(args.output)
     sheet = check_output(output.with_name(f"{output.stem}_sheet.png"), (".png",)) if args.contact_sheet else None
-    if args.weights is None:
+    if args.preset is not None:
         preset(args.preset)
-    picture = open_picture(args.image)
+    name, options = weights_named(args), load_options(args)
+    picture = None if args.image is None else open_picture(args.image)
     if args.tracks is not None:
         load_tracks(args.tracks)
 
-    from motionstream.stream.engine import load_engine
+    from motionstream.stream.engine import find_config, load_engine
 
-    engine = load_engine(args.weights or args.preset, device=args.device, dtype=args.dtype)
+    known = {key: options[key] for key in ("preset", "size", "random_weights") if key in options}
+    _check_inputs(args, find_config(name, **known)[0])
+    engine = load_engine(name, device=args.device, dtype=args.dtype, **options)
     geometry = engine.preset.geometry
     scale = args.scale or shown_scale(geometry.height)
     check_scale(scale, geometry)
-    first_frame, placed = fit_picture(picture, geometry.width, geometry.height, args.fit)
-    say(f"picture: {placed}")
+    first_frame = placed = None
+    if picture is not None:
+        first_frame, placed = fit_picture(picture, geometry.width, geometry.height, args.fit)
+        say(f"picture: {placed}")
     tracks, colours = _tracks_for(args, geometry, placed)
     say(f"compute: {engine.compute.reason}")
+    if args.random_weights:
+        say("warning: the weights are random: the video means nothing, and every frame is stamped")
     engine.warmup()
     result = stream_video(args, engine, first_frame, tracks, output, scale=scale, colours=colours, sheet=sheet)
     print(json.dumps(result), flush=True)
     return 0
 
 
+def _check_inputs(args: argparse.Namespace, config: PresetConfig) -> None:
+    """A picture where the model starts from one, tracks where it has channels for them."""
+    if config.model.first_frame == "none":
+        if args.image is not None:
+            raise UserError(
+                f"{config.name} starts from text alone: leave {args.image!r} out, or take a preset with a picture"
+            )
+    elif args.image is None:
+        raise UserError(f"{config.name} starts from a picture: motionstream generate IMAGE --prompt ...")
+    if args.tracks is not None and not config.model.tracks.channels:
+        raise UserError(f"{config.name} has no track channels: leave --tracks out, or take a preset with tracks")
+
+
 # ---- tracks ----------------------------------------------------------------------------------------------------------
 
 
 def _tracks_for(
-    args: argparse.Namespace, geometry: VideoGeometry, placed: PictureFit
+    args: argparse.Namespace, geometry: VideoGeometry, placed: PictureFit | None
 ) -> tuple[Tracks, dict[int, str | Colour] | None]:
     """Read the tracks at the model's frame rate, length and canvas; and their colours for drawing."""
     from motionstream.commands.tracks import colours_of, strokes_of
@@ -86,7 +119,7 @@ def _tracks_for(
     from motionstream.tracks.tracks import Tracks
 
     size = (geometry.height, geometry.width)
-    if args.tracks is None:
+    if args.tracks is None or placed is None:  # without a picture there are no track channels either
         say("tracks: none, nothing is dragged")
         return Tracks.empty(num_frames=args.frames or DEFAULT_FRAMES, size=size, fps=geometry.fps), None
     strokes = strokes_of(args.tracks)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motionstream.commands.options import device_arguments, say, whole_number
+from motionstream.commands.options import canvas_size, device_arguments, say, whole_number
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,6 +39,33 @@ def video_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chunk-log", action="store_true", help="one JSON line for each chunk on stderr")
 
 
+def wan_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what only Wan's presets read: ``load_options`` turns it into arguments of ``load_engine``."""
+    wan = parser.add_argument_group("Wan presets")
+    wan.add_argument("--size", type=canvas_size, metavar="WxH", help="pixels of the video (default: the preset's)")
+    wan.add_argument("--encoders", metavar="DIR", help="where vae, text_encoder, ... are, if not beside the weights")
+    wan.add_argument("--full-vae", action="store_true", help="decode with Wan's own decoder, not with the tiny one")
+    wan.add_argument("--ignore-memory", action="store_true", help="try although too little memory is predicted")
+
+
+def weights_named(args: argparse.Namespace) -> str | Path:
+    """What ``load_engine`` loads: the folder of ``--weights``, else ``--preset``, else nano."""
+    return Path(args.weights) if args.weights is not None else args.preset or "nano"
+
+
+def load_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of ``load_engine`` that were given, beside name, device and dtype."""
+    given = {
+        "preset": args.preset if args.weights is not None else None,
+        "size": args.size,
+        "vae": "full" if args.full_vae else None,
+        "encoders": args.encoders,
+        "random_weights": getattr(args, "random_weights", False) or None,
+        "ignore_memory": args.ignore_memory or None,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def shown_scale(height: int) -> int:
     """Factor by which a video of this height (pixels) is enlarged to be seen well.
 
@@ -60,7 +87,7 @@ def check_scale(scale: int, geometry: VideoGeometry) -> None:
 def stream_video(
     args: argparse.Namespace,
     engine: Any,
-    first_frame: np.ndarray,
+    first_frame: np.ndarray | None,
     tracks: Tracks,
     output: Path,
     *,
@@ -72,7 +99,7 @@ def stream_video(
 
     Args:
         args: with ``prompt`` and what `video_arguments` adds.
-        engine: loaded and warm. first_frame: (H, W, 3) uint8 of its size.
+        engine: loaded and warm. first_frame: (H, W, 3) uint8 of its size; None for one that starts from text alone.
         tracks: one sample on its canvas, at its frame rate; their length is the video's.
         output: the MP4. scale: whole factor of enlargement. sheet: where the contact sheet goes, if any.
         colours: of the drawn tracks, as in `motionstream.draw_tracks`.
@@ -127,6 +154,8 @@ def stream_video(
         "output": str(output),
         "video_fps": geometry.fps,
     }
+    if getattr(engine, "random_weights", False):
+        result["random_weights"] = True
     if sheet is not None:
         write_sheet(sheet, shown)
         result["contact_sheet"] = str(sheet)

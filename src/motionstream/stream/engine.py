@@ -8,50 +8,102 @@ with engine.start(first_frame, "a cup moves left") as session:
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from motionstream.config import PresetConfig, from_dict
 from motionstream.device import Compute, choose_compute, synchronize
 from motionstream.models.dit import WanDiT
 from motionstream.models.init import init_from_scratch
-from motionstream.models.load import load_weights
+from motionstream.models.load import load_model, load_weights
 from motionstream.models.text import HashedWords
 from motionstream.models.vae import NanoVAE
-from motionstream.presets import PRESETS, preset
+from motionstream.presets import PRESETS
+from motionstream.presets import preset as named_preset
+from motionstream.stream import wan_parts
+from motionstream.stream.memory_check import place_encoders, weights_dtype
+from motionstream.stream.random_parts import RandomRows, random_dit, random_vae, stamp_mask
 from motionstream.stream.session import StreamSession
+from motionstream.stream.wan_parts import StreamVAE, WanVAE
 from motionstream.tracks.tracks import Tracks
 
 
 class StreamEngine:
-    """Student, VAE and text encoder of one preset on one device.
+    """Student, VAE and encoders of one preset on one device.
 
     Args:
         config: sizes. model, vae: loaded, any dtype. compute: where and in which type to run.
+        text: prompts -> ``(B, text_len, text_dim)`` on the processor; None = hashed words.
+        picture_rows: pictures ``(B, 3, H, W)`` -> ``(B, rows, image_dim)``, for models with ``image_dim``.
+        random_weights: what is made means nothing; every frame says so.
+        picture_latents: latent frames that the picture and the grey frames after it are encoded to, for models that read
+            them; None = a clip's, as the teacher saw them.
     """
 
-    def __init__(self, config: PresetConfig, model: WanDiT, vae: NanoVAE, compute: Compute) -> None:
+    def __init__(
+        self,
+        config: PresetConfig,
+        model: WanDiT,
+        vae: StreamVAE,
+        compute: Compute,
+        *,
+        text: Callable[[list[str]], Tensor] | None = None,
+        picture_rows: Callable[[Tensor], Tensor] | None = None,
+        random_weights: bool = False,
+        picture_latents: int | None = None,
+    ) -> None:
         self.preset, self.compute = config, compute
         self.model = model.to(compute.device).eval().requires_grad_(False)
-        self.vae = vae.to(compute.device, memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload]
-        self.text = HashedWords(config.model.text_dim, config.model.text_len)
+        self.vae: StreamVAE = vae.eval().requires_grad_(False)
+        if isinstance(vae, NanoVAE):
+            vae.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        else:
+            vae.to(compute.device)
+        self.text = text or HashedWords(config.model.text_dim, config.model.text_len)
+        self.picture_rows = picture_rows
+        self.random_weights = random_weights
+        self.stamp_mask = stamp_mask(config.geometry.height, config.geometry.width) if random_weights else None
+        self.picture_latents = picture_latents or config.geometry.latent_frames(config.clip_frames)
+
+    @property
+    def takes_picture(self) -> bool:
+        """Whether a stream starts from a picture."""
+        return self.preset.model.first_frame != "none"
+
+    @property
+    def takes_tracks(self) -> bool:
+        """Whether points can be moved."""
+        return self.model.track_head is not None
+
+    @property
+    def decoder(self) -> str:
+        """ "nano", "tiny" or "full" (Wan's own)."""
+        if isinstance(self.vae, NanoVAE):
+            return "nano"
+        return "full" if isinstance(self.vae, WanVAE) else "tiny"
 
     def warmup(self, chunks: int = 2) -> None:
         """Make a few chunks of nothing, so that the first real one is not slowed by first-time work."""
         geometry = self.preset.geometry
-        blank = np.full((geometry.height, geometry.width, 3), 127, np.uint8)
+        blank = np.full((geometry.height, geometry.width, 3), 127, np.uint8) if self.takes_picture else None
         with self.start(blank, "") as session:
             for _ in range(chunks):
                 session.step()
 
-    def start(self, first_frame: np.ndarray, prompt: str = "", *, seed: int = 0, steps: int | None = None) -> StreamSession:
+    def start(
+        self, first_frame: np.ndarray | None, prompt: str = "", *, seed: int = 0, steps: int | None = None
+    ) -> StreamSession:
         """Begin a stream.
 
         Args:
-            first_frame: ``(H, W, 3)`` uint8 of the model's size (``media.images.load_first_frame`` makes one).
+            first_frame: ``(H, W, 3)`` uint8 of the model's size (``media.images.load_first_frame`` makes one); None for
+                models that start from text alone.
             prompt: what should happen. seed: the same seed and input give the same video on the same machine.
             steps: denoising steps per chunk, 1 to 8; None = the preset's.
 
@@ -60,7 +112,10 @@ class StreamEngine:
         """
         geometry = self.preset.geometry
         wanted = (geometry.height, geometry.width, 3)
-        if not isinstance(first_frame, np.ndarray) or first_frame.dtype != np.uint8 or first_frame.shape != wanted:
+        if not self.takes_picture:
+            if first_frame is not None:
+                raise ValueError(f"{self.preset.name} starts from text alone: leave the picture out (first_frame=None)")
+        elif not isinstance(first_frame, np.ndarray) or first_frame.dtype != np.uint8 or first_frame.shape != wanted:
             found = f"{getattr(first_frame, 'dtype', type(first_frame).__name__)} {getattr(first_frame, 'shape', '')}"
             raise ValueError(f"first_frame is {found}: give uint8 of shape {wanted} (see media.images.load_first_frame)")
         if not isinstance(seed, int) or not 0 <= seed < 2**31:
@@ -77,29 +132,123 @@ class StreamEngine:
 
 
 def load_engine(
-    name_or_path: str | Path = "nano", *, device: str | None = None, dtype: str | None = None, weights: str = "student"
+    name_or_path: str | Path = "nano",
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    weights: str = "student",
+    preset: str | None = None,
+    size: tuple[int, int] | None = None,
+    vae: str = "auto",
+    encoders: str | Path | None = None,
+    random_weights: bool = False,
+    ignore_memory: bool = False,
 ) -> StreamEngine:
-    """Load a preset's bundled weights, or a folder with ``config.json``, ``vae.safetensors`` and ``student.safetensors``.
+    """Load a preset's bundled weights, or a folder with them.
 
-    "tiny-debug" has no weights: it is random, for tests.
+    A folder of nano holds ``config.json``, ``vae.safetensors`` and ``student.safetensors``; one of Wan what
+    stream/wan_parts.py says. "tiny-debug" has no weights: it is random, for tests.
+
+    Args:
+        weights: "student" or "teacher", the transformer's file.
+        preset: what ``config.json`` must agree with. size: ``(height, width)`` in place of the preset's, for Wan.
+        vae: Wan's decoder: "full", "tiny", or "auto" = tiny where its file is there.
+        encoders: a second folder to look into for Wan's autoencoder, text and picture encoder.
+        random_weights: for measurements only: no file of weights is read, and every frame made is stamped.
+        ignore_memory: warn where a Wan model is predicted not to fit, in place of refusing.
 
     Raises:
-        ValueError: unknown preset, missing or unfitting files, an absent device.
+        ValueError: unknown preset, missing or unfitting files, an absent device, too little memory.
     """
+    config, folder = find_config(name_or_path, preset=preset, size=size, random_weights=random_weights)
     compute = choose_compute(device, dtype)
-    folder = weights_folder(name_or_path)
-    if folder is None:
-        config = preset(str(name_or_path))
-        model, vae = WanDiT(config.model, config.geometry.t_stride), NanoVAE(config.vae)
+    wan_parts.check_vae_choice(config, vae)
+    if config.vae_kind != "nano":
+        if random_weights:
+            return _random_wan(config, compute, vae, ignore_memory)
+        assert folder is not None, "only tiny-debug and random weights need no folder"
+        found = wan_parts.find_wan(config, folder, weights, None if encoders is None else Path(encoders), vae)
+        return _load_wan(config, found, compute, ignore_memory)
+    if encoders is not None:
+        raise ValueError(f"{config.name} needs no encoders: leave {str(encoders)!r} out")
+    model, own_vae = WanDiT(config.model, config.geometry.t_stride), NanoVAE(config.vae)
+    if folder is None or random_weights:
         init_from_scratch(model)
-        vae.fit_linear(_planes(config, 2000))
+        own_vae.fit_linear(_planes(config, 2000))
         torch.nn.init.normal_(model.head.head.weight, std=0.02, generator=torch.Generator().manual_seed(0))
-        return StreamEngine(config, model, vae, compute)
-    config = read_config(folder)
-    model, vae = WanDiT(config.model, config.geometry.t_stride), NanoVAE(config.vae)
-    load_weights(folder / f"{weights}.safetensors", model)
-    load_weights(folder / "vae.safetensors", vae)
-    return StreamEngine(config, model, vae, compute)
+    else:
+        load_weights(folder / f"{weights}.safetensors", model)
+        load_weights(folder / "vae.safetensors", own_vae)
+    return StreamEngine(config, model, own_vae, compute, random_weights=random_weights)
+
+
+def _load_wan(config: PresetConfig, found: wan_parts.WanPaths, compute: Compute, ignore_memory: bool) -> StreamEngine:
+    """What is small and can be wrong first; the transformer last, tensor by tensor onto the device."""
+    encoder_device = place_encoders(config, compute, found.decoder, found.encoder_bytes(), force=ignore_memory)
+    text = wan_parts.load_text(config, found, encoder_device)
+    picture_rows = wan_parts.load_picture_rows(config, found, encoder_device)
+    dtype = weights_dtype(compute)
+    vae = wan_parts.load_stream_vae(config, found, dtype).to(compute.device)
+    model = load_model(config, found.transformer, dtype=dtype, device=compute.device)
+    return StreamEngine(config, model, vae, compute, text=text, picture_rows=picture_rows)
+
+
+def _random_wan(config: PresetConfig, compute: Compute, vae: str, ignore_memory: bool) -> StreamEngine:
+    """Tiny autoencoder both ways unless Wan's is asked for; prompts and picture become random rows."""
+    decoder = "full" if vae == "full" else "tiny"
+    place_encoders(config, compute, "full" if vae == "full" else "tiny", 0, force=ignore_memory)
+    dtype = weights_dtype(compute)
+    own_vae = random_vae(config, decoder, dtype, compute.device)
+    model = random_dit(config, dtype, compute.device)
+    rows = RandomRows(config.model.image_dim) if config.model.image_dim else None
+    # The tiny encoder holds all its frames at once, and what it makes of grey ones means nothing: two latents do.
+    latents = 2 if decoder == "tiny" else None
+    return StreamEngine(config, model, own_vae, compute, picture_rows=rows, random_weights=True, picture_latents=latents)
+
+
+def find_config(
+    name_or_path: str | Path,
+    *,
+    preset: str | None = None,
+    size: tuple[int, int] | None = None,
+    random_weights: bool = False,
+) -> tuple[PresetConfig, Path | None]:
+    """The configuration that :func:`load_engine` would use, and the folder; nothing large is read.
+
+    Raises:
+        ValueError: no such weights, a ``config.json`` of another preset, or a size that does not fit.
+    """
+    name = str(name_or_path)
+    if random_weights and name_or_path in PRESETS:
+        config, folder = named_preset(name), None
+    else:
+        folder = weights_folder(name_or_path)
+        config = named_preset(name) if folder is None else read_config(folder)
+    if preset is not None:
+        _check_agrees(config, named_preset(preset), name if folder is None else str(folder / "config.json"))
+    if size is None or size == (config.geometry.height, config.geometry.width):
+        return config, folder
+    if config.vae_kind == "nano":
+        own = f"{config.geometry.width}x{config.geometry.height}"
+        raise ValueError(f"{config.name} makes {own} pixels and was trained for no other size: leave --size out")
+    return replace(config, geometry=replace(config.geometry, height=size[0], width=size[1])), folder
+
+
+def _check_agrees(config: PresetConfig, wanted: PresetConfig, where: str) -> None:
+    """Weights fit a preset when the network and its latents are the same; size, cache and sampling may differ."""
+
+    def facts(one: PresetConfig) -> dict[str, object]:
+        geometry = {f"geometry.{key}": getattr(one.geometry, key) for key in ("stride", "t_stride", "patch")}
+        kinds = {"vae_kind": one.vae_kind, "text_kind": one.text_kind}
+        return {f"model.{key}": value for key, value in vars(one.model).items()} | geometry | kinds
+
+    found = facts(config)
+    for key, value in facts(wanted).items():
+        if found[key] != value:
+            raise ValueError(
+                f"{where} is of {config.name}, which is not {wanted.name} ({key} is {found[key]!r}, not {value!r}): "
+                f"leave --preset out, or convert the weights to {wanted.name}"
+            )
 
 
 def _planes(config: PresetConfig, count: int) -> torch.Tensor:
@@ -117,14 +266,18 @@ def _planes(config: PresetConfig, count: int) -> torch.Tensor:
 
 
 def weights_folder(name_or_path: str | Path) -> Path | None:
-    """Where the weights are; None for a preset that has none by design."""
+    """Where the weights are; None for a preset that has none by design. A ``Path`` is a folder, whatever its name."""
     name = str(name_or_path)
-    if name in PRESETS:
+    if name_or_path in PRESETS:
         bundled = Path(str(resources.files("motionstream"))) / "weights" / name
         if bundled.is_dir():
             return bundled
         if name == "tiny-debug":
             return None
+        if (config := named_preset(name)).vae_kind != "nano":
+            raise ValueError(
+                f"preset {name!r} has no weights here: {wan_parts.how_to_get(config)}; --random-weights only measures speed"
+            )
         raise ValueError(f"preset {name!r} has no bundled weights here: train it (runs/nano_cpu.sh) and pass the folder")
     if Path(name).is_dir():
         return Path(name)
@@ -145,7 +298,7 @@ def read_config(folder: Path) -> PresetConfig:
 
 def generate(
     engine: StreamEngine,
-    first_frame: np.ndarray,
+    first_frame: np.ndarray | None,
     prompt: str,
     tracks: Tracks,
     *,

@@ -17,8 +17,10 @@ from motionstream.causal.rollout import SeededNoise, commit_chunk, denoise_chunk
 from motionstream.flow.schedule import few_step_sigmas
 from motionstream.models.dit import Condition
 from motionstream.models.motion import track_latents
+from motionstream.models.picture import encode_picture
 from motionstream.models.vae import DecoderState
 from motionstream.nn.kv_cache import CacheState, SinkWindowCache
+from motionstream.stream.random_parts import stamp
 from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer, resample_pushes
 from motionstream.tracks.tracks import Tracks
 
@@ -75,14 +77,14 @@ class StreamSession:
 
     _pending: tuple[Tensor, Condition] | None
 
-    def __init__(self, engine: StreamEngine, first_frame: np.ndarray, prompt: str, seed: int, steps: int | None) -> None:
+    def __init__(
+        self, engine: StreamEngine, first_frame: np.ndarray | None, prompt: str, seed: int, steps: int | None
+    ) -> None:
         self.engine, self.seed = engine, seed
         preset, device = engine.preset, engine.compute.device
         geometry = preset.geometry
         self.sigmas = few_step_sigmas(preset.sample.student_sigmas, steps)
-        video = torch.from_numpy(np.ascontiguousarray(first_frame)).to(device).permute(2, 0, 1)[None, None].float() / 255
-        with torch.inference_mode(), engine.compute.autocast():
-            self.first_latent = engine.vae.encode(video)
+        self._see(first_frame)
         self.set_prompt(prompt)
         shape = (
             1,
@@ -101,6 +103,22 @@ class StreamSession:
         self._closed = False
         self.reset()
 
+    def _see(self, first_frame: np.ndarray | None) -> None:
+        """What the model is given of the picture, once a stream: latents and, for Wan 2.1, rows of the picture encoder."""
+        self.first_latent: Tensor | None = None
+        self.picture_latents: Tensor | None = None
+        self._image: list[tuple[Tensor, Tensor]] | None = None
+        if first_frame is None:
+            return
+        engine, device = self.engine, self.engine.compute.device
+        picture = torch.from_numpy(np.ascontiguousarray(first_frame)).to(device).permute(2, 0, 1)[None].float() / 255
+        with torch.inference_mode(), engine.compute.autocast():
+            self.first_latent, self.picture_latents = encode_picture(
+                engine.preset.model, engine.vae.encode, picture, engine.preset.geometry.t_stride, engine.picture_latents
+            )
+            if engine.picture_rows is not None:
+                self._image = engine.model.embed_image(engine.picture_rows(picture).to(device))
+
     def __enter__(self) -> StreamSession:
         return self
 
@@ -115,6 +133,11 @@ class StreamSession:
     def _check_open(self) -> None:
         if self._closed:
             raise ValueError("this session is closed: start a new one with engine.start(...)")
+
+    def _check_movable(self, points: bool) -> None:
+        if points and not self.engine.takes_tracks:
+            name = self.engine.preset.name
+            raise ValueError(f"{name} has no track channels, so points cannot be moved: use a preset with tracks")
 
     def reset(self) -> None:
         """Back to the picture: the next chunk is chunk 0 again, as in a fresh session with the same seed."""
@@ -142,9 +165,11 @@ class StreamSession:
         """Where held points are now, in model pixels; takes effect at the next chunk, the latest position wins.
 
         Raises:
-            ValueError: a coordinate that is not finite, too many points at once, or a closed session.
+            ValueError: a coordinate that is not finite, too many points at once, a model without tracks, or a closed
+                session.
         """
         self._check_open()
+        self._check_movable(bool(points))
         for point in points:
             if not (math.isfinite(point.x) and math.isfinite(point.y)):
                 raise ValueError(f"point {point.id} has position ({point.x}, {point.y}): coordinates must be finite numbers")
@@ -174,8 +199,9 @@ class StreamSession:
         """Make the next chunk from exact points per frame: ``frames[t]`` lists what is held in its pixel frame t.
 
         Raises:
-            ValueError: another number of frames than :meth:`frames_in_chunk` says.
+            ValueError: another number of frames than :meth:`frames_in_chunk` says, or a model without tracks.
         """
+        self._check_movable(any(frames))
         wanted = self.frames_in_chunk(self.index)
         if len(frames) != wanted:
             raise ValueError(f"chunk {self.index} has {wanted} frames, points for {len(frames)} were given")
@@ -187,8 +213,9 @@ class StreamSession:
         Frames past the tracks' end are made without any point. The last chunk may hold more frames than asked.
 
         Raises:
-            ValueError: tracks of another canvas or batch.
+            ValueError: tracks of another canvas or batch, or a model without tracks.
         """
+        self._check_movable(bool(tracks.visible.any()))
         geometry = self.engine.preset.geometry
         if tracks.batch != 1 or tracks.size != (geometry.height, geometry.width):
             raise ValueError(
@@ -247,7 +274,7 @@ class StreamSession:
                 t.to(engine.compute.device) for t in self.buffer.chunk(frames, first=index == 0, remember=remember)
             )
             motion = track_latents(engine.model, engine.preset.geometry, xy, visible, ids, first=index == 0)
-            condition = Condition(self.first_latent, motion, self._text)
+            condition = Condition(self.first_latent, motion, self._text, self._image, self.picture_latents)
             tracked = clock()
             latents = denoise_chunk(engine.model, self.cache, condition, self.noise, self.sigmas)
             engine.synchronize()
@@ -256,6 +283,8 @@ class StreamSession:
             pixels = (video[0].float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         self._pending = (latents, condition)
         done = clock()
+        if engine.stamp_mask is not None:
+            stamp(pixels, engine.stamp_mask)  # not timed: real weights need none
         stats = ChunkStats(*(1000 * t for t in (settled - begun, tracked - settled, denoised - tracked, done - denoised)))
         return Chunk(pixels, index, stats)
 
