@@ -53,9 +53,9 @@ class LucasKanade:
     """
 
     SURE_PX, DIFFERENT_PX, CENTRE_PX, CENTRE_NOISE = 1.0, 0.7, 5, 4.0
-    AROUND, STILL_PX, NOISE_PX = 5, 0.1, 1.0
+    AROUND, STILL_PX, NOISE_PX = 5, 0.3, 2.0
 
-    def __init__(self, window_px: int = 11, levels: int = 3, *, fill: bool = True, min_trackable: float = 2.0) -> None:
+    def __init__(self, window_px: int = 11, levels: int = 3, *, fill: bool = True, min_trackable: float = 6.0) -> None:
         self.window, self.levels, self.min_trackable = (window_px, window_px), levels, min_trackable
         self.dense = DenseFlow(FILL_HEIGHT_PX) if fill else None
         self.criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)
