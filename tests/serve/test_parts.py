@@ -1,6 +1,8 @@
 """The parts without a server around them: rate, pace, outbox, line, limits."""
 
 import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,6 +16,12 @@ from motionstream.serve.protocol import unpack_frame
 from motionstream.serve.rate import RateGate
 
 # ---- rate ------------------------------------------------------------------------------------------------------------
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """In a thread of its own: the browser tests leave an event loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, main).result()
 
 
 def test_a_steady_hand_is_never_too_fast():
@@ -112,7 +120,7 @@ def test_the_outbox_keeps_order_and_drops_the_oldest_frames():
         assert (outbox.dropped, outbox.num_frames, outbox.first_frame) == (2, 4, 2)
         assert await empty(outbox) == ["a", 2, 3, 4, 5, "b"]
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_page_that_shows_nothing_is_sent_no_more_frames():
@@ -132,7 +140,7 @@ def test_a_page_that_shows_nothing_is_sent_no_more_frames():
         assert await empty(outbox) == [8, 9]  # the oldest that waited
         assert await empty(outbox, outbox.reconnect()) == [10, 11]
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_branch_voids_frames_and_what_was_said_about_them():
@@ -154,7 +162,7 @@ def test_a_branch_voids_frames_and_what_was_said_about_them():
         outbox.put("old")
         assert (await empty(outbox, outbox.reconnect()))[0] == 22
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_socket_that_was_replaced_takes_nothing_away():
@@ -169,7 +177,7 @@ def test_a_socket_that_was_replaced_takes_nothing_away():
         assert await outbox.next(before) is None
         assert await empty(outbox, after) == ["for the new one"]
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_unread_messages_are_noticed():
