@@ -216,6 +216,27 @@ def test_too_many_points_are_refused_and_do_no_harm(engine, picture):
         session.push([Point(MAX_POINTS, 1.0, 1.0)])
 
 
+def test_the_limit_of_live_input_does_not_hold_for_ready_made_tracks(engine, picture, monkeypatch):
+    given, make = [], session_module.track_latents
+
+    def record(model, geometry, xy, visible, ids, **which):
+        given.append((xy, visible, ids))
+        return make(model, geometry, xy, visible, ids, **which)
+
+    monkeypatch.setattr(session_module, "track_latents", record)
+    xy = torch.rand(33, 2500, 2) * torch.tensor([48.0, 32.0])
+    with engine.start(picture) as session:
+        chunks = list(session.stream(Tracks.from_points(xy, size=(32, 48), fps=16.0)))
+    t = 0
+    for (places, visible, ids), chunk in zip(given, chunks, strict=True):
+        for place, seen in zip(places[0], visible[0], strict=True):
+            shown = set(map(tuple, place[seen].tolist()))
+            assert t >= 33 or shown >= set(map(tuple, xy[t].tolist())), "each of the 2,500 where it should be"
+            t += 1
+        assert len(ids[0].unique()) == ids.shape[1] >= (2500 if chunk.index < 2 else 0)
+    assert t >= 33
+
+
 def test_a_closed_session_says_so(engine, picture):
     session = engine.start(picture)
     session.step()

@@ -162,9 +162,46 @@ def test_reset_is_a_new_buffer_and_the_seed_names_the_codes():
     assert not torch.equal(buffer(3).ids, buffer(4).ids)
 
 
-def test_too_many_points_are_refused():
-    with pytest.raises(ValueError, match=f"use at most {MAX_POINTS}"):
-        started().chunk([[Point(n, 1.0, 1.0) for n in range(10_000)]], first=False)
+def crowd_of(count: int, shift: float = 0.0) -> list[Point]:
+    return [Point(n, (0.37 * n + shift) % 64, (0.11 * n) % 32) for n in range(count)]
+
+
+def test_ready_made_tracks_may_be_as_many_as_the_papers_grid():
+    made, plain = buffer(), buffer()
+    tracks = made.chunk([crowd_of(2500)] * 9, first=True, remember=True)
+    held = shown(tracks, 8)
+    assert len(held) == 2500 + made.num_anchors, "every point of frame 0 has a code of its own, and holds its patch"
+    assert torch.equal(made.ids[:, : plain.ids.shape[1]], plain.ids), "the codes of fewer points are what they were"
+    size = len(made.place)
+    for turn in range(4):
+        later = made.chunk([crowd_of(2500, turn + t) for t in range(12)], first=False, remember=True)
+        own = shown(later, 11).keys() - set(made.ids[0, : made.num_anchors].tolist())
+        assert own < held.keys() and len(own) == 2500
+        assert len(made.place) == size == made.num_anchors + 2500
+    assert shown(later, 11)[int(made.ids[0, made.grips[2].slots[0]])] == pytest.approx([0.74 + 3 + 11, 0.22])
+
+
+def test_a_grown_buffer_starts_over_and_goes_back():
+    made = buffer()
+    before = made.snapshot()
+    first = made.chunk([crowd_of(2500)] * 2, first=True)
+    grown = made.snapshot()
+    second = made.chunk([crowd_of(2500, 5.0)] * 2, first=False)
+    made.restore(before)
+    assert len(made.place) == len(made.ids[0]) == made.num_anchors + MAX_POINTS
+    assert all(map(torch.equal, made.chunk([crowd_of(2500)] * 2, first=True), first))
+    made.reset()
+    made.restore(grown)
+    assert all(map(torch.equal, made.chunk([crowd_of(2500, 5.0)] * 2, first=False), second))
+    made.reset()
+    assert all(map(torch.equal, made.chunk([crowd_of(9)], first=True), buffer().chunk([crowd_of(9)], first=True)))
+
+
+def test_more_points_than_the_model_has_ids_for_are_refused():
+    made = TrackBuffer(GEOMETRY, TrackConfig(id_range=1200), 0)
+    made.chunk([crowd_of(1100)], first=True)
+    with pytest.raises(ValueError, match="1300 points at once: this model tells at most 1168 apart"):
+        made.chunk([crowd_of(1300)], first=False)
 
 
 def positions(frames: list[list[Point]], name: int) -> list[tuple[float, float] | None]:

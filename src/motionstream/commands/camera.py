@@ -25,6 +25,7 @@ examples:
 Here --preset names a camera move and --model the model. The format of camera paths is in docs/camera.md.
 """
 DEFAULT_FRAMES, MAX_FRAMES = 81, 2000
+PAPER_POINTS = 50 * 50
 DEFAULT_FOV_DEG = 60.0
 STILL = "everything stays still, the camera"
 
@@ -125,7 +126,6 @@ def run(args: argparse.Namespace) -> int:
     depth = _depth_of(args, picture, path)
 
     from motionstream.stream.engine import load_engine
-    from motionstream.stream.track_buffer import MAX_POINTS
 
     engine = load_engine(args.weights or args.model, device=args.device, dtype=args.dtype)
     geometry = engine.preset.geometry
@@ -137,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     first_frame, placed = fit_picture(picture, geometry.width, geometry.height, args.fit)
     say(f"picture: {placed}")
     canvas = (geometry.height, geometry.width)
-    grid = args.grid or default_grid(geometry, MAX_POINTS)
+    grid = args.grid or default_grid(geometry)
     tracks = camera_tracks(
         depth.on_frame(placed, working_size(canvas)),
         path,
@@ -148,12 +148,8 @@ def run(args: argparse.Namespace) -> int:
         min_overlap=MIN_OVERLAP if args.min_overlap is None else args.min_overlap,
     )
     most = int(tracks.visible.sum(dim=-1).max())
-    if most > MAX_POINTS:
-        raise UserError(f"{most} points are visible at once, the model takes {MAX_POINTS}; give a smaller --grid")
     new = tracks.num_tracks - grid[0] * grid[1]
     say(f"tracks: {grid[1]}x{grid[0]} points in frame 0, {new} new ones came into view, at most {most} visible at once")
-    if tracks.num_tracks > MAX_POINTS:
-        say(f"tracks: {tracks.num_tracks} in all, the engine has codes for {MAX_POINTS}: late ones may share theirs")
     if tracks_file is not None:
         save_tracks(tracks_file, tracks)
     if args.prompt is None:
@@ -166,13 +162,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def default_grid(geometry: VideoGeometry, max_points: int) -> tuple[int, int]:
-    """(rows, columns) of points for a model: one per latent cell, as the engine's anchors, or as many as fit.
-
-    Twice as many may be visible at once when the camera draws back.
-    """
+def default_grid(geometry: VideoGeometry) -> tuple[int, int]:
+    """(rows, columns) of points for a model: one per latent cell, as the engine's anchors, but no more than the paper's."""
     rows, columns = geometry.latent_height, geometry.latent_width
-    shrink = min(1.0, math.sqrt(max_points / 2 / (rows * columns)))
+    shrink = min(1.0, math.sqrt(PAPER_POINTS / (rows * columns)))
     return max(1, math.floor(rows * shrink)), max(1, math.floor(columns * shrink))
 
 

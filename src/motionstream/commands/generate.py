@@ -114,7 +114,6 @@ def _tracks_for(
 ) -> tuple[Tracks, dict[int, str | Colour] | None]:
     """Read the tracks at the model's frame rate, length and canvas; and their colours for drawing."""
     from motionstream.commands.tracks import colours_of, strokes_of
-    from motionstream.stream.track_buffer import MAX_POINTS
     from motionstream.tracks.io import load_tracks
     from motionstream.tracks.tracks import Tracks
 
@@ -137,10 +136,7 @@ def _tracks_for(
     elif wanted > length:
         tracks = tracks.pad_frames(wanted, "release")
         say(f"tracks: {length} frames, the video has {wanted}; all points are let go after frame {length}")
-    most = int(tracks.visible.sum(dim=-1).max())
-    if most > MAX_POINTS:
-        raise UserError(f"{args.tracks}: {most} points are visible at once; use at most {MAX_POINTS}")
-    if not most:
+    if not tracks.visible.any():
         raise UserError(f"{args.tracks}: no point is visible in the first {wanted} frames; raise --frames")
     tracks, how = place_tracks(tracks, placed, args.fit)
     if not tracks.visible.any():

@@ -23,7 +23,6 @@ from motionstream.eval.tasks import Gallery, Suite, run_tasks
 from motionstream.eval.teacher import load_teacher
 from motionstream.eval.video_suite import VideoSuite
 from motionstream.stream.engine import StreamEngine, weights_folder
-from motionstream.stream.track_buffer import MAX_POINTS
 
 HASHED_BYTES = 4 << 20
 
@@ -97,8 +96,6 @@ def _source(engine: StreamEngine, options: EvalOptions) -> CaseSource:
     geometry, name = engine.preset.geometry, options.suite
     paper = name in ("davis", "sora", "llff")
     grid = options.grid or (PAPER_GRID if paper else cell_grid(engine))
-    if grid[0] * grid[1] > MAX_POINTS:
-        grid = fitting_grid(grid)
     frames = options.frames or (PAPER_FRAMES if paper else engine.preset.clip_frames)
     geometry.latent_frames(frames)  # a sentence where it does not fit the latent grid
     if frames < 2:
@@ -127,22 +124,8 @@ def _source(engine: StreamEngine, options: EvalOptions) -> CaseSource:
 
 
 def cell_grid(engine: StreamEngine) -> tuple[int, int]:
-    """One point for each latent cell, as far as a stream takes them."""
-    geometry = engine.preset.geometry
-    return fitting_grid((geometry.latent_height, geometry.latent_width))
-
-
-def fitting_grid(grid: tuple[int, int]) -> tuple[int, int]:
-    """A grid (rows, columns) of the same aspect that one stream can hold.
-
-    >>> fitting_grid((12, 16)), fitting_grid((50, 50))
-    ((12, 16), (32, 32))
-    """
-    rows, columns = grid
-    if rows * columns <= MAX_POINTS:
-        return grid
-    factor = (MAX_POINTS / (rows * columns)) ** 0.5
-    return max(1, int(rows * factor)), max(1, int(columns * factor))
+    """One point for each latent cell."""
+    return engine.preset.geometry.latent_height, engine.preset.geometry.latent_width
 
 
 def weights_mark(preset: str) -> str:

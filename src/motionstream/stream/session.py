@@ -40,10 +40,16 @@ class ChunkStats:
     tracks_ms: float
     denoise_ms: float
     decode_ms: float
+    transfer_ms: float = 0.0
+
+    @property
+    def latency_ms(self) -> float:
+        """From points to frames on the host."""
+        return self.tracks_ms + self.denoise_ms + self.decode_ms + self.transfer_ms
 
     @property
     def total_ms(self) -> float:
-        return self.commit_ms + self.tracks_ms + self.denoise_ms + self.decode_ms
+        return self.commit_ms + self.latency_ms
 
 
 @dataclass(frozen=True)
@@ -225,11 +231,10 @@ class StreamSession:
         wanted = tracks.num_frames if num_frames is None else num_frames
         if wanted < 1:
             raise ValueError(f"num_frames={wanted} must be at least 1")
-        points, made = _points_of(tracks), 0
+        made = 0
         while made < wanted:
             count = self.frames_in_chunk(self.index)
-            frames = [points[t] if t < len(points) else [] for t in range(made, made + count)]
-            yield self._make(frames, remember=True)
+            yield self._make(_points_of(tracks, made, made + count), remember=True)
             made += count
 
     def settle(self) -> None:
@@ -298,7 +303,12 @@ def _merge_pairs(pushes: list[tuple[float, list[Point]]]) -> list[tuple[float, l
     return merged
 
 
-def _points_of(tracks: Tracks) -> list[list[Point]]:
-    ids = tracks.ids[0].tolist()
-    xy, visible = tracks.xy[0].tolist(), tracks.visible[0].tolist()
-    return [[Point(ids[n], *xy[t][n]) for n in range(tracks.num_tracks) if visible[t][n]] for t in range(tracks.num_frames)]
+def _points_of(tracks: Tracks, start: int, stop: int) -> list[list[Point]]:
+    """Visible points in frames ``[start, stop)``; none past the end of the tracks."""
+    visible = tracks.visible[0, start:stop]
+    frames: list[list[Point]] = [[] for _ in range(stop - start)]
+    rows, columns = visible.nonzero().unbind(1)
+    xy, names = tracks.xy[0, start:stop][rows, columns], tracks.ids[0][columns]
+    for t, name, (x, y) in zip(rows.tolist(), names.tolist(), xy.tolist(), strict=True):
+        frames[t].append(Point(name, x, y))
+    return frames

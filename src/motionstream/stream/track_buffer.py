@@ -25,7 +25,7 @@ PATCH_CELLS = (1.6, 3.0)
 nano was trained on many tracks per object, so a single point must speak for a patch of picture (docs/LOG.md).
 """
 MAX_POINTS = 1024
-"""Points that may be active at once."""
+"""Points that live input may hold at once. Ready-made tracks may be more: the buffer draws codes for them."""
 TRAIL_FRAMES = 96
 """How many frames back a hand may have seen the picture in which it grabs something."""
 
@@ -55,7 +55,8 @@ class _Grip:
 class TrackBuffer:
     """Holds anchors and active points of one stream; turns per-frame points into what the track head reads.
 
-    Slots ``0 .. num_anchors`` are anchors; the rest are spare codes for points that no anchor can stand for.
+    Slots ``0 .. num_anchors`` are anchors; the rest are spare codes for points that no anchor can stand for. There are
+    ``spare`` of them, or as many as were ever active in one chunk if that is more.
     """
 
     geometry: VideoGeometry
@@ -72,12 +73,14 @@ class TrackBuffer:
         y = torch.arange(step / 2, self.geometry.height, step)
         self.home = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1).reshape(-1, 2)
         self.num_anchors = len(self.home)
-        generator = torch.Generator().manual_seed(self.seed)
-        self.ids = draw_ids(1, self.num_anchors + self.spare, self.config, generator)
+        self._generator = torch.Generator().manual_seed(self.seed)
+        self.ids = self._own_ids = draw_ids(1, self.num_anchors + self.spare, self.config, self._generator)
+        self._more_ids: Tensor | None = None
         self.reset()
 
     def reset(self) -> None:
         """Back to frame 0: nothing is grabbed, every anchor is at home."""
+        self.ids = self._own_ids
         self.place = torch.cat([self.home, torch.zeros(self.spare, 2)])
         self._taken = torch.zeros(self.num_anchors, dtype=torch.bool)
         self.grips: dict[int, _Grip] = {}
@@ -94,6 +97,7 @@ class TrackBuffer:
     def restore(self, state: tuple[object, ...]) -> None:
         self.frame, place, taken, grips, remembered, free, trail = state  # type: ignore[assignment]
         self.place, self._taken = place.clone(), taken.clone()  # type: ignore[attr-defined]
+        self.ids = self._ids_for(len(self.place))
         self.grips, self._remembered = dict(grips), dict(remembered)  # type: ignore[call-overload]
         self._free, self._trail = list(free), list(trail)  # type: ignore[call-overload]
 
@@ -120,17 +124,17 @@ class TrackBuffer:
             xy ``(1, T, N, 2)``, visible ``(1, T, N)``, ids ``(1, N)`` for ``models.motion.track_latents``.
 
         Raises:
-            ValueError: more than ``MAX_POINTS`` at once.
+            ValueError: more points in this chunk than there are ids for.
         """
-        total = self.num_anchors + self.spare
+        self._reserve(len({point.id for points in frames for point in points if point.visible}))
+        total = len(self.place)
         xy = torch.zeros(1, len(frames), total, 2)
         visible = torch.zeros(1, len(frames), total, dtype=torch.bool)
         if first:
             xy[0, 0, : self.num_anchors] = self.home
             visible[0, 0, : self.num_anchors] = True
+        keys: list[int] | None = None
         for t, points in enumerate(frames):
-            if len(points) > MAX_POINTS:
-                raise ValueError(f"{len(points)} points in one frame: use at most {MAX_POINTS}")
             held = {point.id: point for point in points if point.visible}
             for gone in self.grips.keys() - held.keys():
                 self._release(gone, remember)
@@ -143,20 +147,42 @@ class TrackBuffer:
                 if new:
                     for key, reach in zip(new, self._reaches(new, held), strict=True):
                         self._extend(held[key], reach)
-            grips = [self.grips[key] for key in held]
-            if not any(len(grip.slots) for grip in grips):
-                self._leave_trail()
-                continue
-            slots = torch.cat([grip.slots for grip in grips])
-            where = torch.tensor([[float(point.x), float(point.y)] for point in held.values()])
-            where = where.repeat_interleave(torch.tensor([len(grip.slots) for grip in grips]), dim=0)  # (slots held, 2)
-            places = where - torch.cat([grip.offsets for grip in grips])
-            xy[0, t, slots], visible[0, t, slots] = places, True
-            self.place[slots] = places
+            if list(held) != keys:  # mostly it is the same points, frame after frame
+                keys = list(held)
+                grips = [_Grip(torch.zeros(0, dtype=torch.long), torch.zeros(0, 2)), *(self.grips[key] for key in keys)]
+                slots = torch.cat([grip.slots for grip in grips])
+                offsets = torch.cat([grip.offsets for grip in grips])
+                owners = torch.arange(-1, len(keys)).repeat_interleave(torch.tensor([len(grip.slots) for grip in grips]))
+            if len(slots):
+                where = torch.tensor([(float(point.x), float(point.y)) for point in held.values()])
+                places = where[owners] - offsets  # (slots held, 2)
+                xy[0, t, slots], visible[0, t, slots] = places, True
+                self.place[slots] = places
             self._leave_trail()
         inside = (xy >= 0).all(-1) & (xy[..., 0] < self.geometry.width) & (xy[..., 1] < self.geometry.height)
         used = visible.any(1)[0]
         return xy[:, :, used], (visible & inside)[:, :, used], self.ids[:, used]
+
+    def _reserve(self, num_points: int) -> None:
+        """Spare codes for so many points at once. Points that are gone but remembered give theirs up when needed."""
+        total, grown = len(self.place), self.num_anchors + num_points
+        if grown > total:
+            self.ids = self._ids_for(grown)
+            self.place = torch.cat([self.place, torch.zeros(grown - total, 2)])
+            self._free[:0] = range(grown - 1, total - 1, -1)
+
+    def _ids_for(self, total: int) -> Tensor:
+        """Ids ``(1, total)`` of all slots; those of a slot never depend on how many there are."""
+        own = self._own_ids
+        if total > own.shape[1] and self._more_ids is None:
+            order = torch.randperm(self.config.id_range, generator=self._generator)
+            self._more_ids = order[~torch.isin(order, own[0])]
+        if total > own.shape[1] + (0 if self._more_ids is None else len(self._more_ids)):
+            raise ValueError(
+                f"{total - self.num_anchors} points at once: this model tells at most "
+                f"{self.config.id_range - self.num_anchors} apart"
+            )
+        return own if self._more_ids is None else torch.cat([own, self._more_ids[None]], dim=1)[:, :total]
 
     def _leave_trail(self) -> None:
         self.frame += 1
@@ -187,22 +213,27 @@ class TrackBuffer:
 
     def _grab(self, point: Point, *, first: bool) -> None:
         """Give the point a code: in frame 0 one of its own, later that of the anchor which is under it now."""
+        if first:  # the sink learns it as well as any anchor's
+            self._give_spare(point)
+            return
         where = torch.tensor([point.x, point.y])
         distance = (self.place[: self.num_anchors] - where).norm(dim=-1)
         free = torch.where(self._taken, torch.inf, distance)
         best = int(free.argmin())
         own = self.geometry.stride * ANCHOR_SPACING_CELLS
-        if not first and free[best] <= own:
+        if free[best] <= own:
             self._taken[best] = True
             self.grips[point.id] = _Grip(torch.tensor([best]), (where - self.place[best])[None])
             return
-        if not first and distance.min() <= own:
+        if distance.min() <= own:
             # Anchors here are held already. A code that the sink does not know would only blur what theirs say.
             self.grips[point.id] = _Grip(torch.zeros(0, dtype=torch.long), torch.zeros(0, 2))
             return
+        self._give_spare(point)  # this is new picture, that no anchor came with
+
+    def _give_spare(self, point: Point) -> None:
         if not self._free:
             self._forget_oldest()
-        # In frame 0 the sink learns the code as well as any anchor's. Later this is new picture, that no anchor came with.
         self.grips[point.id] = _Grip(torch.tensor([self._free.pop()]), torch.zeros(1, 2))
 
     def _extend(self, point: Point, reach: float) -> None:
