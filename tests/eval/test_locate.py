@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from motionstream.eval.drag_suite import summary
+from motionstream.eval.drag_suite import rest_summary, summary
 from motionstream.eval.drags import DragCase, drag_cases, drag_error_pct, points_per_frame
 from motionstream.eval.locate import locate
 from motionstream.presets import preset
@@ -75,4 +75,13 @@ def test_a_late_grab_rests_until_its_chunk(cases):
 
 
 def test_summary_counts():
-    assert summary([1.0, 3.0, 8.0]) == {"median_pct": 3.0, "mean_pct": 4.0, "share_under_4pct": 0.667, "n": 3}
+    rows = [
+        {"error_pct": 1.0, "kept_share": 0.5},
+        {"error_pct": 3.0, "kept_share": None},
+        {"error_pct": 8.0, "kept_share": 1.0},
+    ]
+    found = summary(rows)
+    assert (found["median_pct"], found["mean_pct"], found["share_under_4pct"], found["n"]) == (3.0, 4.0, 0.667, 3)
+    assert (found["kept_share"], found["left_behind"]) == (0.75, None), "over what is known"
+    rests = rest_summary([{"rest_share": share, "rest_error": 2.0} for share in (0.2, *[1.0] * 9, 0.4)])
+    assert (rests["share"], rests["share_of_worst_tenth"], rests["error_levels"], rests["n"]) == (0.873, 0.3, 2.0, 11)

@@ -16,9 +16,11 @@ from motionstream.eval.drags import (
     DragCase,
     drag_case,
     drag_error_pct,
+    drag_shares,
     pictures_mark,
     points_per_frame,
-    stream_last_frame,
+    rest_measures,
+    stream_frames,
 )
 from motionstream.eval.quality import to_frames
 from motionstream.eval.rows import Row
@@ -32,6 +34,8 @@ PUBLISHED_SCENES = 64
 STEPS = (1, 2, 3, 4)
 GRABS = (3, 20)
 BRUSH = TRACK_COUNTS[-1]
+REST_CHUNKS = 6
+"""So long nothing is held in condition "rest"."""
 
 
 class DragSuite:
@@ -39,7 +43,7 @@ class DragSuite:
 
     Args:
         scenes: held-out scenes of every part, at least 2. late_scenes: of the part that grabs at chunk 20.
-        teacher: None leaves it out. quick: only brush, single, dropped, static, truth (and teacher).
+        teacher: None leaves it out. quick: only brush, single, dropped, rest, static, truth (and teacher).
         seeds: of the noise.
     """
 
@@ -63,8 +67,9 @@ class DragSuite:
             "metric": "object located in the last frame, distance in % of width",
             "pictures": pictures_mark(),
         }
-        self.notes = ["quick: only brush, single, dropped, static and truth were measured"] if quick else []
+        self.notes = ["quick: only brush, single, dropped, rest, static and truth were measured"] if quick else []
         self._case = LastMade(partial(drag_case, engine))
+        self._unheld = LastMade(self._stream_unheld, keep=1)  # "tracks_dropped" and "rest" look at one stream
         self._late = {grab: LastMade(lambda index, grab=grab: drag_case(engine, index, grab)) for grab in GRABS}  # type: ignore[misc]
 
     def tasks(self, gallery: Gallery) -> list[Task]:
@@ -81,10 +86,14 @@ class DragSuite:
 
     def _seeded(self, index: int, sample: str, seed: int, gallery: Gallery) -> list[Task]:
         shown = gallery if seed == self.seeds[0] else Gallery()
-        counts = {"tracks_dropped": 0, "brush": BRUSH, "single": 1}
+        found = [
+            Task(sample, "tracks_dropped", seed, partial(self._dropped, index, seed, shown)),
+            Task(sample, "rest", seed, partial(self._rest, index, seed, shown)),
+        ]
+        counts = {"brush": BRUSH, "single": 1}
         if not self.quick:
             counts |= {f"tracks_{count}": count for count in TRACK_COUNTS[1:-1]}
-        found = [
+        found += [
             Task(sample, name, seed, partial(self._student, index, name, seed, count, shown))
             for name, count in counts.items()
         ]
@@ -125,8 +134,25 @@ class DragSuite:
         case = self._late[grab](index) if grab else self._case(index)
         preset = self.engine.preset
         first = 0 if grab == 0 else preset.geometry.frame_span(0, grab * preset.cache.chunk_frames)[1]
-        frame = stream_last_frame(self.engine, case, points_per_frame(case, count, first), steps=steps, seed=seed)
-        return self._row(index, name, frame, case, gallery, count)
+        video = stream_frames(self.engine, case, points_per_frame(case, count, first), steps=steps, seed=seed)
+        row = self._row(index, name, video[len(case.points) - 1], case, gallery, count)
+        # What was there to be grabbed after so many chunks without a hand?
+        return row | rest_measures(video[first - 1], case) if grab else row
+
+    def _stream_unheld(self, index: int, seed: int) -> Tensor:
+        preset = self.engine.preset
+        frames = preset.geometry.pixel_frames(REST_CHUNKS * preset.cache.chunk_frames)
+        return stream_frames(self.engine, self._case(index), [[]] * frames, seed=seed)
+
+    def _dropped(self, index: int, seed: int, gallery: Gallery) -> Row:
+        case = self._case(index)
+        frame = self._unheld(index, seed)[len(case.points) - 1]
+        return self._row(index, "tracks_dropped", frame, case, gallery, 0)
+
+    def _rest(self, index: int, seed: int, gallery: Gallery) -> Row:
+        frame = self._unheld(index, seed)[-1]
+        gallery.picture(f"scene-{index:03d}", "rest", to_frames(frame[None])[0])
+        return rest_measures(frame, self._case(index))
 
     def _teacher_row(self, index: int, seed: int, gallery: Gallery) -> Row:
         case = self._case(index)
@@ -152,40 +178,37 @@ class DragSuite:
     def _row(self, index: int, name: str, frame: Tensor, case: DragCase, gallery: Gallery, count: int) -> Row:
         if gallery.folder is not None:
             gallery.picture(f"scene-{index:03d}", name, _with_path(frame, case, count))
-        return {"error_pct": drag_error_pct(frame, case), "size_px": case.size_px}
+        return {"error_pct": drag_error_pct(frame, case), **drag_shares(frame, case), "size_px": case.size_px}
 
     # ---- summary -----------------------------------------------------------------------------------------------------
 
     def extra(self, rows: list[Row]) -> dict[str, Any]:
-        """The summary of earlier releases: median, mean and share under 4 % for each part."""
+        """What earlier releases said (median, mean and share under 4 % for each part), and what is left of the object."""
         by: dict[str, list[Row]] = {}
         for row in rows:
             by.setdefault(row["condition"], []).append(row)
-        errors = {name: [row["error_pct"] for row in part] for name, part in by.items()}
-        brush, single = summary(errors["brush"]), summary(errors["single"])
-        student: dict[str, Any] = {"brush": brush, "single": single}
-        shifts = [row["shift_pct"] for row in by["static"]]
+        part = {name: summary(found) for name, found in by.items() if name != "rest"}
+        student: dict[str, Any] = {"brush": part["brush"], "single": part["single"], "rest": rest_summary(by["rest"])}
         report: dict[str, Any] = {
             "student": student,
-            "tracks_dropped": summary(errors["tracks_dropped"]),
-            "static": summary(errors["static"]),
-            "truth_through_vae": summary(errors["truth_through_vae"]),
-            "shift_pct": round(statistics.fmean(shifts), 2),
+            "tracks_dropped": part["tracks_dropped"],
+            "static": part["static"],
+            "truth_through_vae": part["truth_through_vae"],
+            "shift_pct": round(statistics.fmean(row["shift_pct"] for row in by["static"]), 2),
         }
-        if "teacher" in errors:
-            report["teacher"] = {"brush": summary(errors["teacher"])}
+        if "teacher" in part:
+            report["teacher"] = {"brush": part["teacher"]}
         if self.quick:
             return report
-        middle = {str(count): summary(errors[f"tracks_{count}"]) for count in TRACK_COUNTS[1:-1]}
-        student["by_tracks"] = {"1": single, **middle, str(BRUSH): brush}
-        student["by_steps"] = {str(k): summary(errors[f"steps_{k}"]) if f"steps_{k}" in errors else brush for k in STEPS}
+        middle = {str(count): part[f"tracks_{count}"] for count in TRACK_COUNTS[1:-1]}
+        student["by_tracks"] = {"1": part["single"], **middle, str(BRUSH): part["brush"]}
+        student["by_steps"] = {str(k): part.get(f"steps_{k}", part["brush"]) for k in STEPS}
         ordered = sorted(by["brush"], key=lambda row: row["size_px"])
         half = len(ordered) // 2
-        student["by_size"] = {
-            "smaller_half": summary([row["error_pct"] for row in ordered[:half]]),
-            "larger_half": summary([row["error_pct"] for row in ordered[half:]]),
-        }
-        student["grab_at_chunk"] = {"0": brush} | {str(grab): summary(errors[f"grab_{grab}"]) for grab in GRABS}
+        student["by_size"] = {"smaller_half": summary(ordered[:half]), "larger_half": summary(ordered[half:])}
+        student["grab_at_chunk"] = {"0": part["brush"]} | {str(grab): part[f"grab_{grab}"] for grab in GRABS}
+        rests = {REST_CHUNKS: "rest"} | {grab: f"grab_{grab}" for grab in GRABS}
+        student["rest_for_chunks"] = {str(chunks): rest_summary(by[rests[chunks]]) for chunks in sorted(rests)}
         return report
 
 
@@ -199,11 +222,32 @@ def _with_path(frame: Tensor, case: DragCase, count: int) -> np.ndarray:
     return draw_tracks(np.repeat(drawn, T, axis=0), tracks, tail=T, colours="drag")[-1]
 
 
-def summary(errors: list[float]) -> dict[str, float]:
-    """Median, mean, and share of errors below 4 %."""
+def summary(rows: list[Row]) -> dict[str, float | None]:
+    """Median, mean, and share of errors below 4 %; mean shares of the object at its new and its old place."""
+    errors = [row["error_pct"] for row in rows]
     return {
         "median_pct": round(statistics.median(errors), 3),
         "mean_pct": round(statistics.fmean(errors), 3),
         "share_under_4pct": round(sum(e < 4 for e in errors) / len(errors), 3),
+        "kept_share": _mean_of(rows, "kept_share"),
+        "left_behind": _mean_of(rows, "left_behind"),
         "n": len(errors),
     }
+
+
+def rest_summary(rows: list[Row]) -> dict[str, float | None]:
+    """What is left of an object that nobody held: mean share, levels of change, and dB below the rest of the picture."""
+    shares = [row["rest_share"] for row in rows if row.get("rest_share") is not None]
+    return {
+        "share": _mean_of(rows, "rest_share"),
+        "share_of_worst_tenth": round(statistics.fmean(sorted(shares)[: -(-len(shares) // 10)]), 3) if shares else None,
+        "error_levels": _mean_of(rows, "rest_error"),
+        "psnr_gap_db": _mean_of(rows, "rest_psnr_gap_db"),
+        "n": len(shares),
+    }
+
+
+def _mean_of(rows: list[Row], name: str) -> float | None:
+    """Mean over the rows in which it is known; rows of folders begun by earlier releases do not have all."""
+    values = [row[name] for row in rows if row.get(name) is not None]
+    return round(statistics.fmean(values), 3) if values else None

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from motionstream.data.pictures import Split, load_bank
 from motionstream.data.render import object_pose, render, render_object
 from motionstream.data.scenes import SceneConfig, Scenes, motion_words, sample_scenes
 from motionstream.eval.locate import locate
+from motionstream.eval.presence import change_inside, share_at
 from motionstream.stream.engine import StreamEngine
 from motionstream.stream.track_buffer import Point
 
@@ -33,7 +35,7 @@ class DragCase:
 
     Attributes:
         video: truth ``(T, 3, H, W)``. background: last frame without the object ``(3, H, W)``.
-        colour, alpha: the object at its last place, ``(3, H, W)`` and ``(1, H, W)``.
+        colour, alpha: the object at its last place, ``(3, H, W)`` and ``(1, H, W)``; old_colour, old_alpha: at its first.
         points: tracks on the object ``(T, n, 2)``, random order. size_px: extent. shift_px: length of the drag.
         caption: prompt.
     """
@@ -42,6 +44,8 @@ class DragCase:
     background: Tensor
     colour: Tensor
     alpha: Tensor
+    old_colour: Tensor
+    old_alpha: Tensor
     points: Tensor
     size_px: float
     shift_px: float
@@ -79,18 +83,26 @@ def drag_case(engine: StreamEngine, index: int, grab_chunk: int = 0) -> DragCase
     order = torch.randperm(len(on_object), generator=torch.Generator().manual_seed(index))
     picks = on_object[order][: max(TRACK_COUNTS)]
     last = frames_of(scenes, slice(-1, None))
-    layer = render_object(last, top)[0, 0]
-    alpha = layer[3:]
+    colour, alpha = _looks(last, top)
+    old_colour, old_alpha = _looks(frames_of(scenes, slice(0, 1)), top)
     return DragCase(
         video=shown.video[0],
         background=render(last.without_object(top), grid=(1, 1)).video[0, 0],
-        colour=layer[:3] / alpha.clamp_min(1e-3),
+        colour=colour,
         alpha=alpha,
+        old_colour=old_colour,
+        old_alpha=old_alpha,
         points=shown.xy[0][:, picks],
         size_px=float(scenes.size[0, top]),
         shift_px=float((object_pose(scenes, top).offset[0, -1] - object_pose(scenes, top).offset[0, 0]).norm()),
         caption=scenes.captions[0],
     )
+
+
+def _looks(still: Scenes, index: int) -> tuple[Tensor, Tensor]:
+    """Colour ``(3, H, W)`` and alpha ``(1, H, W)`` of one object in a scene of one frame."""
+    layer = render_object(still, index)[0, 0]
+    return layer[:3] / layer[3:].clamp_min(1e-3), layer[3:]
 
 
 def frames_of(scenes: Scenes, pick: slice | Tensor) -> Scenes:
@@ -144,6 +156,20 @@ def drag_error_pct(frame: Tensor, case: DragCase) -> float:
     return 100 * float(locate(frame, case.background, case.colour, case.alpha).norm()) / frame.shape[2]
 
 
+def drag_shares(frame: Tensor, case: DragCase) -> dict[str, float | None]:
+    """After the drag: how much of the object is at its new place, and how much still shows at its old one, each 0 to 1."""
+    kept = share_at(frame, case.background, case.colour, case.alpha, not_where=case.old_alpha)
+    left = share_at(frame, case.background, case.old_colour, case.old_alpha, not_where=case.alpha, hidden=True)
+    return {"kept_share": kept, "left_behind": left}
+
+
+def rest_measures(frame: Tensor, case: DragCase) -> dict[str, float | None]:
+    """Before the drag, or without one: is the object still what it was in the picture?"""
+    share = share_at(frame, case.background, case.old_colour, case.old_alpha, hidden=True)
+    levels, gap = change_inside(frame, case.video[0], case.old_alpha)
+    return {"rest_share": share, "rest_error": levels, "rest_psnr_gap_db": gap}
+
+
 def points_per_frame(case: DragCase, count: int, first_frame: int) -> list[list[Point]]:
     """The drag as live points: ``count`` of them, held from ``first_frame`` on."""
     T = len(case.points)
@@ -151,15 +177,16 @@ def points_per_frame(case: DragCase, count: int, first_frame: int) -> list[list[
     return [[Point(n, x, y) for n, (x, y) in enumerate(chosen[t])] if t >= first_frame else [] for t in range(T)]
 
 
-def stream_last_frame(
+def stream_frames(
     engine: StreamEngine, case: DragCase, frames: list[list[Point]], *, steps: int | None = None, seed: int = 0
 ) -> Tensor:
-    """Last frame ``(3, H, W)`` of the student's stream."""
+    """The student's stream of whole chunks, ``(T, 3, H, W)`` in [0, 1]; ``frames`` are the points held in each frame."""
     picture = (case.video[0].permute(1, 2, 0) * 255).round().byte().numpy()
+    made: list[np.ndarray] = []
     done = 0
     with engine.start(picture, case.caption, seed=seed, steps=steps) as session:
         while done < len(frames):
             count = session.frames_in_chunk(session.index)
-            chunk = session.step_frames(frames[done : done + count])
+            made.append(session.step_frames(frames[done : done + count]).frames)
             done += count
-    return torch.from_numpy(chunk.frames[len(frames) - done - 1]).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(np.concatenate(made)).permute(0, 3, 1, 2).float() / 255

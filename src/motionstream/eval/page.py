@@ -15,7 +15,7 @@ from motionstream.eval.tasks import MEDIA
 
 PAGE = "index.html"
 SHOWN = 3
-ORDER = ("truth", "student", "brush", "teacher", "single", "c3s1w1")
+ORDER = ("truth", "student", "brush", "teacher", "single", "rest", "c3s1w1")
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#222;background:#fff}
 table{border-collapse:collapse;margin:1rem 0;font-variant-numeric:tabular-nums}
@@ -167,8 +167,7 @@ def _samples(folder: Path, rows: list[Row], main_metric: str, less_is_better: bo
 
 
 def _row_of_media(sample: str, files: dict[str, Path], rows: list[Row], main_metric: str) -> str:
-    values = {row["condition"]: row.get(main_metric) for row in reversed(rows) if row["sample"] == sample}
-    metric = metric_of(main_metric)
+    found = {row["condition"]: row for row in reversed(rows) if row["sample"] == sample}
     figures = ""
     for condition in sorted(files, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)):
         path = files[condition]
@@ -176,10 +175,16 @@ def _row_of_media(sample: str, files: dict[str, Path], rows: list[Row], main_met
         shown = f'<img src="{address}" loading="lazy" alt="">'
         if path.suffix == ".mp4":
             shown = f'<video src="{address}" muted playsinline preload="metadata"></video>'
-        value = values.get(condition)
-        words = condition if value is None or metric is None else f"{condition}: {value:.{metric.digits}f}"
+        words = ", ".join([condition, *_said_of(found.get(condition, {}), main_metric)])
         figures += f"<figure>{shown}<figcaption>{escape(words)}</figcaption></figure>"
     return f'<h3>{escape(sample)}</h3><div class="row">{figures}</div>'
+
+
+def _said_of(row: Row, main_metric: str) -> list[str]:
+    """A row in a few words."""
+    words = {main_metric: "{}", "kept_share": "{} kept", "left_behind": "{} left behind", "rest_share": "{} left at rest"}
+    shown = {name: metric_of(name) for name in words if row.get(name) is not None}
+    return [words[name].format(f"{row[name]:.{metric.digits}f}") for name, metric in shown.items() if metric is not None]
 
 
 def _environment(report: dict[str, Any]) -> str:

@@ -23,6 +23,11 @@ class Metric:
 METRICS: dict[str, Metric] = {
     "error_pct": Metric("error, % of width", 2, True),
     "object_error_pct": Metric("object off its place, % of width", 2, True),
+    "kept_share": Metric("share at its new place", 3, False),
+    "left_behind": Metric("share left at its old place", 3, True),
+    "rest_share": Metric("share of what nobody held", 3, False),
+    "rest_error": Metric("change of what nobody held, levels", 1, True),
+    "rest_psnr_gap_db": Metric("PSNR of it less the picture's, dB", 1, False),
     "epe_px": Metric("EPE, px", 2, True),
     "floor_epe_px": Metric("floor of EPE, px", 2, True),
     "epe_pct": Metric("EPE, % of width", 2, True),

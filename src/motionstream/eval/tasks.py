@@ -98,15 +98,15 @@ def run_tasks(tasks: Sequence[Task], rows: RowFile, label: str) -> list[Row]:
 
 @dataclass
 class LastMade:
-    """Keeps the last few things made by index, so that the tasks of one sample share what is costly to make."""
+    """Keeps the last few things made by key, so that the tasks of one sample share what is costly to make."""
 
-    make: Callable[[int], Any]
+    make: Callable[..., Any]
     keep: int = 2
-    _made: dict[int, Any] = field(default_factory=dict)
+    _made: dict[tuple[int, ...], Any] = field(default_factory=dict)
 
-    def __call__(self, index: int) -> Any:
-        if index not in self._made:
+    def __call__(self, *key: int) -> Any:
+        if key not in self._made:
             while len(self._made) >= self.keep:
                 del self._made[next(iter(self._made))]
-            self._made[index] = self.make(index)
-        return self._made[index]
+            self._made[key] = self.make(*key)
+        return self._made[key]
