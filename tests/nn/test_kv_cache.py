@@ -127,9 +127,9 @@ def test_the_sink_stays_for_ever():
     cache, generator = plan(1, 2, 1), seeded(4)
     chunks = [[pair(cache, generator) for _ in range(2)] for _ in range(50)]
     store = ring(cache)
-    fill(store, chunks[:2])
+    fill(store, chunks[:3])
     keys, values = store.keys[:, :, :8].clone(), store.values[:, :, :8].clone()
-    fill(store, chunks[2:])
+    fill(store, chunks[3:])
     assert torch.equal(store.keys[:, :, :8], keys)
     assert torch.equal(store.values[:, :, :8], values)
     assert torch.equal(values[0, 0, 4:], chunks[1][0][1][0])

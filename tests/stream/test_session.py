@@ -12,6 +12,7 @@ from motionstream.models.dit import Condition
 from motionstream.models.motion import track_latents
 from motionstream.nn.kv_cache import HistoryCache
 from motionstream.stream import session as session_module
+from motionstream.stream.lane import Lane
 from motionstream.stream.track_buffer import MAX_POINTS, Point
 from motionstream.tracks.tracks import Tracks
 
@@ -30,13 +31,13 @@ def drag(num_frames: int, size: tuple[int, int], fps: float = 16.0) -> Tracks:
 @pytest.fixture
 def latents_of(monkeypatch) -> list[torch.Tensor]:
     """Latents of every chunk that any session makes."""
-    made, denoise = [], session_module.denoise_chunk
+    made, denoise = [], Lane.denoise
 
     def record(*args, **kwargs):
         made.append(denoise(*args, **kwargs).clone())
         return made[-1]
 
-    monkeypatch.setattr(session_module, "denoise_chunk", record)
+    monkeypatch.setattr(Lane, "denoise", record)
     return made
 
 
@@ -125,7 +126,7 @@ def test_prompt_can_change_between_chunks(engine, picture):
 
 
 def test_a_push_during_a_step_lands_in_the_next_chunk(engine, picture, monkeypatch):
-    denoise, inside = session_module.denoise_chunk, []
+    denoise, inside = Lane.denoise, []
 
     def push_meanwhile(*args, **kwargs):
         if not inside:
@@ -136,7 +137,7 @@ def test_a_push_during_a_step_lands_in_the_next_chunk(engine, picture, monkeypat
             assert not worker.is_alive()
         return denoise(*args, **kwargs)
 
-    monkeypatch.setattr(session_module, "denoise_chunk", push_meanwhile)
+    monkeypatch.setattr(Lane, "denoise", push_meanwhile)
     with engine.start(picture) as session, engine.start(picture) as untouched, engine.start(picture) as after:
         first = session.step().frames
         inside[:] = [True]

@@ -13,8 +13,8 @@ from motionstream.models.motion import track_latents
 from motionstream.models.picture import encode_picture
 from motionstream.models.wan_vae_load import load_wan_vae
 from motionstream.nn.kv_cache import HistoryCache
-from motionstream.stream import session as session_module
 from motionstream.stream.engine import StreamEngine, generate, load_engine
+from motionstream.stream.lane import Lane
 from motionstream.stream.performance import Performance
 from motionstream.stream.track_buffer import Point
 from motionstream.tracks.tracks import Tracks
@@ -74,8 +74,8 @@ def test_a_stream_makes_the_latents_of_the_training_rollout(load, monkeypatch, n
     engine = load(name, vae=decoder)
     assert engine.decoder == decoder
     preset, picture, made, shown = engine.preset, picture_for(engine), [], []
-    denoise = session_module.denoise_chunk
-    monkeypatch.setattr(session_module, "denoise_chunk", lambda *a, **k: made.append(denoise(*a, **k)) or made[-1])
+    denoise = Lane.denoise
+    monkeypatch.setattr(Lane, "denoise", lambda *a, **k: made.append(denoise(*a, **k)) or made[-1])
     num_frames = preset.geometry.pixel_frames(CHUNKS * preset.cache.chunk_frames)
     with engine.start(picture, "a red cup moves left", seed=3) as session:
         chunk_of = session.buffer.chunk

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from motionstream.flow.path import add_noise
-from motionstream.models.denoise import predict
+from motionstream.models.denoise import predict, write_keys
 from motionstream.models.dit import Condition, WanDiT
+from motionstream.models.fused import FusedDiT
 from motionstream.nn.kv_cache import HistoryCache, SinkWindowCache
 
 Cache = SinkWindowCache | HistoryCache
@@ -41,7 +42,7 @@ class SeededNoise:
 
 
 def denoise_chunk(
-    model: WanDiT,
+    model: WanDiT | FusedDiT,
     cache: Cache,
     condition: Condition,
     noise: NoiseFn,
@@ -71,21 +72,19 @@ def denoise_chunk(
         if step:
             noisy = add_noise(x0, noise(chunk, step), level)
         with torch.set_grad_enabled(grad and step == last):
-            x0 = predict(model, noisy, level, condition, start=start, cache=cache).x0
+            x0 = predict(model, noisy, level, condition, start=start, cache=cache, level=sigmas[step]).x0
     return x0
 
 
-def commit_chunk(model: WanDiT, cache: Cache, latents: Tensor, condition: Condition) -> None:
+def commit_chunk(model: WanDiT | FusedDiT, cache: Cache, latents: Tensor, condition: Condition) -> None:
     """The pass over clean ``latents`` at noise level 0 that writes their keys; then the next chunk may begin."""
-    start = cache.chunk * cache.cache.chunk_frames
-    level = torch.zeros(latents.shape[:2], device=latents.device)
     with torch.no_grad():
-        predict(model, latents.detach(), level, condition, start=start, cache=cache)
+        write_keys(model, latents.detach(), condition, start=cache.chunk * cache.cache.chunk_frames, cache=cache)
     cache.commit()
 
 
 def rollout(
-    model: WanDiT,
+    model: WanDiT | FusedDiT,
     cache: Cache,
     condition: Condition,
     noise: NoiseFn,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
-from motionstream.commands.options import say
+from motionstream.commands.options import say, whole_number
 from motionstream.commands.streaming import load_options, wan_arguments, weights_named
 
 EPILOG = """\
 examples:
   motionstream bench --chunks 1000
+  motionstream bench --vs naive
+  motionstream bench --horizon 10000 --out horizon.json
   motionstream bench --preset wan2.1-1.3b --random-weights --chunks 30 --out bench.json
 """
 
@@ -20,26 +23,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", help="preset, or a folder with weights (default: nano)")
     parser.add_argument("--weights", metavar="DIR", help="a folder with weights; --preset must agree with it, if given")
     parser.add_argument("--random-weights", action="store_true", help="no weights: the speed is the same, the video is none")
+    parser.add_argument("--layers", type=whole_number(1, 1000), metavar="N", help="only so many blocks (random weights)")
     parser.add_argument("--chunks", type=int, default=40, help="chunks to stream; 300 or more also report drift")
+    parser.add_argument("--vs", choices=("naive", "diffusers"), help="also measure another engine, in turn with ours")
+    parser.add_argument(
+        "--rounds", type=whole_number(1, 10_000), default=5, help="rounds of --vs, 4 chunks each (default: 5)"
+    )
+    parser.add_argument(
+        "--horizon", type=whole_number(300, 10_000_000), metavar="N", help="stream N chunks and show that the line is flat"
+    )
+    path = parser.add_argument_group("how the transformer is run")
+    path.add_argument("--attention", metavar="WAY", default="auto", help="auto, sdpa, math, flash, efficient, cudnn or fa3")
+    path.add_argument("--compile", action=argparse.BooleanOptionalAction, help="torch.compile (default: on a GPU)")
+    path.add_argument("--graphs", action=argparse.BooleanOptionalAction, default=True, help="CUDA graphs (default: yes)")
+    path.add_argument("--reference", action="store_true", help="the slow form that training uses")
     parser.add_argument("--json", action="store_true", help="only the JSON line")
-    parser.add_argument("--out", type=Path, help="also write the report to this file")
+    parser.add_argument("--out", type=Path, help="also write the report to this file; a plot of --horizon goes beside it")
     parser.add_argument("--device")
     parser.add_argument("--dtype")
     wan_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from motionstream.bench import bench_stream
+    from motionstream.bench.horizon import draw, text_plot
+    from motionstream.bench.machine import environment
+    from motionstream.bench.stream import check_chunks, load_timed, measure_stream
+    from motionstream.bench.versus import measure_versus
+    from motionstream.errors import UserError
+    from motionstream.stream.compute_path import ComputePath
 
+    if args.layers and not args.random_weights:
+        raise UserError(f"--layers {args.layers} cuts a network that was trained whole: add --random-weights")
     if args.random_weights:
         say("warning: the weights are random: only speed and memory mean anything")
-    name = weights_named(args)
-    report = bench_stream(name, args.chunks, device=args.device, dtype=args.dtype, **load_options(args))
-    if not args.json:
-        for key, value in report.items():
-            print(f"  {key:<20}{value}")
+    chunks = args.horizon or args.chunks
+    check_chunks(chunks)
+    path = ComputePath(fused=not args.reference, attention=args.attention, compiled=args.compile, graphs=args.graphs)
+    options = load_options(args) | {"layers": args.layers, "path": path}
+    engine, loading = load_timed(weights_named(args), device=args.device, dtype=args.dtype, **options)
+    report = measure_stream(engine, chunks) | loading
+    if args.vs:
+        report |= measure_versus(engine, args.vs, args.rounds)
+    report |= environment(engine)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(report, indent=2) + "\n")
+    picture = draw(report, args.out.with_suffix(".png")) if args.horizon and args.out else None
+    if not args.json:
+        _print(report)
+        if args.horizon:
+            print("\n" + (f"  plot: {picture}" if picture else text_plot(report["windows"])))
     print(json.dumps(report))
     return 0
+
+
+def _print(report: dict[str, Any]) -> None:
+    for key, value in report.items():
+        if key not in ("windows", "vs"):
+            print(f"  {key:<22}{value}")
+    if versus := report.get("vs"):
+        print(f"\n  against {versus['name']}: {versus['what']}")
+        rows = [("ours", versus["ours"]), (versus["name"], versus["theirs"])]
+        for name, side in rows:
+            split = "  ".join(f"{stage} {ms:.1f}" for stage, ms in side["split_ms"].items())
+            print(f"  {name:<14}{side['chunk_ms']['p50']:>9.1f} ms a chunk {side['fps']:>8.2f} fps   {split}")
+        low, high = versus["ratio_of_rounds"]
+        print(f"  ours is {versus['ratio']:.2f} times as fast (rounds: {low:.2f} to {high:.2f})")

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from motionstream.flow.path import velocity_from_x0, x0_from_velocity
 from motionstream.models.dit import Condition, WanDiT
-from motionstream.nn.kv_cache import ChunkCache
+from motionstream.models.fused import FusedDiT
+from motionstream.nn.kv_cache import ChunkCache, SinkWindowCache
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Prediction:
 
 
 def predict(
-    model: WanDiT,
+    model: WanDiT | FusedDiT,
     noisy: Tensor,
     sigma: Tensor,
     condition: Condition,
@@ -32,24 +33,28 @@ def predict(
     start: int = 0,
     cache: ChunkCache | None = None,
     mask: Tensor | None = None,
+    level: float | None = None,
 ) -> Prediction:
     """One evaluation of ``model``.
 
     Args:
         noisy: ``(B, F, C, h, w)`` of latent frames ``start ..``. sigma: ``(B, F)`` in [0, 1].
         condition: track latents must cover just these frames.
+        level: the number that all of ``sigma`` is, known to the host: the streaming form needs it, and a cache.
 
     The picture's own latent is known: at latent frame 0 of "repeat" and "clean" models ``x0`` is set to it. "clean"
     models (Wan 2.2 TI2V) also see it there in place of noise, at timestep 0.
     """
     known = condition.first_latent if start == 0 and model.config.first_frame in ("repeat", "clean") else None
-    if known is not None and model.config.first_frame == "clean":
-        shown = torch.cat([known.to(noisy.dtype), noisy[:, 1:]], dim=1)
-        level = torch.cat([torch.zeros_like(sigma[:, :1]), sigma[:, 1:]], dim=1)
+    clean = known is not None and model.config.first_frame == "clean"
+    x = model.assemble(_shown(model, noisy, condition, start), condition, start)
+    if isinstance(model, FusedDiT):
+        assert level is not None
+        assert isinstance(cache, SinkWindowCache)
+        out = model(x, model.times(level, noisy.shape[1], first_clean=clean), condition, cache)
     else:
-        shown, level = noisy, sigma
-    x = model.assemble(shown, condition, start)
-    out = model(x, 1000 * level, condition.text, image=condition.image, cache=cache, mask=mask)
+        seen = torch.cat([torch.zeros_like(sigma[:, :1]), sigma[:, 1:]], dim=1) if clean else sigma
+        out = model(x, 1000 * seen, condition.text, image=condition.image, cache=cache, mask=mask)
     if model.config.prediction == "velocity" and known is None:
         return Prediction(x0_from_velocity(noisy, out, sigma), out)
     if model.config.prediction == "velocity":
@@ -60,3 +65,21 @@ def predict(
     if known is not None:
         x0 = torch.cat([known.to(x0.dtype), x0[:, 1:]], dim=1)
     return Prediction(x0, velocity_from_x0(noisy, x0, sigma))
+
+
+def write_keys(model: WanDiT | FusedDiT, latents: Tensor, condition: Condition, *, start: int, cache: ChunkCache) -> None:
+    """The pass over clean ``latents`` at noise level 0, for what it leaves in ``cache``."""
+    if not isinstance(model, FusedDiT):
+        level = torch.zeros(latents.shape[:2], device=latents.device)
+        predict(model, latents, level, condition, start=start, cache=cache)
+        return
+    assert isinstance(cache, SinkWindowCache)
+    x = model.assemble(_shown(model, latents, condition, start), condition, start)
+    model.write_keys(x, model.times(0.0, latents.shape[1]), condition, cache)
+
+
+def _shown(model: WanDiT | FusedDiT, noisy: Tensor, condition: Condition, start: int) -> Tensor:
+    """What the network sees: "clean" models the picture's own latent in place of noise at latent frame 0."""
+    if start or model.config.first_frame != "clean" or condition.first_latent is None:
+        return noisy
+    return torch.cat([condition.first_latent.to(noisy.dtype), noisy[:, 1:]], dim=1)

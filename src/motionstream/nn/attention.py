@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Queries ``(B, L, A, E)``, keys and values ``(B, S, A, E)`` -> ``(B, L, A, E)``; nothing is masked."""
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:

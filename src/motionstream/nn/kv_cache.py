@@ -18,7 +18,7 @@ from torch import Tensor
 
 from motionstream.config import CacheConfig, ModelConfig
 from motionstream.nn.masks import visible_chunks
-from motionstream.nn.rope import RotaryTable, rotary_table, rotate
+from motionstream.nn.rope import RotaryTable, rotary_table, rotate, turn_pairs, turns_of
 
 
 class ChunkCache(Protocol):
@@ -83,6 +83,7 @@ class SinkWindowCache:
         self.device = torch.device(device)
         self.chunk_tokens = cache.chunk_frames * grid[0] * grid[1]
         self.tables = SlotTables(model, cache, grid, self.device)
+        self.turns = [turns_of(table) for table in self.tables.tables]
         places = cache.sink_chunks + cache.window_chunks + 1
         shape = (model.num_layers, batch, places * self.chunk_tokens, model.num_heads, model.head_dim)
         self.keys = torch.zeros(shape, device=self.device, dtype=dtype)
@@ -104,36 +105,69 @@ class SinkWindowCache:
         sink = self.cache.sink_chunks
         return chunk if chunk < sink else sink + (chunk - sink) % (self.cache.window_chunks + 1)
 
-    def _span(self, chunk: int) -> slice:
-        place = self._place(chunk)
+    def _span(self, place: int) -> slice:
         return slice(place * self.chunk_tokens, (place + 1) * self.chunk_tokens)
 
     def begin_chunk(self) -> None:
         """Give the window's keys the slots they have for this chunk. Call once before a chunk's first forward."""
+        self.open_chunk()
+        for place, group in self._moved:
+            for layer in range(self.keys.shape[0]):
+                self._rotate_anew(layer, place, group)
+
+    def open_chunk(self) -> None:
+        """The half of :meth:`begin_chunk` that touches no tensor: where things lie for this chunk."""
         visible = visible_chunks(self.chunk, self.cache)
         self._filled = min(len(visible), self.cache.sink_chunks + self.cache.window_chunks + 1) * self.chunk_tokens
-        self._current = self._span(self.chunk)
-        self._table = self.tables[len(visible) - 1]
+        self._current = self._span(self._place(self.chunk))
+        self._group = len(visible) - 1
         before = visible_chunks(self.chunk - 1, self.cache) if self.chunk else []
-        for group, chunk in enumerate(visible[:-1]):
-            # Rotate anew only what changed slot; a sink chunk never does.
-            if before.index(chunk) != group:
-                span = self._span(chunk)
-                for layer in range(self.keys.shape[0]):
-                    self.keys[layer, :, span] = rotate(self.raw_keys[layer, :, span], self.tables[group])
+        # Rotated anew: what changed slot, and the newest chunk even if it keeps its slot. So all context was rotated in one
+        # way, from the kept keys, and a restored cache is the same bit for bit, whatever wrote the newest chunk.
+        self._moved = tuple(
+            (self._place(chunk), group)
+            for group, chunk in enumerate(visible[:-1])
+            if before.index(chunk) != group or chunk == self.chunk - 1
+        )
         self._opened = True
 
     @property
+    def layout(self) -> tuple[object, ...]:
+        """Where the current chunk's tensors lie: two chunks of one layout run the same operations on the same memory."""
+        return (self._filled, self._current.start, self._group, self._moved)
+
+    @property
     def table(self) -> RotaryTable:
-        return self._table
+        return self.tables[self._group]
+
+    @property
+    def turn(self) -> Tensor:
+        """:attr:`table` as complex numbers ``(L, 1, E / 2)``."""
+        return self.turns[self._group]
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write the current chunk's keys and values tentatively; returns views of all that is visible."""
         assert self._opened, "begin_chunk() first"
-        self.raw_keys[layer, :, self._current] = k
-        self.keys[layer, :, self._current] = rotate(k, self._table)
+        return self.put(layer, k, rotate(k, self.table), v)
+
+    def put(self, layer: int, raw: Tensor | None, rotated: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`extend` with keys that are rotated already.
+
+        Args:
+            raw: unrotated keys; None while denoising, where only :meth:`commit` would keep them. The pass before it must
+                give them.
+        """
+        assert self._opened, "begin_chunk() first"
+        if raw is not None:
+            self.raw_keys[layer, :, self._current] = raw
+        self.keys[layer, :, self._current] = rotated
         self.values[layer, :, self._current] = v
         return self.keys[layer, :, : self._filled], self.values[layer, :, : self._filled]
+
+    def _rotate_anew(self, layer: int, place: int, group: int) -> None:
+        span = self._span(place)
+        raw = self.raw_keys[layer, :, span].to(torch.float32, copy=True)  # turned in place; the kept keys stay
+        self.keys[layer, :, span] = turn_pairs(raw, self.turns[group], None)
 
     def commit(self) -> None:
         """Keep the current chunk as the last forward wrote it (the pass over the clean latents)."""
@@ -153,7 +187,7 @@ class SinkWindowCache:
             if known is not None and chunk < self.cache.sink_chunks and chunk in known.pages:
                 pages[chunk] = known.pages[chunk]
             else:
-                span = self._span(chunk)
+                span = self._span(self._place(chunk))
                 pages[chunk] = (self.raw_keys[:, :, span].clone(), self.values[:, :, span].clone())
         return CacheState(self.chunk, pages)
 
@@ -162,11 +196,12 @@ class SinkWindowCache:
         self.chunk, self._opened = state.chunk, False
         before = visible_chunks(self.chunk - 1, self.cache) if self.chunk else []
         for chunk, (raw_keys, values) in state.pages.items():
-            span, table = self._span(chunk), self.tables[before.index(chunk)]
+            place = self._place(chunk)
+            span, group = self._span(place), before.index(chunk)
             self.raw_keys[:, :, span] = raw_keys
             self.values[:, :, span] = values
             for layer in range(self.keys.shape[0]):
-                self.keys[layer, :, span] = rotate(self.raw_keys[layer, :, span], table)
+                self._rotate_anew(layer, place, group)
 
 
 class HistoryCache:

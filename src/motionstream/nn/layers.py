@@ -37,6 +37,14 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return x * (1 + scale) + shift
 
 
+def gelu_tanh(x: Tensor) -> Tensor:
+    """GELU, tanh form. On a CPU in bfloat16 as ``x sigmoid(2 y)``, the same function: torch's own is far slower there."""
+    if x.device.type != "cpu" or x.dtype != torch.bfloat16 or torch.compiler.is_compiling():
+        return F.gelu(x, approximate="tanh")
+    scale = 2 * math.sqrt(2 / math.pi)
+    return (x * x).mul_(scale * 0.044715).add_(scale).mul_(x).sigmoid_().mul_(x)
+
+
 def timestep_embedding(timestep: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
     """Sinusoidal embedding ``(..., dim)`` of timesteps in [0, 1000]: cosines first, then sines, from float64."""
     half = dim // 2

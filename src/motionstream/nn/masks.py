@@ -14,8 +14,8 @@ def visible_chunks(chunk: int, cache: CacheConfig) -> list[int]:
     >>> visible_chunks(5, CacheConfig(sink_chunks=1, window_chunks=2))
     [0, 3, 4, 5]
     """
-    past = [c for c in range(chunk) if c < cache.sink_chunks or c >= chunk - cache.window_chunks]
-    return [*past, chunk]
+    sink = min(cache.sink_chunks, chunk)
+    return [*range(sink), *range(max(sink, chunk - cache.window_chunks), chunk), chunk]
 
 
 def chunk_mask(num_frames: int, tokens_per_frame: int, cache: CacheConfig, device: torch.device | str = "cpu") -> Tensor:

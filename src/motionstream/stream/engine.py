@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
@@ -20,13 +21,17 @@ from torch import Tensor
 from motionstream.config import PresetConfig, from_dict
 from motionstream.device import Compute, choose_compute, synchronize
 from motionstream.models.dit import WanDiT
+from motionstream.models.fused import FusedDiT
 from motionstream.models.init import init_from_scratch
 from motionstream.models.load import load_model, load_weights
 from motionstream.models.text import HashedWords
 from motionstream.models.vae import NanoVAE
+from motionstream.nn.attention_choice import AttentionChoice
 from motionstream.presets import PRESETS
 from motionstream.presets import preset as named_preset
 from motionstream.stream import wan_parts
+from motionstream.stream.compute_path import ComputePath
+from motionstream.stream.lane import Lane
 from motionstream.stream.memory_check import place_encoders, weights_dtype
 from motionstream.stream.random_parts import RandomRows, random_dit, random_vae, stamp_mask
 from motionstream.stream.session import StreamSession
@@ -44,6 +49,7 @@ class StreamEngine:
         random_weights: what is made means nothing; every frame says so.
         picture_latents: latent frames that the picture and the grey frames after it are encoded to, for models that read
             them; None = a clip's, as the teacher saw them.
+        path: how the transformer is run; None = :class:`ComputePath`'s own choices.
     """
 
     def __init__(
@@ -57,8 +63,12 @@ class StreamEngine:
         picture_rows: Callable[[Tensor], Tensor] | None = None,
         random_weights: bool = False,
         picture_latents: int | None = None,
+        path: ComputePath | None = None,
     ) -> None:
         self.preset, self.compute = config, compute
+        self.path = path or ComputePath()
+        self.attention: AttentionChoice | None = None
+        self._spare: list[Lane] = []
         self.model = model.to(compute.device).eval().requires_grad_(False)
         self.vae: StreamVAE = vae.eval().requires_grad_(False)
         if isinstance(vae, NanoVAE):
@@ -88,8 +98,54 @@ class StreamEngine:
             return "nano"
         return "full" if isinstance(self.vae, WanVAE) else "tiny"
 
-    def warmup(self, chunks: int = 2) -> None:
-        """Make a few chunks of nothing, so that the first real one is not slowed by first-time work."""
+    @cached_property
+    def fused(self) -> FusedDiT | None:
+        """The transformer as it is run, made when it is first needed; None = the reference itself."""
+        if not self.path.fused:
+            return None
+        fused, self.attention = self.path.build(self.model, self.preset, self.compute)
+        return fused
+
+    @property
+    def records(self) -> bool:
+        """Whether chunks are recorded as CUDA graphs."""
+        return self.path.graphs and self.compute.device.type == "cuda"
+
+    def describe_path(self) -> dict[str, str]:
+        """How the transformer is run, and why, for people."""
+        if self.fused is None or self.attention is None:
+            return {"path": "the reference, as in training", "attention": "sdpa"}
+        graphs = self._spare[0].graphs if self._spare else None
+        if graphs is not None:
+            told = f"{graphs.num_graphs} CUDA graphs, {graphs.reason}"
+        else:
+            told = "no CUDA graphs yet" if self.records else "no CUDA graphs"
+        compiled = "compiled" if self.fused.compiled else "not compiled"
+        return {"path": f"fused, {compiled}, {told}", "attention": self.attention.reason}
+
+    def lend_lane(self) -> Lane:
+        """Memory for one stream: one that an ended stream gave back, or a new one."""
+        return self._spare.pop() if self._spare else Lane(self)
+
+    def take_back(self, lane: Lane) -> None:
+        """Keep one lane for the next stream where graphs are recorded on it; elsewhere its memory is free again."""
+        lane.cache.reset()
+        if self.records and not self._spare:
+            self._spare.append(lane)
+
+    def forget_lanes(self) -> None:
+        """Free the memory that waits for the next stream."""
+        self._spare.clear()
+
+    def warmup(self, chunks: int | None = None) -> None:
+        """Make a few chunks of nothing, so that the first real one is not slowed by first-time work.
+
+        Args:
+            chunks: how many; None = two, or where graphs are recorded as many as it takes to record them.
+        """
+        if chunks is None:
+            cache = self.preset.cache
+            chunks = cache.sink_chunks + 3 * (cache.window_chunks + 1) if self.records else 2
         geometry = self.preset.geometry
         blank = np.full((geometry.height, geometry.width, 3), 127, np.uint8) if self.takes_picture else None
         with self.start(blank, "") as session:
@@ -142,7 +198,9 @@ def load_engine(
     vae: str = "auto",
     encoders: str | Path | None = None,
     random_weights: bool = False,
+    layers: int | None = None,
     ignore_memory: bool = False,
+    path: ComputePath | None = None,
 ) -> StreamEngine:
     """Load a preset's bundled weights, or a folder with them.
 
@@ -155,20 +213,26 @@ def load_engine(
         vae: Wan's decoder: "full", "tiny", or "auto" = tiny where its file is there.
         encoders: a second folder to look into for Wan's autoencoder, text and picture encoder.
         random_weights: for measurements only: no file of weights is read, and every frame made is stamped.
+        layers: with random weights, only so many blocks: to measure the blocks of a network that is too large here.
         ignore_memory: warn where a Wan model is predicted not to fit, in place of refusing.
+        path: how the transformer is run (:class:`ComputePath`).
 
     Raises:
         ValueError: unknown preset, missing or unfitting files, an absent device, too little memory.
     """
     config, folder = find_config(name_or_path, preset=preset, size=size, random_weights=random_weights)
+    if layers is not None:
+        if not random_weights:
+            raise ValueError(f"layers={layers} cuts a network that was trained whole: use random_weights=True")
+        config = replace(config, model=replace(config.model, num_layers=layers))
     compute = choose_compute(device, dtype)
     wan_parts.check_vae_choice(config, vae)
     if config.vae_kind != "nano":
         if random_weights:
-            return _random_wan(config, compute, vae, ignore_memory)
+            return _random_wan(config, compute, vae, ignore_memory, path)
         assert folder is not None, "only tiny-debug and random weights need no folder"
         found = wan_parts.find_wan(config, folder, weights, None if encoders is None else Path(encoders), vae)
-        return _load_wan(config, found, compute, ignore_memory)
+        return _load_wan(config, found, compute, ignore_memory, path)
     if encoders is not None:
         raise ValueError(f"{config.name} needs no encoders: leave {str(encoders)!r} out")
     model, own_vae = WanDiT(config.model, config.geometry.t_stride), NanoVAE(config.vae)
@@ -179,10 +243,12 @@ def load_engine(
     else:
         load_weights(folder / f"{weights}.safetensors", model)
         load_weights(folder / "vae.safetensors", own_vae)
-    return StreamEngine(config, model, own_vae, compute, random_weights=random_weights)
+    return StreamEngine(config, model, own_vae, compute, random_weights=random_weights, path=path)
 
 
-def _load_wan(config: PresetConfig, found: wan_parts.WanPaths, compute: Compute, ignore_memory: bool) -> StreamEngine:
+def _load_wan(
+    config: PresetConfig, found: wan_parts.WanPaths, compute: Compute, ignore_memory: bool, path: ComputePath | None
+) -> StreamEngine:
     """What is small and can be wrong first; the transformer last, tensor by tensor onto the device."""
     encoder_device = place_encoders(config, compute, found.decoder, found.encoder_bytes(), force=ignore_memory)
     text = wan_parts.load_text(config, found, encoder_device)
@@ -190,10 +256,12 @@ def _load_wan(config: PresetConfig, found: wan_parts.WanPaths, compute: Compute,
     dtype = weights_dtype(compute)
     vae = wan_parts.load_stream_vae(config, found, dtype).to(compute.device)
     model = load_model(config, found.transformer, dtype=dtype, device=compute.device)
-    return StreamEngine(config, model, vae, compute, text=text, picture_rows=picture_rows)
+    return StreamEngine(config, model, vae, compute, text=text, picture_rows=picture_rows, path=path)
 
 
-def _random_wan(config: PresetConfig, compute: Compute, vae: str, ignore_memory: bool) -> StreamEngine:
+def _random_wan(
+    config: PresetConfig, compute: Compute, vae: str, ignore_memory: bool, path: ComputePath | None
+) -> StreamEngine:
     """Tiny autoencoder both ways unless Wan's is asked for; prompts and picture become random rows."""
     decoder = "full" if vae == "full" else "tiny"
     place_encoders(config, compute, "full" if vae == "full" else "tiny", 0, force=ignore_memory)
@@ -203,7 +271,9 @@ def _random_wan(config: PresetConfig, compute: Compute, vae: str, ignore_memory:
     rows = RandomRows(config.model.image_dim) if config.model.image_dim else None
     # The tiny encoder holds all its frames at once, and what it makes of grey ones means nothing: two latents do.
     latents = 2 if decoder == "tiny" else None
-    return StreamEngine(config, model, own_vae, compute, picture_rows=rows, random_weights=True, picture_latents=latents)
+    return StreamEngine(
+        config, model, own_vae, compute, picture_rows=rows, random_weights=True, picture_latents=latents, path=path
+    )
 
 
 def find_config(

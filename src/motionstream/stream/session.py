@@ -5,21 +5,25 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from motionstream.causal.rollout import SeededNoise, commit_chunk, denoise_chunk
+from motionstream.causal.rollout import SeededNoise
 from motionstream.flow.schedule import few_step_sigmas
 from motionstream.models.dit import Condition
 from motionstream.models.motion import track_latents
 from motionstream.models.picture import encode_picture
 from motionstream.models.vae import DecoderState
-from motionstream.nn.kv_cache import CacheState, SinkWindowCache
+from motionstream.nn.kv_cache import CacheState
+from motionstream.stream.chunk import Chunk, ChunkStats, Mark, PendingChunk
+from motionstream.stream.exhaustion import advice, guarded, release
+from motionstream.stream.lane import Lane
 from motionstream.stream.random_parts import stamp
 from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer, resample_pushes
 from motionstream.tracks.tracks import Tracks
@@ -27,38 +31,12 @@ from motionstream.tracks.tracks import Tracks
 if TYPE_CHECKING:
     from motionstream.stream.engine import StreamEngine
 
+Made = TypeVar("Made")
+
+__all__ = ["Chunk", "ChunkStats", "SessionState", "StreamSession"]
 
 MAX_PUSHES = 512
 """Cursor events kept for the next chunk; beyond that neighbours are merged, so that a paused stream stays small."""
-
-
-@dataclass(frozen=True)
-class ChunkStats:
-    """Milliseconds of one chunk by stage; ``commit_ms`` is the clean pass over the chunk before, off the latency path."""
-
-    commit_ms: float
-    tracks_ms: float
-    denoise_ms: float
-    decode_ms: float
-    transfer_ms: float = 0.0
-
-    @property
-    def latency_ms(self) -> float:
-        """From points to frames on the host."""
-        return self.tracks_ms + self.denoise_ms + self.decode_ms + self.transfer_ms
-
-    @property
-    def total_ms(self) -> float:
-        return self.commit_ms + self.latency_ms
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Frames ``(T, H, W, 3)`` uint8, the chunk's index from 0, and what it cost."""
-
-    frames: np.ndarray
-    index: int
-    stats: ChunkStats
 
 
 @dataclass(frozen=True)
@@ -82,6 +60,8 @@ class StreamSession:
     """Made by :meth:`StreamEngine.start`; a context manager. One thread steps, any thread may :meth:`push`."""
 
     _pending: tuple[Tensor, Condition] | None
+    latents: Tensor | None
+    """Of the newest chunk, ``(1, chunk_frames, C, h, w)``."""
 
     def __init__(
         self, engine: StreamEngine, first_frame: np.ndarray | None, prompt: str, seed: int, steps: int | None
@@ -100,10 +80,8 @@ class StreamSession:
             geometry.latent_width,
         )
         self.noise = SeededNoise(seed, shape, device)
-        grid = (geometry.latent_height // geometry.patch, geometry.latent_width // geometry.patch)
-        self.cache = SinkWindowCache(
-            preset.model, preset.cache, batch=1, grid=grid, device=device, dtype=engine.compute.dtype
-        )
+        self._lane: Lane = engine.lend_lane()
+        self.cache = self._lane.cache
         self.buffer = TrackBuffer(geometry, preset.model.tracks, seed)
         self._lock = threading.Lock()
         self._closed = False
@@ -132,9 +110,11 @@ class StreamSession:
         self.close()
 
     def close(self) -> None:
-        """Free the cache; the session cannot step any more."""
-        self._closed, self._pending = True, None
-        self.cache = None  # type: ignore[assignment]
+        """Give the cache back to the engine; the session cannot step any more."""
+        if not self._closed:
+            self.engine.take_back(self._lane)
+        self._closed, self._pending, self.latents, self._decoder = True, None, None, None
+        self.cache = self._lane = None  # type: ignore[assignment]
 
     def _check_open(self) -> None:
         if self._closed:
@@ -151,7 +131,8 @@ class StreamSession:
         self.cache.reset()
         self.buffer.reset()
         self._decoder: DecoderState | None = None
-        self._pending = None
+        self._pending = self.latents = None
+        self._commit_span: tuple[Mark, Mark] | None = None
         self._held: dict[int, Point] = {}
         self._pushes: list[tuple[float, list[Point]]] = []
 
@@ -195,11 +176,17 @@ class StreamSession:
         return stop - start
 
     def step(self) -> Chunk:
-        """Make the next chunk from what was pushed."""
+        """Make the next chunk from what was pushed until now; a clean pass that is due comes before the pushes are read."""
+        return self.launch().result()
+
+    def launch(self) -> PendingChunk:
+        """:meth:`step` without waiting for the frames: on a GPU the next chunk can be launched while they are decoded."""
+        self._check_open()
+        self._guarded(self._commit)
         with self._lock:
             pushes, self._pushes = self._pushes, []
         frames, self._held = resample_pushes(self._held, pushes, self.frames_in_chunk(self.index))
-        return self._make(frames)
+        return self._launch(frames)
 
     def step_frames(self, frames: list[list[Point]]) -> Chunk:
         """Make the next chunk from exact points per frame: ``frames[t]`` lists what is held in its pixel frame t.
@@ -211,7 +198,7 @@ class StreamSession:
         wanted = self.frames_in_chunk(self.index)
         if len(frames) != wanted:
             raise ValueError(f"chunk {self.index} has {wanted} frames, points for {len(frames)} were given")
-        return self._make(frames)
+        return self._launch(frames).result()
 
     def stream(self, tracks: Tracks, num_frames: int | None = None) -> Iterator[Chunk]:
         """Chunks for ready-made ``tracks`` (B = 1, model canvas, model fps) until ``num_frames`` are covered.
@@ -231,20 +218,32 @@ class StreamSession:
         wanted = tracks.num_frames if num_frames is None else num_frames
         if wanted < 1:
             raise ValueError(f"num_frames={wanted} must be at least 1")
-        made = 0
+        made, waiting = 0, None
         while made < wanted:
             count = self.frames_in_chunk(self.index)
-            yield self._make(_points_of(tracks, made, made + count), remember=True)
+            launched = self._launch(_points_of(tracks, made, made + count), remember=True)
             made += count
+            if self._lane.overlaps:  # this chunk is denoised while the frames of the one before are decoded and copied
+                launched, waiting = waiting, launched
+            if launched is not None:
+                yield launched.result()
+        if waiting is not None:
+            yield waiting.result()
 
     def settle(self) -> None:
         """Run the clean pass of the last chunk now, for example while its frames are being shown."""
+        self._guarded(self._commit)
+        self._commit_span = None
+
+    def _commit(self) -> None:
         if self._pending is None:
             return
         latents, condition = self._pending
+        begun = Mark(self.engine.compute.device)
         with torch.inference_mode(), self.engine.compute.autocast():
-            commit_chunk(self.engine.model, self.cache, latents, condition)
+            self._lane.commit(latents, condition)
         self._pending = None
+        self._commit_span = (begun, Mark(self.engine.compute.device))
 
     def snapshot(self, known: SessionState | None = None) -> SessionState:
         """Everything that the next chunk depends on; noise follows from seed and chunk number. Settles first.
@@ -254,6 +253,7 @@ class StreamSession:
         """
         self._check_open()
         self.settle()
+        self._lane.join()
         cache = self.cache.snapshot(known.cache if known else None)
         # A memory of the decoder is a view of all the frames it came from: a copy is a twelfth of that.
         decoder = None if self._decoder is None else [memory.clone() for memory in self._decoder]
@@ -267,31 +267,43 @@ class StreamSession:
         self._decoder, self._text, self._held = state.decoder, state.text, dict(state.held)
         self._pending, self._pushes = None, []
 
-    def _make(self, frames: list[list[Point]], *, remember: bool = False) -> Chunk:
+    def _guarded(self, make: Callable[[], Made]) -> Made:
+        """``make()``; out of memory ends this session, and says so."""
+        return guarded(make, self._exhausted)
+
+    def _exhausted(self) -> str:
+        engine = self.engine
+        said = advice(engine.preset, engine.compute.device, self.index, engine.decoder)
+        self.close()
+        engine.forget_lanes()
+        release(engine.compute.device)
+        return said
+
+    def _launch(self, frames: list[list[Point]], *, remember: bool = False) -> PendingChunk:
         self._check_open()
-        engine, clock = self.engine, time.perf_counter
-        begun = clock()
-        self.settle()
-        engine.synchronize()
-        settled, index = clock(), self.cache.chunk
+        return self._guarded(lambda: self._begin(frames, remember))
+
+    def _begin(self, frames: list[list[Point]], remember: bool) -> PendingChunk:
+        engine, lane, device = self.engine, self._lane, self.engine.compute.device
+        self._commit()
+        commit, self._commit_span = self._commit_span, None
+        index, begun = self.cache.chunk, Mark(device)
         with torch.inference_mode(), engine.compute.autocast():
-            xy, visible, ids = (
-                t.to(engine.compute.device) for t in self.buffer.chunk(frames, first=index == 0, remember=remember)
-            )
+            points = self.buffer.chunk(frames, first=index == 0, remember=remember)
+            xy, visible, ids = map(lane.to_device, points)
             motion = track_latents(engine.model, engine.preset.geometry, xy, visible, ids, first=index == 0)
             condition = Condition(self.first_latent, motion, self._text, self._image, self.picture_latents)
-            tracked = clock()
-            latents = denoise_chunk(engine.model, self.cache, condition, self.noise, self.sigmas)
-            engine.synchronize()
-            denoised = clock()
-            video, self._decoder = engine.vae.decode(latents, self._decoder)
-            pixels = (video[0].float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        self._pending = (latents, condition)
-        done = clock()
-        if engine.stamp_mask is not None:
-            stamp(pixels, engine.stamp_mask)  # not timed: real weights need none
-        stats = ChunkStats(*(1000 * t for t in (settled - begun, tracked - settled, denoised - tracked, done - denoised)))
-        return Chunk(pixels, index, stats)
+            tracked = Mark(device)
+            self.latents = lane.denoise(condition, self.noise, self.sigmas)
+            denoised = Mark(device)
+            pixels, self._decoder, (decoding, decoded, copied) = lane.decode(self.latents, self._decoder)
+        self._pending = (self.latents, condition)
+        if lane.overlaps:  # behind the frames' way to the host, and off the way of the next chunk's input
+            self._commit()
+        spans = (commit, (begun, tracked), (tracked, denoised), (decoding, decoded), (decoded, copied))
+        # Stamped when it is there, which is not timed: real weights need no stamp.
+        finish = None if engine.stamp_mask is None else partial(stamp, mask=engine.stamp_mask)
+        return PendingChunk(pixels, index, spans, copied, finish)
 
 
 def _merge_pairs(pushes: list[tuple[float, list[Point]]]) -> list[tuple[float, list[Point]]]:

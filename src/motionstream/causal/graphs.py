@@ -1,0 +1,176 @@
+"""The rollout's two calls as recorded graphs: on CUDA a chunk is then one launch, not thousands.
+
+A graph replays the same operations on the same memory. What changes from chunk to chunk is copied into buffers first: noise,
+tracks and, when they change, picture and prompt. Where the cache writes depends on its layout, so each layout has graphs of
+its own; a layout is recorded when it comes back, the first time it runs as it is. What cannot be recorded keeps running as
+it is, and :attr:`ChunkGraphs.reason` says why.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from motionstream.causal.rollout import NoiseFn, commit_chunk, denoise_chunk
+from motionstream.models.denoise import write_keys
+from motionstream.models.dit import Condition
+from motionstream.models.fused import FusedDiT
+from motionstream.nn.kv_cache import SinkWindowCache
+
+
+class Recorder(Protocol):
+    """Runs nothing: records ``work`` and returns what it returned, to be filled by every call of the second."""
+
+    def __call__(self, work: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]: ...
+
+
+class CudaRecorder:
+    """Records CUDA graphs that share one pool of memory."""
+
+    def __init__(self) -> None:
+        self.pool: tuple[int, int] | None = None
+
+    def __call__(self, work: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+            out = work()
+        self.pool = graph.pool()
+        return out, graph.replay
+
+
+class ChunkGraphs:
+    """``denoise_chunk`` and ``commit_chunk`` of one cache and one list of noise levels.
+
+    Args:
+        recorder: how to record; None = never, every call runs as it is.
+        reason: why nothing is recorded, for people.
+    """
+
+    def __init__(
+        self, model: FusedDiT, cache: SinkWindowCache, recorder: Recorder | None, reason: str = "recorded per layout"
+    ) -> None:
+        self.model, self.cache, self.recorder, self.reason = model, cache, recorder, reason
+        self._seen: set[tuple[object, ...]] = set()
+        self._graphs: dict[tuple[object, ...], tuple[Tensor, Callable[[], None]]] = {}
+        self._noise: Tensor | None = None
+        self._latents: Tensor | None = None
+        self._held: Condition | None = None
+        self._given: Condition | None = None
+
+    @property
+    def num_graphs(self) -> int:
+        return len(self._graphs)
+
+    def denoise(self, condition: Condition, noise: NoiseFn, sigmas: tuple[float, ...]) -> Tensor:
+        """What :func:`denoise_chunk` gives, in a tensor that no later call writes to."""
+        cache = self.cache
+        cache.open_chunk()
+        key = ("denoise", sigmas, *self._place(condition))
+        if not self._recordable(key):
+            return denoise_chunk(self.model, cache, condition, noise, sigmas)
+        chunk = cache.chunk
+        drawn = [noise(chunk, step) for step in range(len(sigmas))]
+        if self._noise is None or self._noise.shape[0] < len(drawn):
+            # A longer list of levels than before: graphs that read the shorter buffer keep it alive and are not used again.
+            self._noise = torch.stack(drawn)
+            self._graphs = {key: graph for key, graph in self._graphs.items() if key[0] != "denoise"}
+        else:
+            for step, tensor in enumerate(drawn):
+                self._noise[step].copy_(tensor)
+        held, buffer = self._hold(condition), self._noise
+        out = self._run(key, lambda: denoise_chunk(self.model, cache, held, lambda _, step: buffer[step], sigmas))
+        return denoise_chunk(self.model, cache, condition, noise, sigmas) if out is None else out.clone()
+
+    def commit(self, latents: Tensor, condition: Condition) -> None:
+        """What :func:`commit_chunk` does."""
+        cache = self.cache
+        key = ("commit", *self._place(condition))
+        if self._recordable(key):
+            if self._latents is None:
+                self._latents = latents.clone()
+            else:
+                self._latents.copy_(latents)
+            held, buffer, start = self._hold(condition), self._latents, cache.chunk * cache.cache.chunk_frames
+
+            def work() -> Tensor:
+                write_keys(self.model, buffer, held, start=start, cache=cache)
+                return buffer
+
+            if self._run(key, work) is not None:
+                cache.commit()
+                return
+        commit_chunk(self.model, cache, latents, condition)
+
+    def _place(self, condition: Condition) -> tuple[object, ...]:
+        """What a graph depends on beside the contents of its buffers: the layout, and what happens only at the start."""
+        start = self.cache.chunk * self.cache.cache.chunk_frames
+        known = 1 if condition.picture_latents is None else condition.picture_latents.shape[1]
+        return (*self.cache.layout, min(start, known))
+
+    def _recordable(self, key: tuple[object, ...]) -> bool:
+        if self.recorder is None:
+            return False
+        again = key in self._seen
+        self._seen.add(key)
+        return again
+
+    def _run(self, key: tuple[object, ...], work: Callable[[], Tensor]) -> Tensor | None:
+        """Replay the graph of ``key``, recorded now if there is none; None when it cannot be recorded."""
+        assert self.recorder is not None
+        if key not in self._graphs:
+            try:
+                self._graphs[key] = self.recorder(work)
+            except RuntimeError as error:
+                if isinstance(error, torch.OutOfMemoryError):
+                    raise
+                said = " ".join(str(error).split())[:200]
+                self.recorder, self.reason = None, f"not recorded: {said}"
+                warnings.warn(f"chunks run as they are, not as a recorded graph ({said})", RuntimeWarning)
+                return None
+        out, replay = self._graphs[key]
+        replay()
+        return out
+
+    def _hold(self, condition: Condition) -> Condition:
+        """``condition`` in buffers that stay where they are; only what is another tensor than last time is copied."""
+        given, held = self._given, self._held
+        if held is None or _form(held) != _form(condition):
+            self._graphs.clear()  # other inputs than the graphs were recorded with
+            self._held = _cloned(condition)
+        elif given is not None:
+            for new, old, buffer in zip(_tensors(condition), _tensors(given), _tensors(held), strict=True):
+                if new is not old:
+                    buffer.copy_(new)
+        self._given = condition
+        assert self._held is not None
+        return self._held
+
+
+def _tensors(condition: Condition) -> list[Tensor]:
+    pairs = [*condition.text, *(condition.image or [])]
+    single = (condition.first_latent, condition.track_latents, condition.picture_latents)
+    return [tensor for tensor in (*single, *(t for pair in pairs for t in pair)) if tensor is not None]
+
+
+def _form(condition: Condition) -> list[tuple[object, ...]]:
+    single = (condition.first_latent, condition.track_latents, condition.picture_latents, condition.image)
+    return [tuple(part is None for part in single), *((t.shape, t.dtype) for t in _tensors(condition))]
+
+
+def _cloned(condition: Condition) -> Condition:
+    def copy(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else tensor.clone()
+
+    return replace(
+        condition,
+        first_latent=copy(condition.first_latent),
+        track_latents=copy(condition.track_latents),
+        picture_latents=copy(condition.picture_latents),
+        text=[(k.clone(), v.clone()) for k, v in condition.text],
+        image=None if condition.image is None else [(k.clone(), v.clone()) for k, v in condition.image],
+    )

@@ -1,0 +1,248 @@
+"""The streaming form of :class:`WanDiT`: the same weights and the same numbers, in fewer and larger operations.
+
+What differs from the reference, and is tested against it: query, key and value in one product; weights held in the compute
+type in place of a cast in every call; modulation of the few noise levels computed once; qk-norm and rotation of queries and
+keys together; the clean pass stops where the last layer's keys are written, because nobody reads what comes after.
+
+    fused = FusedDiT(model, torch.bfloat16)
+    out = fused(x, fused.times(0.9, frames=3), condition.text, cache=cache)
+
+Where types agree no weight is held twice: the reference's query, key and value become views of the joined tensor.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, linear
+
+from motionstream.models.blocks import TextKeys, WanBlock
+from motionstream.models.dit import Condition, WanDiT
+from motionstream.nn.attention import Attention, attention
+from motionstream.nn.kv_cache import SinkWindowCache
+from motionstream.nn.layers import gelu_tanh
+from motionstream.nn.rope import turn_pairs
+
+
+@dataclass(frozen=True)
+class Times:
+    """Modulation of one noise level: per block shift, 1 + scale and gate of both halves, ``(1, F, 1, D)`` float32 each."""
+
+    blocks: list[tuple[Tensor, ...]]
+    head: tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """One block's tensors, products in the compute type and norms in float32."""
+
+    qkv: tuple[Tensor, Tensor]
+    norm_qk: Tensor  # (2, D)
+    out: tuple[Tensor, Tensor]
+    norm3: tuple[Tensor, Tensor]
+    cross_q: tuple[Tensor, Tensor]
+    cross_norm: Tensor
+    cross_out: tuple[Tensor, Tensor]
+    widen: tuple[Tensor, Tensor]
+    narrow: tuple[Tensor, Tensor]
+
+
+class FusedDiT:
+    """See the module docstring. For streaming: no gradients, a :class:`SinkWindowCache`, known noise levels.
+
+    Args:
+        model: the reference; stays usable. dtype: of products, and of the cache that will be given.
+        attend: how to attend to visible tokens (nn/attention_choice.py picks one).
+        compiled: run the element-wise parts through ``torch.compile``.
+    """
+
+    def __init__(self, model: WanDiT, dtype: torch.dtype, *, attend: Attention = attention, compiled: bool = False) -> None:
+        self.model, self.config, self.dtype, self.attend = model, model.config, dtype, attend
+        self.compiled = compiled
+        self.assemble = model.assemble
+        embedding = model.patch_embedding
+        assert embedding.bias is not None
+        self._embed = (embedding.weight.detach().flatten(1).to(dtype), embedding.bias.detach().to(dtype))
+        blocks = [block for block in model.blocks if isinstance(block, WanBlock)]
+        self.blocks = [_joined(block, dtype) for block in blocks]
+        head_type = torch.float32 if model.config.time_precision == "float32" else dtype
+        self._head = _pair(model.head.head, head_type)
+        self._times: dict[tuple[float, int, bool], Times] = {}
+        self._before: Callable[..., Any] = _Compiled(before_attention) if compiled else before_attention
+        self._after: Callable[..., Any] = _Compiled(after_attention) if compiled else after_attention
+
+    @torch.inference_mode()
+    def times(self, sigma: float, frames: int, *, first_clean: bool = False) -> Times:
+        """Modulation at noise level ``sigma``, remembered.
+
+        Args:
+            first_clean: latent frame 0 is at level 0 ("clean" models in the first chunk).
+        """
+        key = (sigma, frames, first_clean)
+        if key not in self._times:
+            model, device = self.model, self._embed[0].device
+            level = torch.full((1, frames), sigma, device=device)
+            if first_clean:
+                level[:, 0] = 0
+            with torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+                time, time_blocks = model.embed_time(1000 * level)
+            blocks = []
+            for block in model.blocks:
+                assert isinstance(block, WanBlock)
+                mod = block.modulation.float() + time_blocks.float()  # (1, F, 6, D)
+                shift, scale, gate, shift_ffn, scale_ffn, gate_ffn = mod[:, :, :, None].unbind(2)
+                parts = (shift, 1 + scale, gate, shift_ffn, 1 + scale_ffn, gate_ffn)
+                blocks.append(tuple(part.contiguous() for part in parts))
+            shift, scale = (model.head.modulation.float() + time.float()[:, :, None])[:, :, :, None].unbind(2)
+            self._times[key] = Times(blocks, (shift.contiguous(), 1 + scale))
+        return self._times[key]
+
+    def __call__(self, x: Tensor, times: Times, condition: Condition, cache: SinkWindowCache) -> Tensor:
+        """``x (B, F, in_channels, h, w)`` -> ``(B, F, C, h, w)`` float32: what ``WanDiT.forward`` gives."""
+        patch = self.config.patch
+        with torch.autocast(x.device.type, enabled=False):
+            tokens = self._tokens(x)
+            for layer in range(len(self.blocks)):
+                tokens = self._block(layer, tokens, times, condition, cache)
+            y = torch.addcmul(times.head[0], layer_norm(tokens, tokens.shape[-1:], eps=self.config.eps), times.head[1])
+            out = linear(y.to(self._head[0].dtype), *self._head).float()
+        h = x.shape[3] // patch
+        return rearrange(out, "b f (h w) (p q c) -> b f c (h p) (w q)", h=h, p=patch, q=patch)
+
+    def write_keys(self, x: Tensor, times: Times, condition: Condition, cache: SinkWindowCache) -> None:
+        """Only what a pass leaves in the cache: every layer's keys and values of the current chunk, unrotated ones too."""
+        with torch.autocast(x.device.type, enabled=False):
+            tokens = self._tokens(x)
+            for layer in range(len(self.blocks) - 1):
+                tokens = self._block(layer, tokens, times, condition, cache, keep=True)
+            self._put(len(self.blocks) - 1, tokens, times, cache, keep=True)
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        patch = self.config.patch
+        if patch == 1:
+            cells = x.flatten(3).transpose(2, 3)
+        else:
+            cells = rearrange(x, "b f c (h p) (w q) -> b f (h w) (c p q)", p=patch, q=patch)
+        return linear(cells.to(self.dtype), *self._embed).float()  # (B, F, P, D)
+
+    def _put(
+        self, layer: int, tokens: Tensor, times: Times, cache: SinkWindowCache, keep: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        weights, (shift, scale) = self.blocks[layer], times.blocks[layer][:2]
+        place = (cache.table.cos, cache.table.sin) if self.compiled else (cache.turn, None)
+        q, raw, k, v = self._before(
+            tokens, shift, scale, *weights.qkv, weights.norm_qk, *place, self.config.num_heads, self.config.eps, keep
+        )
+        return q, *cache.put(layer, raw, k, v)
+
+    def _block(
+        self,
+        layer: int,
+        tokens: Tensor,
+        times: Times,
+        condition: Condition,
+        cache: SinkWindowCache,
+        keep: bool = False,
+    ) -> Tensor:
+        weights, (_, _, gate, shift, scale, gate_ffn) = self.blocks[layer], times.blocks[layer]
+        q, keys, values = self._put(layer, tokens, times, cache, keep)
+        attended = self.attend(q, keys, values)
+        image = None if condition.image is None else condition.image[layer]
+        return self._after(
+            tokens, attended, weights, condition.text[layer], image, gate, shift, scale, gate_ffn, self.config.eps
+        )
+
+
+class _Compiled:
+    """``function`` through ``torch.compile``, or as it is, with a warning, where that does not work."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function, self.fast = function, torch.compile(function, dynamic=False)
+        self.works = True
+
+    def __call__(self, *inputs: Any) -> Any:
+        if self.works:
+            try:
+                return self.fast(*inputs)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # no compiler, an old driver, a bug of the compiler
+                self.works = False
+                said = " ".join(str(error).split())[:160] or type(error).__name__
+                warnings.warn(f"torch.compile does not work here, the model runs uncompiled ({said})", RuntimeWarning)
+        return self.function(*inputs)
+
+
+def before_attention(
+    x: Tensor, shift: Tensor, scale: Tensor, weight: Tensor, bias: Tensor, norm_qk: Tensor,
+    cos: Tensor, sin: Tensor | None, heads: int, eps: float, keep: bool,
+) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:  # fmt: skip
+    """``x (B, F, P, D)`` float32 -> rotated queries, unrotated keys (None unless ``keep``), rotated keys, values.
+
+    Args:
+        cos, sin: ``(L, E / 2)``; with ``sin=None``, ``cos`` is the complex table ``(L, 1, E / 2)`` and numbers are turned in
+            place, which is the fast way where nothing is compiled.
+    """
+    D = x.shape[-1]
+    y = torch.addcmul(shift, layer_norm(x, (D,), eps=eps), scale).to(weight.dtype)
+    qkv = linear(y.flatten(1, 2), weight, bias)
+    both = qkv[..., : 2 * D].float().unflatten(-1, (2, D))  # (B, L, 2, D)
+    both = both * torch.rsqrt(both.square().mean(-1, keepdim=True) + eps)
+    both = both.mul_(norm_qk).unflatten(-1, (heads, -1))  # (B, L, 2, A, E)
+    raw = both[:, :, 1].to(weight.dtype, copy=True) if keep else None  # a copy: numbers are turned in place below
+    turned = turn_pairs(both.flatten(2, 3), cos, sin).unflatten(2, (2, heads))  # (B, L, 2, A, E)
+    q, k = turned.to(weight.dtype).unbind(2)
+    return q, raw, k, qkv[..., 2 * D :].unflatten(-1, (heads, -1))
+
+
+def after_attention(
+    x: Tensor, attended: Tensor, weights: _Weights, text: TextKeys, image: TextKeys | None,
+    gate: Tensor, shift: Tensor, scale: Tensor, gate_ffn: Tensor, eps: float,
+) -> Tensor:  # fmt: skip
+    """The rest of a block: output product, cross-attention to text and picture rows, feed-forward."""
+    _, frames, cells, D = x.shape
+    dtype, heads = weights.out[0].dtype, attended.shape[2]
+    x = torch.addcmul(x, linear(attended.flatten(2), *weights.out).float().unflatten(1, (frames, cells)), gate)
+    y = layer_norm(x, (D,), *weights.norm3, eps).to(dtype).flatten(1, 2)
+    q = linear(y, *weights.cross_q).float()
+    q = (q * torch.rsqrt(q.square().mean(-1, keepdim=True) + eps) * weights.cross_norm).to(dtype)
+    q = q.unflatten(-1, (heads, -1))
+    seen = attention(q, text[0], text[1])
+    if image is not None:
+        seen = seen + attention(q, image[0], image[1])
+    x = x + linear(seen.flatten(2), *weights.cross_out).unflatten(1, (frames, cells))
+    y = torch.addcmul(shift, layer_norm(x, (D,), eps=eps), scale).to(dtype)
+    return torch.addcmul(x, linear(gelu_tanh(linear(y, *weights.widen)), *weights.narrow).float(), gate_ffn)
+
+
+def _joined(block: WanBlock, dtype: torch.dtype) -> _Weights:
+    own, cross = block.self_attn, block.cross_attn
+    parts = (own.q, own.k, own.v)
+    weight, bias = (torch.cat([getattr(part, name).detach() for part in parts]).to(dtype) for name in ("weight", "bias"))
+    if own.q.weight.dtype == dtype:
+        for part, w, b in zip(parts, weight.chunk(3), bias.chunk(3), strict=True):
+            part.weight.data, part.bias.data = w, b
+    first, second = block.ffn[0], block.ffn[2]
+    assert isinstance(first, nn.Linear)
+    assert isinstance(second, nn.Linear)
+    return _Weights(
+        qkv=(weight, bias),
+        norm_qk=torch.stack([own.norm_q.weight.detach().float(), own.norm_k.weight.detach().float()]),
+        out=_pair(own.o, dtype),
+        norm3=_pair(block.norm3, torch.float32),
+        cross_q=_pair(cross.q, dtype),
+        cross_norm=cross.norm_q.weight.detach().float(),
+        cross_out=_pair(cross.o, dtype),
+        widen=_pair(first, dtype),
+        narrow=_pair(second, dtype),
+    )
+
+
+def _pair(layer: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    return layer.weight.detach().to(dtype), layer.bias.detach().to(dtype)

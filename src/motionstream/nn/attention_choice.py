@@ -1,0 +1,166 @@
+"""Which attention to use here: every way that is present is tested against the definition and timed at our shapes.
+
+choice = choose_attention("auto", queries=4680, keys=14040, heads=12, head_dim=128, compute=compute)
+print(choice.reason); out = choice.kernel(q, k, v)
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from motionstream.device import Compute, synchronize
+from motionstream.nn.attention import Attention, attention, attention_reference
+
+NAMES = ("auto", "sdpa", "math", "flash", "efficient", "cudnn", "fa3")
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 3e-3}
+"""Largest relative RMS error against float64; rounding the weights of the softmax alone gives a third of it."""
+TESTED_QUERIES, RUNS = 128, 5
+SDP_KINDS = {
+    "math": SDPBackend.MATH,
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+}
+
+
+@dataclass(frozen=True)
+class AttentionChoice:
+    """The way chosen, why, and what was found about each: milliseconds, or why it cannot be used."""
+
+    name: str
+    kernel: Attention
+    reason: str
+    found: dict[str, float | str]
+
+
+def ways(device: torch.device) -> dict[str, Callable[[], Attention]]:
+    """Makers of every way that may be present on ``device``, by name; a maker or its product raises where it is not."""
+    if device.type != "cuda":
+        return {"sdpa": lambda: attention, "math": lambda: _of_kind("math")}
+    known = {kind: (lambda kind=kind: _of_kind(kind)) for kind in SDP_KINDS}
+    return {"sdpa": lambda: attention, **known, "fa3": _flash_attention_3}
+
+
+def choose_attention(
+    wanted: str, *, queries: int, keys: int, heads: int, head_dim: int, compute: Compute
+) -> AttentionChoice:
+    """The fastest way that computes the right numbers.
+
+    Args:
+        wanted: "auto", or the way to use if it is present and right; else "auto" is used and a warning says why.
+        queries, keys: tokens of a chunk, and tokens that it attends to in the steady state.
+
+    Raises:
+        ValueError: ``wanted`` is no way's name.
+    """
+    if wanted not in NAMES:
+        raise ValueError(f"attention {wanted!r} is unknown: use one of {', '.join(NAMES)}")
+    device = compute.device
+    candidates = ways(device)
+    if wanted != "auto":
+        names = [wanted] if wanted in candidates else []
+    else:
+        # Off CUDA, torch's own choice is the only one that is not for testing.
+        names = [name for name in candidates if name != "math"]
+    inputs = _inputs(queries, keys, heads, head_dim, compute)
+    found: dict[str, float | str] = {}
+    usable: dict[str, Attention] = {}
+    for name in names:
+        try:
+            kernel = candidates[name]()
+            error = _error(kernel, inputs, compute.dtype)
+            if error is not None:
+                found[name] = error
+                continue
+            found[name] = round(_milliseconds(kernel, inputs, device), 3) if len(names) > 1 else 0.0
+            usable[name] = kernel
+        except Exception as failure:  # whatever a kernel that does not belong here raises
+            found[name] = " ".join(str(failure).split())[:160] or type(failure).__name__
+    if wanted != "auto":
+        if wanted in usable:
+            return AttentionChoice(
+                wanted, usable[wanted], f"{wanted}: you asked for it, and it computes the right numbers", found
+            )
+        why = found.get(wanted, f"there is none for {device.type}")
+        warnings.warn(f"attention {wanted!r} cannot be used here ({why}): choosing another", RuntimeWarning)
+        other = choose_attention("auto", queries=queries, keys=keys, heads=heads, head_dim=head_dim, compute=compute)
+        reason = f"{other.reason}; {wanted!r} was asked for: {why}"
+        return AttentionChoice(other.name, other.kernel, reason, found | other.found)
+    if not usable:
+        warnings.warn(f"no attention passed its test ({found}): torch's plain one is used", RuntimeWarning)
+        return AttentionChoice("math", _of_kind("math"), "math: nothing else passed its test", found)
+    times = {name: float(found[name]) for name in usable}
+    best = min(times, key=lambda name: times[name])
+    if len(times) == 1:
+        return AttentionChoice(best, usable[best], f"{best}: the only way on {device.type}, tested", found)
+    told = ", ".join(f"{name} {ms:.2f} ms" for name, ms in sorted(times.items(), key=lambda item: item[1]))
+    return AttentionChoice(best, usable[best], f"{best}: fastest of those tested ({told})", found)
+
+
+def _inputs(queries: int, keys: int, heads: int, head_dim: int, compute: Compute) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator(compute.device).manual_seed(0)
+
+    def random(tokens: int) -> Tensor:
+        shape = (1, tokens, heads, head_dim)
+        return torch.randn(shape, generator=generator, device=compute.device).to(compute.dtype)
+
+    return random(queries), random(keys), random(keys)
+
+
+@torch.inference_mode()
+def _error(kernel: Attention, inputs: tuple[Tensor, Tensor, Tensor], dtype: torch.dtype) -> str | None:
+    """What is wrong with the numbers of ``kernel``; None if nothing is."""
+    q, k, v = inputs
+    got = kernel(q, k, v)
+    if got.shape != q.shape or got.dtype != q.dtype:
+        return f"gives {tuple(got.shape)} {got.dtype} for {tuple(q.shape)} {q.dtype}"
+    few = got[:, :TESTED_QUERIES].double()
+    wanted = attention_reference(q[:, :TESTED_QUERIES].double(), k, v)
+    error = float((few - wanted).norm() / wanted.norm())
+    limit = TOLERANCE[dtype]
+    return None if error <= limit else f"numerically wrong: relative error {error:.1e}, more than {limit:.0e}"
+
+
+@torch.inference_mode()
+def _milliseconds(kernel: Attention, inputs: tuple[Tensor, Tensor, Tensor], device: torch.device) -> float:
+    spent = []
+    for run in range(RUNS + 2):
+        synchronize(device)
+        begun = time.perf_counter()
+        kernel(*inputs)
+        synchronize(device)
+        if run >= 2:
+            spent.append(1000 * (time.perf_counter() - begun))
+    return statistics.median(spent)
+
+
+def _of_kind(kind: str) -> Attention:
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        with sdpa_kernel(SDP_KINDS[kind]):
+            return attention(q, k, v)
+
+    return attend
+
+
+def _flash_attention_3() -> Attention:
+    """FlashAttention 3 through Hugging Face's ``kernels``: present only where that package and its download are."""
+    if importlib.util.find_spec("kernels") is None:
+        raise ModuleNotFoundError("the package kernels is not installed")
+    from kernels import get_kernel
+
+    flash = get_kernel("kernels-community/flash-attn3")
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out = flash.flash_attn_func(q, k, v)
+        return out[0] if isinstance(out, tuple) else out
+
+    return attend
