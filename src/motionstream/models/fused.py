@@ -20,19 +20,23 @@ from typing import Any
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, linear
+from torch.nn.functional import layer_norm
 
 from motionstream.models.blocks import TextKeys, WanBlock
 from motionstream.models.dit import Condition, WanDiT
 from motionstream.nn.attention import Attention, attention
 from motionstream.nn.kv_cache import SinkWindowCache
-from motionstream.nn.layers import gelu_tanh
+from motionstream.nn.layers import modulated_norm
+from motionstream.nn.products import Product
 from motionstream.nn.rope import turn_pairs
 
 
 @dataclass(frozen=True)
 class Times:
-    """Modulation of one noise level: per block shift, 1 + scale and gate of both halves, ``(1, F, 1, D)`` float32 each."""
+    """Modulation of one noise level: per block shift, 1 + scale and gate of both halves, float32.
+
+    Each ``(D,)``, or ``(1, F, 1, D)`` where frames differ.
+    """
 
     blocks: list[tuple[Tensor, ...]]
     head: tuple[Tensor, Tensor]
@@ -42,15 +46,15 @@ class Times:
 class _Weights:
     """One block's tensors, products in the compute type and norms in float32."""
 
-    qkv: tuple[Tensor, Tensor]
+    qkv: Product
     norm_qk: Tensor  # (2, D)
-    out: tuple[Tensor, Tensor]
+    out: Product
     norm3: tuple[Tensor, Tensor]
-    cross_q: tuple[Tensor, Tensor]
+    cross_q: Product
     cross_norm: Tensor
-    cross_out: tuple[Tensor, Tensor]
-    widen: tuple[Tensor, Tensor]
-    narrow: tuple[Tensor, Tensor]
+    cross_out: Product
+    widen: Product
+    narrow: Product
 
 
 class FusedDiT:
@@ -68,11 +72,12 @@ class FusedDiT:
         self.assemble = model.assemble
         embedding = model.patch_embedding
         assert embedding.bias is not None
-        self._embed = (embedding.weight.detach().flatten(1).to(dtype), embedding.bias.detach().to(dtype))
+        weight, bias = embedding.weight.detach().flatten(1).to(dtype), embedding.bias.detach().to(dtype)
+        self._embed = Product.of(weight, bias, plain=compiled)
         blocks = [block for block in model.blocks if isinstance(block, WanBlock)]
-        self.blocks = [_joined(block, dtype) for block in blocks]
+        self.blocks = [_joined(block, dtype, compiled) for block in blocks]
         head_type = torch.float32 if model.config.time_precision == "float32" else dtype
-        self._head = _pair(model.head.head, head_type)
+        self._head = _product(model.head.head, head_type, compiled)
         self._times: dict[tuple[float, int, bool], Times] = {}
         self._before: Callable[..., Any] = _Compiled(before_attention) if compiled else before_attention
         self._after: Callable[..., Any] = _Compiled(after_attention) if compiled else after_attention
@@ -86,21 +91,25 @@ class FusedDiT:
         """
         key = (sigma, frames, first_clean)
         if key not in self._times:
-            model, device = self.model, self._embed[0].device
+            model, device = self.model, self._embed.weight.device
             level = torch.full((1, frames), sigma, device=device)
             if first_clean:
                 level[:, 0] = 0
             with torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
                 time, time_blocks = model.embed_time(1000 * level)
+
+            def kept(part: Tensor) -> Tensor:
+                return part.contiguous() if first_clean else part[0, 0, 0].clone()
+
             blocks = []
             for block in model.blocks:
                 assert isinstance(block, WanBlock)
                 mod = block.modulation.float() + time_blocks.float()  # (1, F, 6, D)
                 shift, scale, gate, shift_ffn, scale_ffn, gate_ffn = mod[:, :, :, None].unbind(2)
                 parts = (shift, 1 + scale, gate, shift_ffn, 1 + scale_ffn, gate_ffn)
-                blocks.append(tuple(part.contiguous() for part in parts))
+                blocks.append(tuple(kept(part) for part in parts))
             shift, scale = (model.head.modulation.float() + time.float()[:, :, None])[:, :, :, None].unbind(2)
-            self._times[key] = Times(blocks, (shift.contiguous(), 1 + scale))
+            self._times[key] = Times(blocks, (kept(shift), kept(1 + scale)))
         return self._times[key]
 
     def __call__(self, x: Tensor, times: Times, condition: Condition, cache: SinkWindowCache) -> Tensor:
@@ -110,8 +119,8 @@ class FusedDiT:
             tokens = self._tokens(x)
             for layer in range(len(self.blocks)):
                 tokens = self._block(layer, tokens, times, condition, cache)
-            y = torch.addcmul(times.head[0], layer_norm(tokens, tokens.shape[-1:], eps=self.config.eps), times.head[1])
-            out = linear(y.to(self._head[0].dtype), *self._head).float()
+            y = modulated_norm(tokens, *times.head, self.config.eps)
+            out = self._head(y.to(self._head.weight.dtype)).float()
         h = x.shape[3] // patch
         return rearrange(out, "b f (h w) (p q c) -> b f c (h p) (w q)", h=h, p=patch, q=patch)
 
@@ -129,7 +138,7 @@ class FusedDiT:
             cells = x.flatten(3).transpose(2, 3)
         else:
             cells = rearrange(x, "b f c (h p) (w q) -> b f (h w) (c p q)", p=patch, q=patch)
-        return linear(cells.to(self.dtype), *self._embed).float()  # (B, F, P, D)
+        return self._embed(cells.to(self.dtype)).float()  # (B, F, P, D)
 
     def _put(
         self, layer: int, tokens: Tensor, times: Times, cache: SinkWindowCache, keep: bool
@@ -137,7 +146,7 @@ class FusedDiT:
         weights, (shift, scale) = self.blocks[layer], times.blocks[layer][:2]
         place = (cache.table.cos, cache.table.sin) if self.compiled else (cache.turn, None)
         q, raw, k, v = self._before(
-            tokens, shift, scale, *weights.qkv, weights.norm_qk, *place, self.config.num_heads, self.config.eps, keep
+            tokens, shift, scale, weights.qkv, weights.norm_qk, *place, self.config.num_heads, self.config.eps, keep
         )
         return q, *cache.put(layer, raw, k, v)
 
@@ -180,7 +189,7 @@ class _Compiled:
 
 
 def before_attention(
-    x: Tensor, shift: Tensor, scale: Tensor, weight: Tensor, bias: Tensor, norm_qk: Tensor,
+    x: Tensor, shift: Tensor, scale: Tensor, joined: Product, norm_qk: Tensor,
     cos: Tensor, sin: Tensor | None, heads: int, eps: float, keep: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:  # fmt: skip
     """``x (B, F, P, D)`` float32 -> rotated queries, unrotated keys (None unless ``keep``), rotated keys, values.
@@ -190,14 +199,14 @@ def before_attention(
             place, which is the fast way where nothing is compiled.
     """
     D = x.shape[-1]
-    y = torch.addcmul(shift, layer_norm(x, (D,), eps=eps), scale).to(weight.dtype)
-    qkv = linear(y.flatten(1, 2), weight, bias)
+    dtype = joined.weight.dtype
+    qkv = joined(modulated_norm(x, shift, scale, eps).to(dtype).flatten(1, 2))
     both = qkv[..., : 2 * D].float().unflatten(-1, (2, D))  # (B, L, 2, D)
     both = both * torch.rsqrt(both.square().mean(-1, keepdim=True) + eps)
     both = both.mul_(norm_qk).unflatten(-1, (heads, -1))  # (B, L, 2, A, E)
-    raw = both[:, :, 1].to(weight.dtype, copy=True) if keep else None  # a copy: numbers are turned in place below
+    raw = both[:, :, 1].to(dtype, copy=True) if keep else None  # a copy: numbers are turned in place below
     turned = turn_pairs(both.flatten(2, 3), cos, sin).unflatten(2, (2, heads))  # (B, L, 2, A, E)
-    q, k = turned.to(weight.dtype).unbind(2)
+    q, k = turned.to(dtype).unbind(2)
     return q, raw, k, qkv[..., 2 * D :].unflatten(-1, (heads, -1))
 
 
@@ -207,21 +216,21 @@ def after_attention(
 ) -> Tensor:  # fmt: skip
     """The rest of a block: output product, cross-attention to text and picture rows, feed-forward."""
     _, frames, cells, D = x.shape
-    dtype, heads = weights.out[0].dtype, attended.shape[2]
-    x = torch.addcmul(x, linear(attended.flatten(2), *weights.out).float().unflatten(1, (frames, cells)), gate)
+    dtype, heads = weights.out.weight.dtype, attended.shape[2]
+    x = torch.addcmul(x, weights.out(attended.flatten(2)).float().unflatten(1, (frames, cells)), gate)
     y = layer_norm(x, (D,), *weights.norm3, eps).to(dtype).flatten(1, 2)
-    q = linear(y, *weights.cross_q).float()
+    q = weights.cross_q(y).float()
     q = (q * torch.rsqrt(q.square().mean(-1, keepdim=True) + eps) * weights.cross_norm).to(dtype)
     q = q.unflatten(-1, (heads, -1))
     seen = attention(q, text[0], text[1])
     if image is not None:
         seen = seen + attention(q, image[0], image[1])
-    x = x + linear(seen.flatten(2), *weights.cross_out).unflatten(1, (frames, cells))
-    y = torch.addcmul(shift, layer_norm(x, (D,), eps=eps), scale).to(dtype)
-    return torch.addcmul(x, linear(gelu_tanh(linear(y, *weights.widen)), *weights.narrow).float(), gate_ffn)
+    x = x + weights.cross_out(seen.flatten(2)).unflatten(1, (frames, cells))
+    y = modulated_norm(x, shift, scale, eps).to(dtype)
+    return torch.addcmul(x, weights.narrow(weights.widen.gelu(y)).float(), gate_ffn)
 
 
-def _joined(block: WanBlock, dtype: torch.dtype) -> _Weights:
+def _joined(block: WanBlock, dtype: torch.dtype, plain: bool) -> _Weights:
     own, cross = block.self_attn, block.cross_attn
     parts = (own.q, own.k, own.v)
     weight, bias = (torch.cat([getattr(part, name).detach() for part in parts]).to(dtype) for name in ("weight", "bias"))
@@ -232,17 +241,17 @@ def _joined(block: WanBlock, dtype: torch.dtype) -> _Weights:
     assert isinstance(first, nn.Linear)
     assert isinstance(second, nn.Linear)
     return _Weights(
-        qkv=(weight, bias),
+        qkv=Product.of(weight, bias, plain=plain),
         norm_qk=torch.stack([own.norm_q.weight.detach().float(), own.norm_k.weight.detach().float()]),
-        out=_pair(own.o, dtype),
-        norm3=_pair(block.norm3, torch.float32),
-        cross_q=_pair(cross.q, dtype),
+        out=_product(own.o, dtype, plain),
+        norm3=(block.norm3.weight.detach().float(), block.norm3.bias.detach().float()),
+        cross_q=_product(cross.q, dtype, plain),
         cross_norm=cross.norm_q.weight.detach().float(),
-        cross_out=_pair(cross.o, dtype),
-        widen=_pair(first, dtype),
-        narrow=_pair(second, dtype),
+        cross_out=_product(cross.o, dtype, plain),
+        widen=_product(first, dtype, plain),
+        narrow=_product(second, dtype, plain),
     )
 
 
-def _pair(layer: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    return layer.weight.detach().to(dtype), layer.bias.detach().to(dtype)
+def _product(layer: Any, dtype: torch.dtype, plain: bool) -> Product:
+    return Product.of(layer.weight.detach().to(dtype), layer.bias.detach().to(dtype), plain=plain)

@@ -37,12 +37,11 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return x * (1 + scale) + shift
 
 
-def gelu_tanh(x: Tensor) -> Tensor:
-    """GELU, tanh form. On a CPU in bfloat16 as ``x sigmoid(2 y)``, the same function: torch's own is far slower there."""
-    if x.device.type != "cpu" or x.dtype != torch.bfloat16 or torch.compiler.is_compiling():
-        return F.gelu(x, approximate="tanh")
-    scale = 2 * math.sqrt(2 / math.pi)
-    return (x * x).mul_(scale * 0.044715).add_(scale).mul_(x).sigmoid_().mul_(x)
+def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
+    """Layer norm of float32 ``x (B, F, P, D)``, then ``* scale + shift``: of ``(D,)`` in one pass, or ``(1, F, 1, D)``."""
+    if shift.ndim == 1:
+        return F.layer_norm(x, shift.shape, scale, shift, eps)
+    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=eps), scale)
 
 
 def timestep_embedding(timestep: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
