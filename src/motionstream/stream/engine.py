@@ -360,10 +360,13 @@ def read_config(folder: Path) -> PresetConfig:
     if not path.is_file():
         raise ValueError(f"{folder} has no config.json: it is not a folder of motionstream weights")
     try:
-        values = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}): restore it from where the weights came") from None
-    return from_dict(PresetConfig, values)
+    try:
+        return from_dict(PresetConfig, values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def generate(
