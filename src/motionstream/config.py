@@ -264,7 +264,8 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint in (int, float, str, bool) and type(value) is not hint:
-        raise ValueError(f"{where}={value!r} must be a {hint.__name__}")
+        kind = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[hint]
+        raise ValueError(f"{where}={value!r} must be {kind}")
     return value
 
 

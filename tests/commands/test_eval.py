@@ -52,6 +52,17 @@ def test_a_json_file_alone(tmp_path, capsys):
     assert [file.name for file in path.parent.iterdir()] == ["report.json"]
 
 
+def test_an_output_that_cannot_be_written_is_said_before_measuring(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "taken.json").mkdir()
+    monkeypatch.setattr("motionstream.stream.engine.load_engine", lambda *a, **k: pytest.fail("too late"))
+    for out, complaint in (("file/report.json", "file"), ("taken.json", "is a folder; name a file in it")):
+        assert main([*DRAGS, "--out", str(tmp_path / out)]) == 2
+        assert complaint in capsys.readouterr().err
+    assert main(["eval", "--compare", str(tmp_path / "none"), str(tmp_path)]) == 2
+    assert "does not exist: give a folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "complaint"),
     [

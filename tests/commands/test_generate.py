@@ -233,14 +233,14 @@ def test_bad_weights(folder: Path, check_sentence, case: str):
     if case not in ("missing", "no config"):
         config = to_dict(preset("tiny-debug"))
         if case == "unknown key":
-            config["colour"], complaint = "blue", "unknown key 'colour'"
+            config["colour"], complaint = "blue", "config.json: unknown key 'colour'"
         (weights / "config.json").write_text(json.dumps(config))
     if case == "damaged":
         complaint = "is damaged"
         for part in ("student", "vae"):
             (weights / f"{part}.safetensors").write_bytes(b"not safetensors at all")
     if case == "pickle only":
-        complaint = "does not exist"
+        complaint = "does not exist: put it there, or make it with train or convert"
         (weights / "student.pt").write_bytes(b"\x80\x04.")
     argv = ["generate", "photo.png", "--prompt", "", "--tracks", "tracks.json", "--weights", "weights", "-o", "out.mp4"]
     assert cli.main(argv) == 2

@@ -126,6 +126,19 @@ def test_bad_videos(folder: Path, check_sentence):
     assert "out.npz" not in os.listdir()
 
 
+def test_a_clip_without_anything_to_follow(folder: Path, check_sentence, capsys):
+    """Its points would all be "visible" for ever where they were put."""
+    flat = np.full((20, 60, 80, 3), 90, np.uint8)
+    ms.write_video("flat.mp4", flat, fps=24)
+    assert cli.main(["track", "flat.mp4", "-o", "out.npz"]) == 2
+    check_sentence("flat.mp4: its first frame is flat or dark, so no point in it can be followed; give --points with t")
+    flat[12:, 20:40, 20:40] = np.random.default_rng(0).integers(0, 255, (20, 20, 3))
+    ms.write_video("late.mp4", flat, fps=24)
+    Path("late.csv").write_text("14, 30, 30\n")
+    assert cli.main(["track", "late.mp4", "-o", "out.npz", "--points", "late.csv"]) == 0
+    assert load_tracks("out.npz").visible[0, 14:].all()
+
+
 def test_help_names_every_tracker(capsys):
     with pytest.raises(SystemExit):
         cli.main(["track", "--help"])

@@ -114,7 +114,7 @@ def test_nothing_is_left_when_nothing_was_written(tmp_path: Path):
         ("clip", "must end in .mp4"),
         ("nowhere/clip.mp4", "create"),
         ("folder.mp4", "is a folder"),
-        ("file.txt/clip.mp4", "does not exist"),
+        ("file.txt/clip.mp4", "is a file; choose another output"),
     ],
 )
 def test_outputs_that_cannot_be(tmp_path: Path, name: str, complaint: str):

@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import av
@@ -39,6 +40,16 @@ def test_scaled_and_through_a_window(clip: Path):
     assert frame.shape == (96, 96, 3)
     # the middle 48x48 begins at x = 8, so the border at x = 32 comes to (32 - 8) * 2 = 48
     assert frame[80, 44, 2] < 60 < 140 < frame[80, 52, 2]
+
+
+def test_a_file_that_was_cut_off_says_so(tmp_path: Path):
+    noise = np.random.default_rng(0).integers(0, 255, (40, 48, 64, 3), dtype=np.uint8)
+    whole = ms.write_video(tmp_path / "whole.mp4", noise, fps=24).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(UserWarning, match=r"cut.mp4' says that it has 40 frames, but only \d+ can be read"):
+        frames = list(Clip(tmp_path / "cut.mp4").frames())
+    assert 5 < len(frames) < 36
+    assert len(list(itertools.islice(Clip(tmp_path / "cut.mp4").frames(), 3))) == 3  # nobody asked for the rest
 
 
 def test_bad_files(tmp_path: Path):

@@ -232,7 +232,8 @@ def _read_keyframe(frame: Any, k: int) -> tuple[float, Pose]:
 def _numbers(values: Any, count: int, what: str) -> list[float]:
     if not isinstance(values, list) or len(values) != count or not all(is_number(value) for value in values):
         shown = values[0] if isinstance(values, list) and count == 1 else values
-        raise ValueError(f"{what} must be {'a number' if count == 1 else f'{count} numbers'}, got {shown!r:.60}")
+        large = " below 1e9" if isinstance(shown, float) else ""
+        raise ValueError(f"{what} must be {'a number' if count == 1 else f'{count} numbers'}{large}, got {shown!r:.60}")
     return [float(value) for value in values]
 
 

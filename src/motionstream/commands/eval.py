@@ -102,7 +102,6 @@ def run(args: argparse.Namespace) -> int:
         suite, out=folder, preset=preset, environment=described, lpips_missing=lpips_missing, videos=not args.no_videos
     )
     if args.out and folder is None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.out, report)
     if folder is not None:
         say(f"{folder / 'index.html'} shows what was made")
@@ -116,7 +115,13 @@ def _check(args: argparse.Namespace) -> Path | None:
         raise ValueError("--scenes 1 must be at least 2 for suite drags, which compares two halves of them")
     if args.weights and args.preset != "nano":
         raise ValueError(f"--preset {args.preset} and --weights {args.weights} both name a model: give one of them")
-    if args.out is None or args.out.suffix == ".json":
+    if args.out is None:
+        return None
+    if args.out.suffix == ".json":
+        from motionstream.media.video import check_output
+
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        check_output(args.out, (".json",))  # now, not after hours of measuring
         return None
     if args.out.is_file():
         raise ValueError(f"--out {args.out} is a file: name a folder, or a .json file")

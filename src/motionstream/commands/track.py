@@ -75,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--mask goes with --grid: points from a file are taken as they are")
     clip = Clip(args.video, args.size)
     queries = _queries(args, clip)
+    if args.tracker in ("lk", "dis") and not queries[:, 0].any():
+        _check_texture(clip)
     tracker = make_tracker(args.tracker, **tracker_options(args))
     expected = min(clip.expected_frames or MAX_FRAMES, args.frames or MAX_FRAMES)
     began, num_seen = time.perf_counter(), 0
@@ -120,6 +122,21 @@ def _queries(args: argparse.Namespace, clip: Clip) -> np.ndarray:
         return read_queries(args.points, clip.size)
     mask = None if args.mask is None else read_mask(args.mask, clip.size)
     return grid_queries(clip.size, args.grid or DEFAULT_GRID, mask)
+
+
+def _check_texture(clip: Clip) -> None:
+    """Refuse a clip that begins without anything that flow could hold on to: its points would only seem to rest."""
+    import cv2
+
+    from motionstream.tracking.appearance import trackability
+    from motionstream.tracking.live import MIN_TRACKABLE
+
+    frame = next(clip.frames())
+    if float(trackability(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)).max()) < MIN_TRACKABLE:
+        raise UserError(
+            f"{clip.path}: its first frame is flat or dark, so no point in it can be followed; give --points with t where "
+            "the picture begins, or another clip"
+        )
 
 
 def _first(frames: Iterator[np.ndarray], count: int | None) -> Iterator[np.ndarray]:

@@ -22,6 +22,8 @@ def read_run(path: Path) -> tuple[dict[str, Any], dict[Key, Row]]:
         UserError: not a result folder, or one without rows.
     """
     folder = path if path.is_dir() else path.parent
+    if not path.exists():
+        raise UserError(f"the result {str(path)!r} does not exist: give a folder that motionstream eval --out made")
     if path.is_file() and path.name not in (RUN, ROWS, REPORT):
         raise UserError(f"{path} is not a result: give a folder that motionstream eval --out made, or its {REPORT}")
     if not (folder / RUN).is_file():

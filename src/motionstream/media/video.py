@@ -44,6 +44,8 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = (SUFFIX,)) -> Pat
         raise ValueError(f"output {str(path)!r} must end in {' or '.join(suffixes)}")
     if path.is_dir():
         raise ValueError(f"output {str(path)!r} is a folder; name a file in it")
+    if path.parent.is_file():
+        raise ValueError(f"the folder of output {str(path)!r} is a file; choose another output")
     if not path.parent.is_dir():
         raise ValueError(f"the folder of output {str(path)!r} does not exist; create {str(path.parent)!r} first")
     try:

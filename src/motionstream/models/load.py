@@ -47,7 +47,7 @@ def load_weights(path: Path, module: nn.Module) -> None:
     if path.suffix != ".safetensors":
         raise ValueError(f"{path} is not a .safetensors file: other formats can run code when loaded, convert it first")
     if not path.is_file():
-        raise ValueError(f"weights file {path} does not exist")
+        raise ValueError(f"weights file {path} does not exist: put it there, or make it with train or convert")
     own = module.state_dict()
     try:
         with safe_open(path, framework="pt") as stored:

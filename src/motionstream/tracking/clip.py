@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import cv2
 import numpy as np
 
 from motionstream.media.images import PictureFit
+
+DAMAGED_SHARE = 0.9
+"""Files that only state a duration are a little off; what has fewer frames than this share of the stated ones is damaged."""
 
 
 class Clip:
@@ -54,9 +58,17 @@ class Clip:
     def frames(self, step: int = 1) -> Iterator[np.ndarray]:
         """Every ``step``-th frame, (H, W, 3) uint8 RGB."""
         with self._opened() as (container, stream):
+            count = 0
             for index, frame in enumerate(container.decode(stream)):
+                count += 1
                 if index % step == 0:
                     yield self._fitted(_upright(frame))
+        if count < DAMAGED_SHARE * self.expected_frames:
+            warnings.warn(
+                f"video {str(self.path)!r} says that it has {self.expected_frames} frames, but only {count} can be read: "
+                "it seems cut off or damaged",
+                stacklevel=2,
+            )
 
     def _fitted(self, frame: np.ndarray) -> np.ndarray:
         if self.window is not None:

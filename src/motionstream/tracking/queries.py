@@ -115,7 +115,10 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
     picture = open_picture(path).convert("L")
     H, W = size
     if abs(picture.width * H - picture.height * W) > 0.02 * picture.height * W:
-        raise ValueError(f"mask {str(path)!r} is {picture.width}x{picture.height} pixels, another aspect than {W}x{H}")
+        raise ValueError(
+            f"mask {str(path)!r} is {picture.width}x{picture.height} pixels, another aspect than {W}x{H}: paint it on a "
+            "frame of the clip"
+        )
     mask = np.asarray(picture.resize((W, H), Image.Resampling.BILINEAR)) > 127
     if not mask.any():
         raise ValueError(f"mask {str(path)!r} is empty: paint what is to be followed white on black")

@@ -253,7 +253,9 @@ def _read_npz(path: Path) -> Tracks:
         with archive:
             arrays = {key: archive[key] for key in archive.files}
     except (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"not readable as NPZ ({error}); save it again with save_tracks") from error
+        # What NumPy says of any other file is advice on pickles, which are never opened here.
+        why = "it holds something else than an archive of arrays" if "pickle" in str(error) else error
+        raise ValueError(f"not readable as NPZ ({why}); save it again with save_tracks") from error
     header = {key: array.item() for key, array in arrays.items() if array.ndim == 0}
     size, fps = _read_header(header)
     missing = [key for key in ("xy", "visible", "ids") if key not in arrays]
@@ -278,7 +280,7 @@ def _native(array: np.ndarray) -> np.ndarray:
 def _suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in (".json", ".npz"):
-        raise ValueError(f"{path.name!r} must end in .json or .npz to hold tracks")
+        raise ValueError("a file of tracks must end in .json or .npz; tracks convert reads those of other projects")
     return suffix
 
 
