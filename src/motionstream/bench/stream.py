@@ -31,20 +31,19 @@ def bench_stream(
     *,
     device: str | None = None,
     dtype: str | None = None,
-    warmup: int = 3,
     **options: Any,
 ) -> dict:
     """Load an engine and stream ``chunks`` chunks with a moving brush of 24 points: see :func:`measure_stream`.
 
     Args:
-        warmup: chunks of another stream before, unmeasured. options: more arguments of ``load_engine``.
+        options: more arguments of ``load_engine``.
 
     Raises:
         ValueError: fewer than 4 chunks.
     """
     check_chunks(chunks)
-    engine, loading = load_timed(name_or_path, device=device, dtype=dtype, warmup=warmup, **options)
-    return measure_stream(engine, chunks, settle=warmup) | loading | environment(engine)
+    engine, loading = load_timed(name_or_path, device=device, dtype=dtype, **options)
+    return measure_stream(engine, chunks) | loading | environment(engine)
 
 
 def check_chunks(chunks: int) -> None:
@@ -52,22 +51,25 @@ def check_chunks(chunks: int) -> None:
         raise ValueError(f"--chunks {chunks} is too few to measure: use at least 4")
 
 
-def load_timed(name_or_path: str | Path, *, warmup: int = 3, **options: Any) -> tuple[StreamEngine, dict[str, Any]]:
-    """The engine, loaded and warm, and how long both took."""
+def load_timed(name_or_path: str | Path, **options: Any) -> tuple[StreamEngine, dict[str, Any]]:
+    """The engine, loaded and warmed up with another stream, and how long both took."""
     begun = time.perf_counter()
     engine = load_engine(name_or_path, **options)
     loaded = time.perf_counter()
-    engine.warmup(warmup)
+    with tqdm(desc="warm-up", unit="chunk", mininterval=1) as bar:
+
+        def note(made: int, total: int) -> None:
+            bar.total = total
+            bar.update(made - bar.n)
+
+        engine.warmup(note=note)
+        made = bar.n
     warmed = time.perf_counter()
-    return engine, {
-        "load_s": round(loaded - begun, 2),
-        "warmup_s": round(warmed - loaded, 2),
-        "warmup_chunks": warmup,
-    }
+    return engine, {"load_s": round(loaded - begun, 2), "warmup_s": round(warmed - loaded, 2), "warmup_chunks": made}
 
 
-def measure_stream(engine: StreamEngine, chunks: int, *, settle: int = 3) -> dict[str, Any]:
-    """Stream ``chunks`` chunks on a warm engine; the first ``settle`` of them, until the window is full, do not count.
+def measure_stream(engine: StreamEngine, chunks: int) -> dict[str, Any]:
+    """Stream ``chunks`` chunks on a warm engine; the first ones, until sink and window are full, do not count.
 
     ``ttff_s`` is the first chunk of a fresh session, its picture encoded in it (``start_s`` of it until the first step).
     Ctrl-C ends the stream early and what was measured is reported, with ``interrupted``.
@@ -87,7 +89,7 @@ def measure_stream(engine: StreamEngine, chunks: int, *, settle: int = 3) -> dic
                 first = time.perf_counter() - begun
             memory.append(resident_bytes())
     except KeyboardInterrupt:
-        if len(rows) <= settle + 4:
+        if len(rows) < 8:
             raise
         interrupted = True
     ours.close()
@@ -103,7 +105,8 @@ def measure_stream(engine: StreamEngine, chunks: int, *, settle: int = 3) -> dic
         "timed": TIMED,
         "not_timed": NOT_TIMED,
     }
-    steady = rows[min(settle, len(rows) // 4) :]
+    filling = preset.cache.sink_chunks + preset.cache.window_chunks + 1
+    steady = rows[min(filling, len(rows) // 4) :]
     report |= summary(engine, steady) | share_of_ceiling(engine, steady, ceiling)
     report |= {
         "ttff_s": round(first, 3),

@@ -137,20 +137,28 @@ class StreamEngine:
         """Free the memory that waits for the next stream."""
         self._spare.clear()
 
-    def warmup(self, chunks: int | None = None) -> None:
+    def warmup(self, chunks: int | None = None, note: Callable[[int, int], None] | None = None) -> None:
         """Make a few chunks of nothing, so that the first real one is not slowed by first-time work.
 
         Args:
-            chunks: how many; None = two, or where graphs are recorded as many as it takes to record them.
+            chunks: how many; None = two, or where graphs are recorded as many as it takes to record all of them.
+            note: called with chunks made and chunks in all, for a progress line.
         """
-        if chunks is None:
-            cache = self.preset.cache
-            chunks = cache.sink_chunks + 3 * (cache.window_chunks + 1) if self.records else 2
-        geometry = self.preset.geometry
+        geometry, cache = self.preset.geometry, self.preset.cache
         blank = np.full((geometry.height, geometry.width, 3), 127, np.uint8) if self.takes_picture else None
-        with self.start(blank, "") as session:
-            for _ in range(chunks):
-                session.step()
+        filling, places = cache.sink_chunks + cache.window_chunks + 1, cache.window_chunks + 1
+        streams = [chunks or 2]
+        if chunks is None and self.records:
+            # What comes back every few chunks, then what comes back with the next stream.
+            streams = [filling + 2 * places, filling]
+        made = 0
+        for length in streams:
+            with self.start(blank, "") as session:
+                for _ in range(length):
+                    session.step()
+                    made += 1
+                    if note is not None:
+                        note(made, sum(streams))
 
     def start(
         self, first_frame: np.ndarray | None, prompt: str = "", *, seed: int = 0, steps: int | None = None

@@ -1,0 +1,98 @@
+import pytest
+import torch
+
+from motionstream.device import choose_compute
+from motionstream.nn import attention_choice
+from motionstream.nn.attention import attention
+from motionstream.nn.attention_choice import choose_attention
+
+SHAPES = {"queries": 12, "keys": 36, "heads": 2, "head_dim": 16}
+CPU = choose_compute("cpu", "float32")
+
+
+def with_ways(monkeypatch, **ways):
+    monkeypatch.setattr(attention_choice, "ways", lambda device: {name: (lambda way=way: way) for name, way in ways.items()})
+
+
+def wrong(q, k, v):
+    return attention(q, k, v) * 1.01
+
+
+def slow(q, k, v):
+    for _ in range(60):
+        out = attention(q, k, v)
+    return out
+
+
+def absent(q, k, v):
+    raise RuntimeError("no kernel image is available")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_here_it_is_torchs_own_and_right(dtype):
+    choice = choose_attention("auto", **SHAPES, compute=choose_compute("cpu", dtype))
+    assert choice.name == "sdpa"
+    assert choice.kernel is attention
+    assert "only way on cpu" in choice.reason
+
+
+def test_the_fastest_that_is_right_is_chosen(monkeypatch):
+    with_ways(monkeypatch, slow=slow, wrong=wrong, absent=absent, sdpa=attention)
+    choice = choose_attention("auto", **SHAPES, compute=CPU)
+    assert choice.kernel is attention
+    assert choice.reason.startswith("sdpa: fastest of those tested")
+    assert choice.found["slow"] > choice.found["sdpa"]
+    assert "numerically wrong" in choice.found["wrong"]
+    assert choice.found["absent"] == "no kernel image is available"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("flash", "numerically wrong"), ("cudnn", "no kernel image"), ("fa3", "none for cpu")]
+)
+def test_one_that_cannot_be_used_falls_back_and_says_so(monkeypatch, name, why):
+    with_ways(monkeypatch, sdpa=attention, flash=wrong, cudnn=absent)
+    with pytest.warns(RuntimeWarning, match=f"attention '{name}' cannot be used here .*{why}"):
+        choice = choose_attention(name, **SHAPES, compute=CPU)
+    assert choice.kernel is attention
+    assert why in choice.reason
+
+
+def test_one_that_is_asked_for_and_works_is_used(monkeypatch):
+    with_ways(monkeypatch, sdpa=attention, flash=slow)
+    choice = choose_attention("flash", **SHAPES, compute=CPU)
+    assert choice.kernel is slow
+    assert "you asked for it" in choice.reason
+
+
+def test_if_all_are_wrong_the_plain_one_is_used(monkeypatch):
+    with_ways(monkeypatch, sdpa=wrong, flash=absent)
+    with pytest.warns(RuntimeWarning, match="no attention passed its test"):
+        choice = choose_attention("auto", **SHAPES, compute=CPU)
+    q, k, v = (torch.randn(1, 5, 2, 8) for _ in range(3))
+    torch.testing.assert_close(choice.kernel(q, k, v), attention(q, k, v))
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="attention 'magic' is unknown: use one of auto, sdpa"):
+        choose_attention("magic", **SHAPES, compute=CPU)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", attention_choice.NAMES)
+def test_every_way_on_a_gpu_is_right_or_says_why_not(name):
+    compute = choose_compute("cuda", "bfloat16")
+    with pytest.warns(RuntimeWarning) if name == "fa3" and not _has_kernels() else _quiet():
+        choice = choose_attention(name, queries=4680, keys=14040, heads=12, head_dim=128, compute=compute)
+    assert choice.reason
+
+
+def _has_kernels() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("kernels") is not None
+
+
+def _quiet():
+    import contextlib
+
+    return contextlib.nullcontext()
