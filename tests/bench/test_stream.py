@@ -1,0 +1,52 @@
+import pytest
+
+from motionstream.bench import stream
+from motionstream.bench.contestants import Ours
+from motionstream.bench.stream import bench_stream, measure_stream
+
+
+def test_a_report_adds_up(engine):
+    report = measure_stream(engine, 12)
+    assert report["chunks"] == 12
+    assert report["frames_per_chunk"] == 12
+    split, total = report["split_ms"], report["chunk_ms"]
+    assert split.keys() == {"tracks", "denoise", "decode", "transfer", "commit"}
+    assert sum(split.values()) == pytest.approx(total["p50"], rel=0.7)  # medians of stages: other work may come between
+    assert total["p50"] <= total["p95"] <= total["p99"]
+    assert report["latency_ms"]["p50"] < total["p50"]
+    assert 12_000 / total["p99"] <= report["fps"] * 1.01
+    assert 0 < report["share_of_ceiling"] < 1.5
+    assert report["ttff_s"] >= report["start_s"] > 0
+
+
+def test_environment_says_how_and_where(engine):
+    report = bench_stream("tiny-debug", 4, device="cpu", dtype="float32")
+    assert report["device"] == "cpu"
+    assert report["path"].startswith("fused")
+    assert report["attention"].startswith("sdpa")
+    assert "you asked for it" in report["why"]
+    assert {"torch", "python", "commit", "command", "clocks", "threads", "warmup_s", "load_s"} <= report.keys()
+
+
+@pytest.mark.parametrize("chunks", [-1, 0, 3])
+def test_too_few_chunks_are_refused_before_loading(chunks, monkeypatch):
+    monkeypatch.setattr(stream, "load_engine", None)
+    with pytest.raises(ValueError, match=f"--chunks {chunks} is too few"):
+        bench_stream("nano", chunks)
+
+
+def test_ctrl_c_reports_what_was_measured(engine, monkeypatch):
+    chunk = Ours.chunk
+
+    def interrupted(self):
+        if self.index == 10:
+            raise KeyboardInterrupt
+        return chunk(self)
+
+    monkeypatch.setattr(Ours, "chunk", interrupted)
+    report = measure_stream(engine, 1000)
+    assert report["interrupted"] is True
+    assert report["chunks"] == 10
+    monkeypatch.setattr(Ours, "chunk", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        measure_stream(engine, 1000)
