@@ -175,6 +175,7 @@ def long_transfer(num_frames: int = 2000) -> dict[str, Any]:
     """
     from motionstream import cli
     from motionstream.commands import transfer
+    from motionstream.presets import preset
 
     assets = Path(str(resources.files("motionstream"))) / "assets"
     marks: list[tuple[float, int, int]] = []
@@ -190,7 +191,7 @@ def long_transfer(num_frames: int = 2000) -> dict[str, Any]:
         frames = list(clip.frames())
         wave = frames + frames[-2:0:-1]
         with VideoWriter(Path(folder) / "long.mp4", clip.fps, (clip.size[0], clip.size[1])) as video:
-            for frame in itertools.islice(itertools.cycle(wave), int(num_frames * clip.fps / 16)):
+            for frame in itertools.islice(itertools.cycle(wave), int(num_frames * clip.fps / preset("nano").geometry.fps) + 2):
                 video.write(frame)
         transfer._Source.take = watched  # type: ignore[method-assign]
         picture = assets / "gallery" / "dahlia.jpg"

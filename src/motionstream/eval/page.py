@@ -109,7 +109,7 @@ def _band(value: dict[str, Any]) -> Band:
 
 def _plots(report: dict[str, Any], main_metric: str) -> list[str]:
     parts = []
-    for name in dict.fromkeys((main_metric, "psnr_db", "ssim", "lpips")):
+    for name in dict.fromkeys((main_metric, "kept_share", "left_behind", "psnr_db", "ssim", "lpips")):
         metric = metric_of(name)
         found = [(condition, _band(m[name])) for condition, m in report["conditions"].items() if name in m]
         if metric is not None and len(found) > 1:
@@ -175,7 +175,8 @@ def _row_of_media(sample: str, files: dict[str, Path], rows: list[Row], main_met
         shown = f'<img src="{address}" loading="lazy" alt="">'
         if path.suffix == ".mp4":
             shown = f'<video src="{address}" muted playsinline preload="metadata"></video>'
-        words = ", ".join([condition, *_said_of(found.get(condition, {}), main_metric)])
+        said = ", ".join(_said_of(found.get(condition, {}), main_metric))
+        words = f"{condition}: {said}" if said else condition
         figures += f"<figure>{shown}<figcaption>{escape(words)}</figcaption></figure>"
     return f'<h3>{escape(sample)}</h3><div class="row">{figures}</div>'
 
