@@ -71,7 +71,8 @@ class Lane:
         self._decoding.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self._decoding):
             begun = Mark(self.device)
-            latents.record_stream(self._decoding)
+            for given in (latents, *(memory or ())):  # may be freed by the caller's stream while this one reads them
+                given.record_stream(self._decoding)
             frames, memory = self._frames(latents, memory)
             decoded = Mark(self.device)
             # Pinned pages come from torch's pool: after the first chunks nothing is allocated.

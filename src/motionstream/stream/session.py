@@ -253,6 +253,9 @@ class StreamSession:
         """
         self._check_open()
         self.settle()
+        return self._guarded(lambda: self._state(known))
+
+    def _state(self, known: SessionState | None) -> SessionState:
         self._lane.join()
         cache = self.cache.snapshot(known.cache if known else None)
         # A memory of the decoder is a view of all the frames it came from: a copy is a twelfth of that.
