@@ -190,8 +190,9 @@ def long_transfer(num_frames: int = 2000) -> dict[str, Any]:
         clip = Clip(assets / "clips" / "rabbit.webm")
         frames = list(clip.frames())
         wave = frames + frames[-2:0:-1]
+        length = int(num_frames * clip.fps / preset("nano").geometry.fps) + 2
         with VideoWriter(Path(folder) / "long.mp4", clip.fps, (clip.size[0], clip.size[1])) as video:
-            for frame in itertools.islice(itertools.cycle(wave), int(num_frames * clip.fps / preset("nano").geometry.fps) + 2):
+            for frame in itertools.islice(itertools.cycle(wave), length):
                 video.write(frame)
         transfer._Source.take = watched  # type: ignore[method-assign]
         picture = assets / "gallery" / "dahlia.jpg"
