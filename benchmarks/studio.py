@@ -35,7 +35,8 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from motionstream.serve.protocol import unpack_frame
+from motionstream.serve.binary import unpack_frame
+from motionstream.serve.protocol import VERSION
 
 MOVES_PER_SECOND = 20
 FAR_BEHIND_CHUNKS = 2.5
@@ -64,7 +65,7 @@ class Client:
     def __init__(self, socket: ClientConnection, picture: str) -> None:
         self.socket = socket
         self.began = time.perf_counter()
-        self.say("hello", v=1)
+        self.say("hello", v=VERSION)
         self.until("ready")
         self.say("start", picture=picture, prompt="something moves", seed=0)
         self.started = self.until("started")

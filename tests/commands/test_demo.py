@@ -15,8 +15,8 @@ from websockets.sync.client import connect
 
 from motionstream import cli
 from motionstream.commands import demo
+from motionstream.serve.binary import unpack_frame
 from motionstream.serve.launch import listen
-from motionstream.serve.protocol import unpack_frame
 
 
 def test_the_demo_serves_until_ctrl_c(tmp_path: Path):

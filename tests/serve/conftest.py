@@ -20,8 +20,9 @@ from starlette.testclient import TestClient
 from motionstream.config import PresetConfig
 from motionstream.presets import preset
 from motionstream.serve.app import create_app
+from motionstream.serve.binary import FrameHeader, unpack_frame
 from motionstream.serve.limits import Limits, Settings
-from motionstream.serve.protocol import FrameHeader, unpack_frame
+from motionstream.serve.protocol import VERSION
 from motionstream.stream.gestures import Mark
 from motionstream.stream.live_input import LiveInput
 from motionstream.stream.performance import PerformedChunk
@@ -86,6 +87,9 @@ class FakePerformance:
             made, echo = self._script[index], (0,) * count
         else:
             made, echo = self.live.collect(count, time.monotonic())
+        if not self.scripted:
+            swarms, others = self.live.gather(index, count)
+            made, echo = dataclasses.replace(made, swarms=swarms), tuple(map(max, echo, others))
         self._active |= {begin.id: begin for begin in made.begins}
         ended = tuple(key for key, _ in made.ends)
         for key in ended:
@@ -221,7 +225,7 @@ class Server:
     def visit(self, hello: dict[str, Any] | None = None, path: str = "/ws", **options: Any) -> Iterator[Client]:
         with self.http.websocket_connect(f"ws://localhost{path}", **options) as socket:
             client = Client(socket)
-            client.say(**{"kind": "hello", "v": 1, **(hello or {})})
+            client.say(**{"kind": "hello", "v": VERSION, **(hello or {})})
             yield client
 
     @contextlib.contextmanager

@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 from starlette.websockets import WebSocketDisconnect
 
+from motionstream.serve.protocol import VERSION
+
 GRAB = {"id": 1, "points": [[20, 15]], "seen": 0, "t": 5}
 
 
 def test_a_visitor_is_greeted_and_gets_a_turn(server):
     with server.visit() as client:
         hello = client.until("hello")
-        assert (hello["v"], hello["preset"]) == (1, "tiny-debug")
+        assert (hello["v"], hello["preset"]) == (VERSION, "tiny-debug")
         assert hello["limits"]["points_per_gesture"] == 256
         client.until("ready")
         client.say("ping", t=9)
@@ -22,10 +24,10 @@ def test_a_visitor_is_greeted_and_gets_a_turn(server):
 @pytest.mark.parametrize(
     ("hello", "code", "error"),
     [
-        ({"kind": "hello", "v": 2, "colour": "new"}, 4000, None),
+        ({"kind": "hello", "v": 1, "colour": "new"}, 4000, None),
         ({"kind": "hello", "v": 0}, 4000, None),
         ({"kind": "hello"}, 1008, "bad_message"),
-        ({"kind": "hello", "v": "1"}, 1008, "bad_message"),
+        ({"kind": "hello", "v": "2"}, 1008, "bad_message"),
         ({"kind": "pause"}, 1008, "not_started"),
         ({"kind": "ping", "t": 1}, 1008, "not_started"),
     ],
@@ -75,7 +77,7 @@ def test_other_sites_are_refused(server):
         (json.dumps({"kind": "prompt", "text": "x" * 50_000}), "bad_message"),
         (json.dumps({"kind": "move", "id": 9, "pose": [0, 0, 0, 1], "t": 1}), "bad_message"),
         (json.dumps({"kind": "branch", "chunk": 10_000}), "bad_message"),
-        (json.dumps({"kind": "hello", "v": 1}), "bad_message"),
+        (json.dumps({"kind": "hello", "v": VERSION}), "bad_message"),
         (json.dumps({"kind": "open", "take": "../../etc"}), "bad_take"),
         (json.dumps({"kind": "start", "picture": "../cat", "prompt": "", "seed": 1}), "bad_picture"),
         (json.dumps({"kind": "start", "picture": "cat", "prompt": "", "seed": 1, "crop": [0, 0, 5, 5]}), "bad_picture"),

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from motionstream.presets import nano, preset
+from motionstream.serve.binary import unpack_frame
 from motionstream.serve.limits import Limits, Settings, frames_of_chunks
 from motionstream.serve.line import Line
 from motionstream.serve.outbox import FramePacket, Outbox
 from motionstream.serve.pacing import PlayClock
-from motionstream.serve.protocol import unpack_frame
 from motionstream.serve.rate import RateGate
 
 # ---- rate ------------------------------------------------------------------------------------------------------------

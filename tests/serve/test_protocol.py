@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from motionstream.serve import protocol
+from motionstream.serve.binary import FrameHeader, unpack_frame
 from motionstream.serve.limits import Limits
-from motionstream.serve.protocol import FrameHeader, ProtocolError, parse, unpack_frame
+from motionstream.serve.protocol import ProtocolError, parse
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
 GRAB = {"id": 1, "points": [[3.5, 4]], "seen": 0, "t": 5}
 GOOD: dict[str, dict[str, Any]] = {
-    "hello": {"v": 1, "token": "secret", "resume": "abc"},
+    "hello": {"v": 2, "token": "secret", "resume": "abc"},
     "start": {"picture": "cat", "crop": [0, 0, 64, 48], "prompt": "", "seed": 2**31 - 1, "preset": "nano", "steps": 3},
     "open": {"take": "ab"},
     "pause": {},
@@ -26,7 +27,10 @@ GOOD: dict[str, dict[str, Any]] = {
     "release": {"id": 2**20 - 1, "t": 0},
     "pin": GRAB,
     "path": {**GRAB, "path": [[0, 0], [5, 5]], "seconds": 2, "ease": "linear", "mode": "swing"},
-    "camera": {"pan": [0, -3], "zoom": 0.1, "roll": 0, "t": 1},
+    "camera": {"pan": [0, -3], "zoom": 0.1, "roll": 0, "dolly": 0.2, "orbit": -9, "tilt": 3.5, "t": 1},
+    "depth": {"depth": "ground", "values": "inverse"},
+    "motion": {"region": [0, 0, 128, 96]},
+    "motion_end": {},
     "remove": {"id": 1},
     "branch": {"chunk": 0},
     "shown": {"frame": 3, "latency": [100.5]},
@@ -53,6 +57,7 @@ def test_the_document_lists_the_same_kinds():
     assert kinds(page) | {"hello"} == set(GOOD)
     said = (protocol.Welcome, protocol.Queued, protocol.Ready, protocol.Started, protocol.State, protocol.Ended)
     said += (protocol.Branched, protocol.Stats, protocol.Pong, protocol.Error)
+    said += (protocol.DepthUsed, protocol.Followed, protocol.MotionEnded, protocol.Stilled)
     assert kinds(server) == {model.model_fields["kind"].default for model in said}
     for model in said:
         row = next(row for row in server.splitlines() if row.startswith(f"| `{model.model_fields['kind'].default}`"))

@@ -144,9 +144,9 @@ def test_uploads_are_judged_before_they_are_decoded(png):
 def test_a_crop_becomes_the_first_frame():
     picture = Image.new("RGB", (200, 100))
     picture.paste((255, 0, 0), (100, 0, 200, 100))
-    assert first_frame(picture, None, 48, 32).shape == (32, 48, 3)
-    assert first_frame(picture, (100, 0, 200, 100), 48, 32)[..., 0].min() == 255
-    assert first_frame(picture, (-50, -50, 90, 500), 48, 32).max() == 0
+    assert first_frame(picture, None, 48, 32)[0].shape == (32, 48, 3)
+    assert first_frame(picture, (100, 0, 200, 100), 48, 32)[0][..., 0].min() == 255
+    assert first_frame(picture, (-50, -50, 90, 500), 48, 32)[0].max() == 0
     for crop in ((0, 0, 10, 10), (300, 300, 400, 400), (50, 50, 20, 90)):
         with pytest.raises(ValueError, match="too small"):
             first_frame(picture, crop, 48, 32)

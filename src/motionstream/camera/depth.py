@@ -9,6 +9,7 @@ neighbours differ by more than `EDGE_RATIO` there is an edge, and the nearest pi
 
 from __future__ import annotations
 
+import io
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -193,6 +194,26 @@ def load_depth(
     return depth_from_values(values, kind, source=name, far_over_near=far_over_near)
 
 
+def depth_from_bytes(content: bytes, kind: Kind | None = None, *, most_pixels: int) -> DepthMap:
+    """Read an uploaded depth map: 8- or 16-bit grey PNG or TIFF, or .npy. What it holds is checked before it is decoded.
+
+    Args:
+        content: the file. most_pixels: of a picture; larger ones are refused.
+        kind: as in `depth_from_values`; None = "relative" for 8 bits, as estimators save them, else "metric".
+
+    Raises:
+        ValueError: as `load_depth`; too large.
+    """
+    name = "the depth map"
+    if content.startswith(b"\x93NUMPY"):
+        values = _read_numpy(io.BytesIO(content), name)
+    else:
+        values = _read_image(io.BytesIO(content), name, most_pixels)
+    if values.size > most_pixels:
+        raise ValueError(f"{name} has {values.size / 1e6:.1f} million values; give one of at most {most_pixels / 1e6:g}")
+    return depth_from_values(values, kind or ("relative" if values.dtype == np.uint8 else "metric"), source=name)
+
+
 def flat_depth(size: tuple[int, int]) -> DepthMap:
     """The planar fallback: everything at depth 1, as if the picture were a photograph on a wall. No parallax."""
     words = "none given: a flat plane facing the camera is assumed, without parallax, like a photograph on a wall"
@@ -233,7 +254,7 @@ def _fill(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.where(known, values, coarse.repeat(2, axis=0).repeat(2, axis=1)[:H, :W])
 
 
-def _read_numpy(path: Path, name: str) -> np.ndarray:
+def _read_numpy(path: Path | io.BytesIO, name: str) -> np.ndarray:
     try:
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
@@ -248,9 +269,13 @@ def _read_numpy(path: Path, name: str) -> np.ndarray:
         raise ValueError(f"{name} is not readable as NumPy data ({error}); save it with numpy.save") from error
 
 
-def _read_image(path: Path, name: str) -> np.ndarray:
+def _read_image(path: Path | io.BytesIO, name: str, most_pixels: int | None = None) -> np.ndarray:
     try:
         with Image.open(path, formats=["PNG", "TIFF"]) as image:
+            if most_pixels is not None and image.width * image.height > most_pixels:
+                raise ValueError(
+                    f"{name} has {image.width}x{image.height} pixels; give one of at most {most_pixels / 1e6:g} megapixels"
+                )
             if image.mode not in ("L", "I", "F") and not image.mode.startswith("I;16"):
                 raise ValueError(
                     f"{name} has the colour mode {image.mode}; depth must be one grey channel, best with 16 bits"

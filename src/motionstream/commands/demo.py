@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", metavar="T", help="what visitors must know (made up if others can reach the server)")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     parser.add_argument("--takes", metavar="DIR", help="keep takes and pictures there (default: until the server stops)")
+    parser.add_argument("--depth-model", metavar="DIR", help="a folder with a depth model for transformers, for the camera")
     device_arguments(parser)
     wan_arguments(parser)
 
@@ -49,10 +50,11 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.serve.limits import LOCAL_HOSTS, Settings
 
     folder = _takes_folder(args.takes)
+    depth_model = _depth_model(args.depth_model)
     with listen(args.host, args.port) as bound:
         token = args.token or (None if is_local(bound) else secrets.token_urlsafe(12))
         hosts = (*LOCAL_HOSTS, args.host, f"[{args.host}]") if token is None else None
-        settings = Settings(presets=presets, token=token, hosts=hosts, folder=folder)
+        settings = Settings(presets=presets, token=token, hosts=hosts, folder=folder, depth_model=depth_model)
         app = create_app(load, settings, note=say)
         server = server_of(app, settings.limits)
         ready: Future[None] = app.state.studio.worker.ready
@@ -112,6 +114,15 @@ def _takes_folder(text: str | None) -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--takes {text!r} cannot be used: {error.strerror}; name another folder") from error
+    return folder.resolve()
+
+
+def _depth_model(text: str | None) -> Path | None:
+    if text is None:
+        return None
+    folder = Path(text)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"--depth-model {text!r} holds no config.json: give a folder with a depth model for transformers")
     return folder.resolve()
 
 

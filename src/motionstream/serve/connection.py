@@ -96,8 +96,8 @@ class Connection:
 
     # ---- in ----------------------------------------------------------------------------------------------------------
 
-    async def _receive(self) -> str:
-        """The next text message that is within the limits."""
+    async def _receive(self) -> str | bytes:
+        """The next message that is within the limits."""
         limits = self.studio.limits
         while True:
             try:
@@ -121,10 +121,7 @@ class Connection:
                         "too_fast", f"more than {limits.messages_per_second} messages a second: some were passed over"
                     )
                 continue
-            if text is None:
-                await self._complain("bad_message", "binary messages mean nothing here: send JSON as text")
-                continue
-            return text
+            return message["bytes"] if text is None else text
 
     async def _complain(self, code: protocol.ErrorCode, sentence: str, *, fatal: bool = False) -> None:
         """Answer with an error, past the outbox: it belongs to this socket alone. Who does not read does not hear it."""
@@ -134,6 +131,8 @@ class Connection:
 
     async def _hello(self) -> Visitor:
         text = await self._receive()
+        if isinstance(text, bytes):
+            text = ""  # no hello
         version = _version_of(text)
         if version is not None and version != protocol.VERSION:
             reason = f"this server speaks version {protocol.VERSION} of the protocol, not {version}: reload the page"
@@ -158,7 +157,11 @@ class Connection:
     async def _listen(self, visitor: Visitor) -> None:
         while True:
             try:
-                message = protocol.parse(await self._receive())
+                received = await self._receive()
+                if isinstance(received, bytes):
+                    visitor.see(received)
+                    continue
+                message = protocol.parse(received)
                 if isinstance(message, Ping):
                     visitor.say(Pong(t=message.t))
                 else:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from motionstream.media.images import PictureFit
 from motionstream.serve.protocol import Stages, Started
 from motionstream.serve.store import TakeFolder
 from motionstream.stream.live_input import LiveInput
@@ -23,13 +25,16 @@ class LiveTake:
 
     Args:
         folder: where it is kept. preset: name of the model. listener: hears every event, on a thread of the server.
-        picture: (H, W, 3) uint8 of the model's size. script: a recorded take; then the four fields above it are not used.
+        picture: (H, W, 3) uint8 of the model's size; ``placed``: which part it is of the picture in the file ``original``.
+        script: a recorded take; then the fields above it are not used.
     """
 
     folder: TakeFolder
     preset: str
     listener: Callable[[LiveTake, object], None]
     picture: np.ndarray | None = None
+    placed: PictureFit | None = None
+    original: Path | None = None
     prompt: str = ""
     seed: int = 0
     steps: int | None = None

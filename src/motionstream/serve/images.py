@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
 
-from motionstream.media.images import MIN_SIDE_PX, fit_picture, open_picture
+from motionstream.media.images import MIN_SIDE_PX, PictureFit, fit_picture, open_picture
 
 KEPT_SIDE_PX = 2048
 """Longer side of a kept picture: more than any model's canvas needs, and small enough to keep many."""
@@ -58,8 +59,10 @@ def _size_of(content: bytes) -> tuple[int, int]:
         raise WrongType("this is not a PNG, JPEG or WebP picture") from error
 
 
-def first_frame(picture: Image.Image, crop: Sequence[float] | None, width: int, height: int) -> np.ndarray:
-    """A part of a picture as the first frame, (height, width, 3) uint8.
+def first_frame(
+    picture: Image.Image, crop: Sequence[float] | None, width: int, height: int
+) -> tuple[np.ndarray, PictureFit]:
+    """A part of a picture as the first frame, (height, width, 3) uint8, and where in the picture that is.
 
     Args:
         picture: upright RGB. crop: x0, y0, x1, y1 in its pixels; the middle of it with the frame's aspect is taken.
@@ -67,6 +70,7 @@ def first_frame(picture: Image.Image, crop: Sequence[float] | None, width: int, 
     Raises:
         ValueError: a crop that leaves too little of the picture.
     """
+    size, x0, y0 = (picture.height, picture.width), 0, 0
     if crop is not None:
         x0, x1 = (min(max(round(x), 0), picture.width) for x in (crop[0], crop[2]))
         y0, y1 = (min(max(round(y), 0), picture.height) for y in (crop[1], crop[3]))
@@ -76,7 +80,8 @@ def first_frame(picture: Image.Image, crop: Sequence[float] | None, width: int, 
                 f"{picture.width}x{picture.height} pixels: give at least {MIN_SIDE_PX} pixels each way"
             )
         picture = picture.crop((x0, y0, x1, y1))
-    return fit_picture(picture, width, height, "crop")[0]
+    frame, placed = fit_picture(picture, width, height, "crop")
+    return frame, replace(placed, source=size, top=placed.top + y0, left=placed.left + x0)
 
 
 def jpeg(frame: np.ndarray, quality: int) -> bytes:

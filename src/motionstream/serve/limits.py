@@ -33,6 +33,8 @@ class Limits:
         visitors_waiting: more are told to come back.
         heartbeat_seconds: silence after which a socket is closed. resume_seconds: how long a lost take waits.
         idle_turn_seconds: while others wait, a visitor who plays nothing for so long goes to the end of the line.
+        motion_fps: frames of a clip or webcam that are looked at in a second; of more, the newest.
+        motion_pixels: of one such frame. depth_pixels: of a depth map. depth_maps_on_disk: the oldest go first.
         seconds_ahead: frames that may be on their way, sent and not yet said to have been shown.
     """
 
@@ -52,6 +54,10 @@ class Limits:
     heartbeat_seconds: float = 15.0
     resume_seconds: float = 30.0
     idle_turn_seconds: float = 120.0
+    motion_fps: float = 24.0
+    motion_pixels: int = 307_200
+    depth_pixels: int = 8_000_000
+    depth_maps_on_disk: int = 20
     seconds_ahead: float = 4.0
 
     def __post_init__(self) -> None:
@@ -78,6 +84,7 @@ class Settings:
         jpeg_quality: of the frames, 1 to 95.
         margin_ms: how much earlier than needed a chunk is begun.
         snapshot_bytes: memory for the ways back of the running take.
+        depth_model: folder with a depth model for transformers, for pictures whose depth is asked for; None = none.
     """
 
     presets: tuple[PresetConfig, ...]
@@ -88,6 +95,7 @@ class Settings:
     jpeg_quality: int = 92
     margin_ms: float = 40.0
     snapshot_bytes: int = 256 << 20
+    depth_model: Path | None = None
     static: Path = STATIC
 
     def __post_init__(self) -> None:

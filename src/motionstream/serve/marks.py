@@ -17,8 +17,9 @@ from PIL import Image, ImageDraw
 
 from motionstream.tracks.draw import KIND_COLOURS, Colour
 
-COLOURS: dict[str, Colour] = {**KIND_COLOURS, "camera": (250, 200, 60)}
-_KINDS = ("drag", "pin", "path", "camera")
+COLOURS: dict[str, Colour] = {**KIND_COLOURS, "camera": (250, 200, 60), "motion": (186, 130, 255)}
+_KINDS = ("drag", "pin", "path", "camera", "motion")
+_SWARMS = ("camera", "motion")
 _ROW = struct.Struct("<ffB")
 
 
@@ -56,9 +57,9 @@ def draw_marks(frame: np.ndarray, marks: Sequence[tuple[float, float, str]], sca
     image = Image.fromarray(frame)
     pen = ImageDraw.Draw(image, "RGBA")
     r = max(1.0, min(frame.shape[:2]) / 120)
-    for x, y, kind in sorted(marks, key=lambda mark: mark[2] != "camera"):  # a hand's marks lie over the camera's
+    for x, y, kind in sorted(marks, key=lambda mark: mark[2] not in _SWARMS):  # a hand's marks lie over the camera's
         px, py = x * scale - 0.5, y * scale - 0.5  # PIL counts from pixel centres
-        small = r / 2 if kind == "camera" else r
+        small = r / 2 if kind in _SWARMS else r
         outline = (0, 0, 0, 255) if small >= 2 else None
         pen.ellipse((px - small, py - small, px + small, py + small), fill=(*COLOURS[kind], 255), outline=outline)
     return np.asarray(image)

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from motionstream.serve.protocol import FrameHeader
+from motionstream.serve.binary import FrameHeader
 
 MOST_MESSAGES = 512
 
@@ -41,6 +41,7 @@ class Outbox:
         self.capacity, self.ahead = capacity, ahead
         self.dropped = 0
         self._waiting: deque[str | FramePacket] = deque()
+        self._newest: str | None = None
         self._num_frames = 0
         self._on_their_way: deque[int] = deque(maxlen=MOST_MESSAGES)
         self._page_tells = False
@@ -71,6 +72,13 @@ class Outbox:
         """Add a text message."""
         self._waiting.append(message)
         self._changed.set()
+
+    def put_newest(self, message: str) -> None:
+        """Add a text message that makes the last such one void if that still waits."""
+        if self._newest is not None:
+            self._waiting = deque(item for item in self._waiting if item is not self._newest)
+        self._newest = message
+        self.put(message)
 
     def put_frame(self, packet: FramePacket) -> None:
         """Add a frame; the oldest one is dropped when too many wait."""
@@ -117,6 +125,7 @@ class Outbox:
             for n, item in enumerate(self._waiting):
                 if isinstance(item, str):
                     del self._waiting[n]
+                    self._newest = None if item is self._newest else self._newest
                     return item
                 if not self._page_tells or len(self._on_their_way) < self.ahead:
                     del self._waiting[n]

@@ -1,4 +1,4 @@
-"""Every message of the studio as a type, and the header of a binary frame (docs/protocol.md, version 1).
+"""Every JSON message of the studio as a type (docs/protocol.md, version 2); `binary` has the others.
 
 >>> parse('{"kind": "ping", "t": 7}')
 Ping(kind='ping', t=7)
@@ -9,16 +9,15 @@ motionstream.serve.protocol.ProtocolError: ping: t: Input should be greater than
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from motionstream.camera.depth import Kind as DepthKind
 from motionstream.stream.gestures import POINTS_PER_GESTURE, Ease, Mode
 from motionstream.stream.live_input import MAX_ID, MAX_PATH_POINTS, MAX_PROMPT_CHARS, MAX_SECONDS
 
-VERSION = 1
+VERSION = 2
 MAX_T, MAX_FRAME, MAX_SEED = 2**32 - 1, 2**31 - 1, 2**31 - 1
 
 # close codes of the WebSocket
@@ -27,7 +26,7 @@ OTHER_VERSION, SILENT, TAKEN_OVER = 4000, 4001, 4002
 
 ErrorCode = Literal[
     "bad_json", "bad_message", "too_fast", "too_large", "not_started",
-    "busy", "bad_picture", "bad_take", "disk_full", "internal",
+    "busy", "bad_picture", "bad_take", "bad_depth", "bad_motion", "disk_full", "internal",
 ]  # fmt: skip
 PlayState = Literal["playing", "paused", "branching", "ended"]
 
@@ -141,7 +140,25 @@ class Camera(_Message):
     pan: XY
     zoom: Number
     roll: Number
+    dolly: Number = 0.0
+    orbit: Number = 0.0
+    tilt: Number = 0.0
     t: Time
+
+
+class ChooseDepth(_Message):
+    kind: Literal["depth"]
+    depth: Name
+    values: DepthKind | None = None
+
+
+class BorrowMotion(_Message):
+    kind: Literal["motion"]
+    region: tuple[Number, Number, Number, Number]
+
+
+class EndMotion(_Message):
+    kind: Literal["motion_end"]
 
 
 class Remove(_Message):
@@ -179,6 +196,9 @@ Inbound = Annotated[
     | Pin
     | Path
     | Camera
+    | ChooseDepth
+    | BorrowMotion
+    | EndMotion
     | Remove
     | Branch
     | Shown
@@ -257,6 +277,32 @@ class State(_Said):
     reason: str | None = None
 
 
+class DepthUsed(_Said):
+    kind: Literal["depth"] = "depth"
+    depth: str
+    words: str
+
+
+class Followed(_Said):
+    """What the tracker sees in the clip: [x, y, 1 = moved], pixels of the canvas."""
+
+    kind: Literal["motion"] = "motion"
+    t: int
+    points: list[tuple[float, float, int]]
+
+
+class Stilled(_Said):
+    """The camera had to stop."""
+
+    kind: Literal["camera"] = "camera"
+    reason: str
+
+
+class MotionEnded(_Said):
+    kind: Literal["motion_end"] = "motion_end"
+    reason: str
+
+
 class Ended(_Said):
     kind: Literal["ended"] = "ended"
     id: int
@@ -306,38 +352,3 @@ class Error(_Said):
     code: ErrorCode
     message: str
     fatal: bool = False
-
-
-# ---- frames ----------------------------------------------------------------------------------------------------------
-
-_HEADER = struct.Struct("<BBHIIII")
-FRAME_KIND, LAST_OF_CHUNK = 1, 1
-
-
-@dataclass(frozen=True)
-class FrameHeader:
-    """What precedes the JPEG in a binary message. ``age_ms``: since the chunk's first frame was handed over."""
-
-    chunk: int
-    frame: int
-    echo_t: int
-    age_ms: int
-    last_of_chunk: bool
-
-    def pack(self) -> bytes:
-        """The 20 bytes of the header."""
-        flags = LAST_OF_CHUNK if self.last_of_chunk else 0
-        age = max(0, min(self.age_ms, MAX_T))
-        return _HEADER.pack(FRAME_KIND, flags, 0, self.chunk, self.frame, self.echo_t & MAX_T, age)
-
-
-def unpack_frame(message: bytes) -> tuple[FrameHeader, bytes]:
-    """Header and JPEG of a binary message, as a client reads it.
-
-    Raises:
-        ValueError: too short, or another kind of message.
-    """
-    if len(message) <= _HEADER.size or message[0] != FRAME_KIND:
-        raise ValueError(f"a binary message of {len(message)} bytes is not a frame")
-    _, flags, _, chunk, frame, echo_t, age_ms = _HEADER.unpack_from(message)
-    return FrameHeader(chunk, frame, echo_t, age_ms, bool(flags & LAST_OF_CHUNK)), message[_HEADER.size :]

@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 
+from motionstream.camera.depth import depth_from_bytes
+from motionstream.serve.depths import choices, words_of
 from motionstream.serve.export import write_take_video
 from motionstream.serve.images import TooLarge, WrongType, read_upload
 from motionstream.serve.limits import frames_of_chunks
@@ -58,6 +60,18 @@ class PictureRow(BaseModel):
     url: str
     width: int
     height: int
+
+
+class DepthChoice(BaseModel):
+    id: str
+    name: str
+
+
+class DepthRow(BaseModel):
+    id: str
+    width: int
+    height: int
+    words: str
 
 
 class TakeRow(BaseModel):
@@ -153,6 +167,36 @@ async def picture(request: Request, key: str) -> Response:
     if path is None or not path.is_file():
         raise HTTPException(404, "there is no such picture (any more): upload it again")
     return FileResponse(path, media_type="image/jpeg")
+
+
+# ---- depth -----------------------------------------------------------------------------------------------------------
+
+
+@router.get("/api/depths")
+async def depths(request: Request) -> list[DepthChoice]:
+    """What depth can be had without a file of one's own."""
+    return [DepthChoice(**row) for row in choices(_studio(request).settings)]
+
+
+@router.post("/api/depths")
+async def add_depth(request: Request) -> DepthRow:
+    """Upload a depth map: the body is a grey PNG or TIFF of 8 or 16 bits, or a .npy file."""
+    studio = _studio(request)
+    content = await _body(request, studio.limits.upload_bytes, "depth map")
+
+    def keep() -> DepthRow:
+        if not content:
+            raise ValueError("the depth map is empty: choose a grey PNG or a .npy file")
+        depth = depth_from_bytes(content, most_pixels=studio.limits.depth_pixels)
+        height, width = depth.size
+        return DepthRow(id=studio.store.add_depth(content), width=width, height=height, words=words_of(depth))
+
+    try:
+        return await studio.desk(keep)
+    except ValueError as error:
+        raise HTTPException(415, str(error)) from error
+    except OSError as error:
+        raise HTTPException(507, f"the depth map cannot be kept: {error.strerror or error}") from error
 
 
 # ---- takes -----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Pictures and takes on disk, bounded: when there are too many, the oldest go.
 
     FOLDER/pictures/<id>.jpg
+    FOLDER/depths/<id>.depth
     FOLDER/takes/<id>/take.json, frames.bin, frames.idx
 
 Every method may be called from any thread and may block on the disk; the event loop calls none of them directly.
@@ -76,10 +77,13 @@ class Store:
         self.folder = Path(tempfile.mkdtemp(prefix="motionstream-")) if folder is None else folder
         self._pictures_folder, self._takes_folder = self.folder / "pictures", self.folder / "takes"
         self._lock = threading.Lock()
-        for made in (self._pictures_folder, self._takes_folder):
+        self._depths_folder = self.folder / "depths"
+        for made in (self._pictures_folder, self._depths_folder, self._takes_folder):
             made.mkdir(parents=True, exist_ok=True)
         pictures = [path for path in self._pictures_folder.glob("*.jpg") if _ID.fullmatch(path.stem)]
         self._pictures = {path.stem: path for path in sorted(pictures, key=_age)}
+        depths = [path for path in self._depths_folder.glob("*.depth") if _ID.fullmatch(path.stem)]
+        self._depths = {path.stem: path for path in sorted(depths, key=_age)}
         takes = [path for path in self._takes_folder.iterdir() if _ID.fullmatch(path.name) and path.is_dir()]
         self._takes = {path.name: TakeFolder(path) for path in sorted(takes, key=_age)}
 
@@ -112,6 +116,29 @@ class Store:
     def picture(self, key: str) -> Path | None:
         """File of a picture, None for an id that is not known (any more)."""
         return self._pictures.get(key)
+
+    def add_depth(self, content: bytes) -> str:
+        """Keep the file of a depth map; its id.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        key = secrets.token_hex(8)
+        path = self._depths_folder / f"{key}.depth"
+        try:
+            path.write_bytes(content)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        with self._lock:
+            self._depths[key] = path
+            while len(self._depths) > self.limits.depth_maps_on_disk:
+                self._depths.pop(next(iter(self._depths))).unlink(missing_ok=True)
+        return key
+
+    def depth(self, key: str) -> Path | None:
+        """The file of a depth map, None for an id that is not known (any more)."""
+        return self._depths.get(key)
 
     # ---- takes -------------------------------------------------------------------------------------------------------
 

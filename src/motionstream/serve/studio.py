@@ -11,6 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
+from motionstream.camera.depth import DepthMap, Kind
+from motionstream.media.images import fit_window
+from motionstream.serve.depths import depth_of
 from motionstream.serve.events import LiveTake
 from motionstream.serve.gallery import Gallery
 from motionstream.serve.images import first_frame, read_upload
@@ -52,6 +55,7 @@ class Studio:
         self.line = Line(settings.limits.visitors_waiting)
         self._visitors: dict[str, Visitor] = {}
         self._desk = ThreadPoolExecutor(2, thread_name_prefix="desk")
+        self.tracker = ThreadPoolExecutor(1, thread_name_prefix="tracker")
         self._export = ThreadPoolExecutor(1, thread_name_prefix="export")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.Task[None] | None = None
@@ -70,6 +74,7 @@ class Studio:
                 await self._timer
         await asyncio.to_thread(self.worker.stop)
         self._desk.shutdown(wait=True, cancel_futures=True)
+        self.tracker.shutdown(wait=True, cancel_futures=True)
         self._export.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self.store.close)
         self._loop = None
@@ -134,7 +139,7 @@ class Studio:
             return first_frame(picture, start.crop, preset.geometry.width, preset.geometry.height)
 
         try:
-            picture = await self.desk(read)
+            picture, placed = await self.desk(read)
         except ValueError as error:
             raise ProtocolError(str(error), "bad_picture") from error
         except OSError as error:
@@ -144,10 +149,36 @@ class Studio:
             preset=preset.name,
             listener=listener,
             picture=picture,
+            placed=placed,
+            original=path,
             prompt=start.prompt,
             seed=start.seed,
             steps=start.steps,
         )
+
+    async def depth(self, take: LiveTake, which: str, kind: Kind | None) -> DepthMap:
+        """Depth of the picture of a take.
+
+        Raises:
+            ProtocolError: none can be had; one sentence.
+        """
+        frame = take.picture if take.script is None else take.script.picture
+        assert frame is not None, "a take has a picture or a script"
+        placed = take.placed or fit_window(frame.shape[:2], frame.shape[:2])
+        uploaded = self.store.depth(which)
+        try:
+            return await self.desk(
+                depth_of,
+                which,
+                kind,
+                frame=frame,
+                placed=placed,
+                picture=take.original,
+                uploaded=uploaded,
+                settings=self.settings,
+            )
+        except ValueError as error:
+            raise ProtocolError(str(error), "bad_depth") from error
 
     async def reopen(self, key: str, listener: Listener) -> LiveTake:
         """A take that plays a recorded one first.

@@ -9,9 +9,26 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from motionstream.serve import protocol
+from motionstream.serve.binary import MotionFrame
 from motionstream.serve.events import Begun, LiveTake, Made
 from motionstream.serve.outbox import FramePacket, Outbox
-from motionstream.serve.protocol import Ended, Error, Latency, ProtocolError, Queued, Ready, Started, State, Stats, Welcome
+from motionstream.serve.protocol import (
+    DepthUsed,
+    Ended,
+    Error,
+    Followed,
+    Latency,
+    MotionEnded,
+    ProtocolError,
+    Queued,
+    Ready,
+    Started,
+    State,
+    Stats,
+    Stilled,
+    Welcome,
+)
+from motionstream.serve.sources import Sources
 from motionstream.stream.live_input import LiveInput
 
 if TYPE_CHECKING:
@@ -37,7 +54,7 @@ class Visitor:
         self._live: LiveInput | None = None
         self._gestures: set[int] = set()
         self._grabs: set[int] = set()
-        self._camera_moves = False
+        self._sources: Sources | None = None
         self._next = (0, 0)  # chunk, frame
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
 
@@ -192,8 +209,27 @@ class Visitor:
         self._gestures.add(m.id)
 
     async def _on_camera(self, message: protocol.Camera) -> None:
-        self._input().camera(message.pan, message.zoom, message.roll, message.t)
-        self._camera_moves = bool(any(message.pan) or message.zoom or message.roll)
+        self._others().steer(message)
+
+    async def _on_depth(self, message: protocol.ChooseDepth) -> None:
+        self._others().choose_depth(message)
+
+    async def _on_motion(self, message: protocol.BorrowMotion) -> None:
+        self._others().borrow(message)
+
+    async def _on_motion_end(self, message: protocol.EndMotion) -> None:
+        self._others().motion.end()
+
+    def see(self, content: bytes) -> None:
+        """A binary message of the page.
+
+        Raises:
+            ProtocolError: it is no frame of a clip. One that comes after the end of a take is passed over.
+        """
+        if self._sources is not None:
+            self._sources.see(content)
+        else:
+            MotionFrame.unpack(content)
 
     async def _on_remove(self, message: protocol.Remove) -> None:
         self._input().remove(message.id)
@@ -218,25 +254,34 @@ class Visitor:
             raise ProtocolError("the take has not begun yet", "not_started")
         return self._live
 
+    def _others(self) -> Sources:
+        self._input()
+        assert self._sources is not None, "they come with the input"
+        return self._sources
+
     def _begin(self, take: LiveTake) -> None:
         self._take, self._state, self._began, self._live = take, None, None, None
-        self._gestures, self._grabs, self._camera_moves = set(), set(), False
+        self._gestures, self._grabs = set(), set()
+        self._drop_sources()
         self._interrupted = False
         self._next = (0, 0)
         self._latencies.clear()
         self.studio.worker.begin(take)
 
+    def _drop_sources(self) -> None:
+        if self._sources is not None:
+            self._sources.close()
+        self._sources = None
+
     def _let_go(self) -> None:
         """No hand is there any more: what it held stays where it is, and the camera stands still."""
         grabs, self._grabs = self._grabs, set()
-        moved, self._camera_moves = self._camera_moves, False
-        if self._live is None:
+        if self._live is None or self._sources is None:
             return
         try:
             for key in grabs:
                 self._live.release(key, 0)
-            if moved:
-                self._live.camera((0.0, 0.0), 0.0, 0.0, 0)
+            self._sources.let_go()
         except ValueError:
             pass  # recorded input plays, and has no hand
 
@@ -256,6 +301,7 @@ class Visitor:
             self._say_stats(event)
         elif isinstance(event, Begun):
             self._began, self._live = event.started, event.live
+            self._sources = Sources(self.studio, take, event.live, functools.partial(self.hear, take))
             frames = event.started.chunk_frames
             self.outbox.begin(2 * frames, math.ceil(self.studio.limits.seconds_ahead * event.started.fps))
             self.say(event.started)
@@ -276,9 +322,12 @@ class Visitor:
             self.say(event)
             if event.state == "ended":
                 self._take = self._live = None
+                self._drop_sources()
                 if not self.connected:
                     self.part("the take has ended")
-        elif isinstance(event, Error):
+        elif isinstance(event, Followed):
+            self.outbox.put_newest(event.text())
+        elif isinstance(event, (Error, DepthUsed, MotionEnded, Stilled)):
             self.say(event)
 
     def _say_stats(self, made: Made) -> None:

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from motionstream.shapes import VideoGeometry
+from motionstream.stream.swarm import Swarm
 from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer
 
 Kind = Literal["drag", "pin", "path"]
@@ -32,6 +33,7 @@ CAMERA_CLEARANCE_CELLS = 1.6
 TURN_PER_PX, GROWTH_PER_PX = 0.04, 0.015
 """Radians and log-scale that a hand may turn and grow a thing by in the time of one pixel, where its speed is limited."""
 _CAMERA_IDS = 1 << 40
+_SWARM_IDS = {"camera": 1 << 50, "motion": 1 << 51}
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class ChunkInput:
     Attributes:
         ends: (gesture id, frame of the chunk from which on it is let go).
         camera: a new camera speed, None = as before. prompt: a new prompt, None = as before.
+        swarms: points that are moved by something else than a hand.
     """
 
     begins: tuple[Begin, ...] = ()
@@ -90,6 +93,7 @@ class ChunkInput:
     ends: tuple[tuple[int, int], ...] = ()
     camera: CameraSpeed | None = None
     prompt: str | None = None
+    swarms: tuple[Swarm, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -105,7 +109,7 @@ class Mark:
 
     x: float
     y: float
-    kind: Literal["drag", "pin", "path", "camera"]
+    kind: Literal["drag", "pin", "path", "camera", "motion"]
 
 
 @dataclass(frozen=True)
@@ -249,10 +253,17 @@ class GestureBoard:
                 for n, (x, y) in enumerate(gesture.placed(gesture.pose).tolist()):
                     points.append(Point(key * 1024 + n, x, y))
                     seen.append(Mark(x, y, gesture.begin.kind))
-            if not self.camera.still and not (first and t == 0):
-                lattice = self._camera_points(np.array([[p.x, p.y] for p in points]).reshape(-1, 2))
-                points += lattice
-                seen += [Mark(point.x, point.y, "camera") for point in lattice]
+            if not (first and t == 0):
+                for swarm in chunk.swarms:
+                    others = [
+                        Point(_SWARM_IDS[swarm.kind] + name, *place) for name, *place in self._clear(swarm.at(t), points)
+                    ][: MAX_POINTS - len(points)]
+                    points += others
+                    seen += [Mark(point.x, point.y, swarm.kind) for point in others]
+                if not self.camera.still:
+                    lattice = self._camera_points(np.array([[p.x, p.y] for p in points]).reshape(-1, 2))
+                    points += lattice
+                    seen += [Mark(point.x, point.y, "camera") for point in lattice]
             if len(points) > MAX_POINTS:
                 raise ValueError(f"{len(points)} points at once: use at most {MAX_POINTS}, or let some go")
             held.append(points)
@@ -289,6 +300,14 @@ class GestureBoard:
         if motion is not None and t >= motion.start and motion.poses:
             target = motion.poses[min(t - motion.start, len(motion.poses) - 1)]
         return replace(gesture, target=target, pose=follow(gesture.pose, target, self.hand_px))
+
+    def _clear(self, swarm: list[tuple[int, float, float]], points: list[Point]) -> list[tuple[int, float, float]]:
+        """Those of a swarm that are not beside a point that is held already: the hand wins."""
+        if not swarm or not points:
+            return swarm
+        held = np.array([[point.x, point.y] for point in points])
+        gaps = np.hypot(*(np.array([row[1:] for row in swarm])[:, None] - held[None]).transpose(2, 0, 1)).min(1)
+        return [row for row, gap in zip(swarm, gaps, strict=True) if gap > CAMERA_CLEARANCE_CELLS * self.geometry.stride]
 
     # ------------------------------------------------------------------ camera
 

@@ -24,6 +24,7 @@ from motionstream.stream.gestures import (
     Motion,
     Pose,
 )
+from motionstream.stream.swarm import PointSource, Swarm
 from motionstream.stream.track_buffer import MAX_POINTS
 
 MAX_ID = 2**20 - 1
@@ -51,11 +52,15 @@ class LiveInput:
 
     Args:
         width, height: the canvas; fps: frames per second of the video.
+
+    Attributes:
+        refused: why nothing is taken now, None when it is. sources: what else moves points, in order of precedence.
     """
 
     def __init__(self, width: int, height: int, fps: float) -> None:
         self.width, self.height, self.fps = width, height, fps
         self.refused: str | None = None
+        self.sources: tuple[PointSource, ...] = ()
         self._lock = threading.Lock()
         self.clear({}, set(), set(), time.monotonic())
 
@@ -148,14 +153,23 @@ class LiveInput:
 
     def camera(self, pan: tuple[float, float], zoom: float, roll: float, t: int) -> None:
         """Move the whole picture: pixels, doublings and radians per second; all zero stops it."""
-        limits = (4 * self.width, 4 * self.height, 4.0, 2 * math.pi)
-        for name, value, limit in zip(("pan x", "pan y", "zoom", "roll"), (*pan, zoom, roll), limits, strict=True):
-            if not (math.isfinite(value) and abs(value) <= limit):
-                raise ValueError(f"{name}={value} per second must lie within {limit:g} either way")
+        self.check_camera(pan, zoom, roll)
         with self._lock:
             self._check_open()
             self._camera = CameraSpeed((float(pan[0]), float(pan[1])), float(zoom), float(roll))
             self._stamps.append(t)
+
+    def check_camera(self, pan: tuple[float, float], zoom: float, roll: float) -> None:
+        """Raise for speeds that are too high."""
+        limits = (4 * self.width, 4 * self.height, 4.0, 2 * math.pi)
+        for name, value, limit in zip(("pan x", "pan y", "zoom", "roll"), (*pan, zoom, roll), limits, strict=True):
+            if not (math.isfinite(value) and abs(value) <= limit):
+                raise ValueError(f"{name}={value} per second must lie within {limit:g} either way")
+
+    def check_open(self) -> None:
+        """Raise while recorded input plays."""
+        with self._lock:
+            self._check_open()
 
     def prompt(self, text: str) -> None:
         """Use another prompt from the next chunk on."""
@@ -173,6 +187,12 @@ class LiveInput:
             for key in ids:
                 self._counts.pop(key, None)
                 self._hands.pop(key, None)
+
+    def gather(self, chunk: int, num_frames: int) -> tuple[tuple[Swarm, ...], tuple[int, ...]]:
+        """What the sources say about chunk ``chunk``, and per frame the newest ``t`` of theirs that it shows."""
+        said = [source.points(chunk, num_frames) for source in self.sources]
+        echo = tuple(max((times[f] for _, times in said), default=0) for f in range(num_frames))
+        return tuple(swarm for swarm, _ in said if swarm is not None), echo
 
     def collect(self, num_frames: int, now: float) -> tuple[ChunkInput, tuple[int, ...]]:
         """Everything since the last call, on the ``num_frames`` frames of the next chunk.

@@ -10,7 +10,7 @@ with Performance(engine, picture, "a cup", seed=0) as show:
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -190,6 +190,8 @@ class Performance:
             made, echo = self._script[index], (0,) * num_frames
         else:
             made, echo = self.live.collect(num_frames, time.monotonic())
+            swarms, others = self.live.gather(index, num_frames)
+            made, echo = replace(made, swarms=swarms), tuple(map(max, echo, others))
         chunk = self._play(made, index)
         self.take.inputs.append(made)
         self.live.forget(chunk.ended)

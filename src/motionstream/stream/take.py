@@ -1,10 +1,11 @@
 """A take: everything that a stream was made from, so that it can be made again, bit for bit on the same machine.
 
-The file is JSON, version 1::
+The file is JSON, version 2 (version 1 had no swarms)::
 
-    {"format": "motionstream-take", "version": 1, "preset": "nano", "width": 128, "height": 96, "fps": 16.0,
+    {"format": "motionstream-take", "version": 2, "preset": "nano", "width": 128, "height": 96, "fps": 16.0,
      "prompt": "...", "seed": 0, "steps": null, "picture": "<base64 PNG>", "num_chunks": 40,
-     "inputs": [{"chunk": 3, "begins": [...], "motions": [...], "ends": [...], "camera": {...}, "prompt": "..."}]}
+     "inputs": [{"chunk": 3, "begins": [...], "motions": [...], "ends": [...], "camera": {...}, "prompt": "...",
+                 "swarms": [{"kind": "motion", "ids": [0, 1], "places": "<base64 of Swarm.places>"}]}]}
 
 Chunks without input are left out. Lengths are pixels of the ``width`` x ``height`` canvas.
 """
@@ -33,8 +34,10 @@ from motionstream.stream.gestures import (
     Mode,
     Motion,
 )
+from motionstream.stream.swarm import Swarm, SwarmKind
 
-FORMAT, VERSION = "motionstream-take", 1
+FORMAT, VERSION = "motionstream-take", 2
+READABLE = (1, 2)
 MAX_CHUNKS = 100_000
 MAX_SIDE_PX = 4096
 
@@ -90,8 +93,10 @@ class Take:
             raise ValueError(f"not a take: it is not valid JSON ({error})") from None
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise ValueError(f'not a take: its "format" is not "{FORMAT}"')
-        if values.get("version") != VERSION:
-            raise ValueError(f"take of version {values.get('version')!r}: this release reads version {VERSION}")
+        if values.get("version") not in READABLE:
+            raise ValueError(
+                f"take of version {values.get('version')!r}: this release reads versions {' and '.join(map(str, READABLE))}"
+            )
         read = _Reader(values, "take")
         width, height = read.whole("width", 1, MAX_SIDE_PX), read.whole("height", 1, MAX_SIDE_PX)
         num_chunks = read.whole("num_chunks", 0, MAX_CHUNKS)
@@ -131,7 +136,8 @@ class Take:
                 for m in made.motions
             )
             camera = made.camera and replace(made.camera, pan=(made.camera.pan[0] * sx, made.camera.pan[1] * sy))
-            inputs.append(replace(made, begins=begins, motions=motions, camera=camera))
+            swarms = tuple(swarm.scaled(sx, sy) for swarm in made.swarms)
+            inputs.append(replace(made, begins=begins, motions=motions, camera=camera, swarms=swarms))
         return replace(self, width=width, height=height, picture=picture, inputs=inputs)
 
 
@@ -148,6 +154,11 @@ def _pack(chunk: int, made: ChunkInput) -> dict[str, Any]:
         row["camera"] = {"pan": made.camera.pan, "zoom": made.camera.zoom, "roll": made.camera.roll}
     if made.prompt is not None:
         row["prompt"] = made.prompt
+    if made.swarms:
+        row["swarms"] = [
+            {"kind": swarm.kind, "ids": swarm.ids, "places": base64.b64encode(swarm.places).decode()}
+            for swarm in made.swarms
+        ]
     return row
 
 
@@ -191,7 +202,19 @@ def _unpack(row: _Reader, used: set[int]) -> ChunkInput:
             raise ValueError(f"{item.where}: pan={pan!r} must be two finite numbers")
         camera = CameraSpeed((float(pan[0]), float(pan[1])), item.number("zoom", -4, 4), item.number("roll", -7, 7))
     prompt = None if row.values.get("prompt") is None else row.text("prompt", 1000)
-    return ChunkInput(tuple(begins), tuple(motions), ends, camera, prompt)
+    swarms = tuple(_unpack_swarm(item) for item in row.rows("swarms", missing_ok=True))
+    return ChunkInput(tuple(begins), tuple(motions), ends, camera, prompt, swarms)
+
+
+def _unpack_swarm(item: _Reader) -> Swarm:
+    kind = item.choice("kind", get_args(SwarmKind))
+    names = item.values.get("ids")
+    if not isinstance(names, list) or not all(isinstance(name, int) and not isinstance(name, bool) for name in names):
+        raise ValueError(f"{item.where}: ids must be a list of whole numbers")
+    try:
+        return Swarm(kind, tuple(names), base64.b64decode(item.text("places", 4_000_000), validate=True))
+    except ValueError as error:  # of base64, too
+        raise ValueError(f"{item.where}: {error}") from None
 
 
 def _picture(text: str, width: int, height: int) -> np.ndarray:

@@ -185,6 +185,26 @@ def at_rate(stream: Iterable[LiveSeen], fps: float, wanted_fps: float) -> Iterat
         before = after
 
 
+def seen_at(knots: list[tuple[float, LiveSeen]], before: LiveSeen | None, phases: list[float]) -> list[LiveSeen]:
+    """Points at moments of a span of time, out of what was seen when in it; at its end always what was seen last.
+
+    Args:
+        knots: (moment in [0, 1], points), in order. before: what was seen last before the span, if anything.
+        phases: the moments wanted, rising to 1. There must be a knot, or something before.
+    """
+    known = [(0.0, before)] if before is not None else []
+    known += [(0.0 if not known and n == 0 else when, seen) for n, (when, seen) in enumerate(knots)]
+    made = []
+    for phase in phases:
+        later = next((n for n, (when, _) in enumerate(known) if when > phase + 1e-9), len(known))
+        if later == len(known) or phase >= 1:
+            made.append(known[-1][1])
+            continue
+        (start, first), (stop, second) = known[max(later - 1, 0)], known[later]
+        made.append(_between(first, second, min(max((phase - start) / max(stop - start, 1e-9), 0.0), 1.0)))
+    return made
+
+
 def _between(before: LiveSeen, after: LiveSeen, share: float) -> LiveSeen:
     """Points ``share`` of the way from one frame to the next; those of the nearer frame, moved where both see them."""
     if share > 1 - 1e-6:

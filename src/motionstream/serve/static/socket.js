@@ -2,7 +2,7 @@
 
 import { getToken, socketAddress } from "./api.js";
 
-export const VERSION = 1;
+export const VERSION = 2;
 const PING_MS = 3000;
 const LOST_MS = 12000;
 const RESUME_MS = 30000;
