@@ -31,6 +31,7 @@ class ConditionConfig:
     Args:
         dense: every point of the grid may be shown (first phase), instead of a few per object.
         min_per_object, max_per_object: tracks on one object in the sparse phase (drawn log-uniformly).
+        camera_tracks: fewest and most tracks on the background (log-uniform) in the sparse phase.
         p_brush: chance that an object's tracks lie side by side, as under a brush, instead of all over it.
         max_tracks: tracks kept per sample, anchors included.
         p_anchor: chance that other points show their id in frame 0.
@@ -42,6 +43,7 @@ class ConditionConfig:
     dense: bool = False
     min_per_object: int = 1
     max_per_object: int = 24
+    camera_tracks: tuple[int, ...] = (4, 120)
     p_brush: float = 0.5
     max_tracks: int = 256
     p_anchor: float = 0.6
@@ -126,8 +128,8 @@ def choose_tracks(
         spread = torch.rand(B, groups, generator=generator, device=device)
         low, high = math.log(config.min_per_object), math.log(config.max_per_object + 0.99)
         quota = torch.exp(low + spread * (high - low)).floor().long()
-        camera = torch.exp(spread[:, 0] * torch.log(torch.tensor(30.0)) + 1.4).floor().long()
-        quota[:, 0] = camera
+        few, many = (math.log(count) for count in config.camera_tracks)
+        quota[:, 0] = torch.exp(few + spread[:, 0] * (many - few) + 1e-4).floor().long()
         resting = ~group_moves & chance(0.5, B, groups)
         quota = torch.where(resting, torch.zeros_like(quota), quota)
     score = torch.rand(B, N, generator=generator, device=device)

@@ -38,6 +38,9 @@ from motionstream.train.optim import lr_scale, muon_adamw
 from motionstream.train.sheets import save_rows
 from motionstream.train.teacher import compile_blocks, condition_of
 
+ROBUST_FLOOR = 0.03
+"""Below this root mean square of a cell (latents have about unit variance) the robust error becomes a square."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CausalInitConfig:
@@ -49,10 +52,16 @@ class CausalInitConfig:
         p_own_context: chance per step that earlier chunks are the student's own instead of the truth.
         own: how those are made: one "estimate" from the noised truth, or a few-step "rollout" that never sees the truth.
         context_noise: std of noise on true context, so that small errors of the past are forgiven.
+        error: what a rollout's distance from the truth is: "squared", or "robust" (the root of each cell's mean square: it
+            settles for one of several possible pictures where the square blends them; docs/LOG.md).
+        p_mask_chunk, p_drop_motion: hidden motion. A regression can only blur what it is not told, so keep both at 0
+            with own="rollout" (docs/LOG.md).
         tracks_per_object: fewest and most tracks on one object; the streaming engine always holds several.
-        p_camera: chance that the camera moves.
+        camera_tracks: fewest and most tracks on the background.
+        p_camera: chance that the camera moves. p_brush: as in ConditionConfig.
         p_anchor: chance that a grid of codes shows in frame 0, as it always does when streaming.
         pairs: folder of ``train ode-pairs`` (ode).
+        init: a folder whose ``student.safetensors`` to go on from; "" starts from the teacher.
         moving_weight: as in the teacher stage.
     """
 
@@ -69,11 +78,16 @@ class CausalInitConfig:
     p_own_context: float = 0.5
     own: Literal["estimate", "rollout"] = "estimate"
     context_noise: float = 0.05
+    error: Literal["squared", "robust"] = "squared"
     p_mask_chunk: float = 0.1
+    p_drop_motion: float = 0.05
     tracks_per_object: tuple[int, ...] = (8, 96)
+    camera_tracks: tuple[int, ...] = (4, 120)
     p_camera: float = 0.4
+    p_brush: float = 0.5
     p_anchor: float = 0.85
     pairs: str = ""
+    init: str = ""
     compile: bool = False
     seed: int = 2
 
@@ -89,7 +103,7 @@ class CausalInitStage:
         self.preset, self.config, self.compute = preset, config, compute
         self.vae = vae.to(compute.device).eval()
         self.model = WanDiT(preset.model, preset.geometry.t_stride)
-        load_weights(teacher, self.model)
+        load_weights(Path(config.init) / "student.safetensors" if config.init else teacher, self.model)
         assert self.model.track_head is not None
         self.model.track_head.requires_grad_(False)  # frozen after stage 1 (paper appendix D)
         self.model.to(compute.device).train()
@@ -140,8 +154,10 @@ class CausalInitStage:
         conditions = ConditionConfig(
             min_per_object=low,
             max_per_object=high,
+            camera_tracks=config.camera_tracks,
+            p_brush=config.p_brush,
             p_anchor=config.p_anchor,
-            p_drop_motion=0.05,
+            p_drop_motion=config.p_drop_motion,
             p_drop_text=0.1,
             p_mask_chunk=config.p_mask_chunk,
         )
@@ -192,7 +208,9 @@ class CausalInitStage:
         cache = HistoryCache(self.preset.model, self.preset.cache, grid=self.grid, device=device)
         noise = SeededNoise(seed, (len(batch.latents), size, *batch.latents.shape[2:]), device)
         made = rollout(self.model, cache, condition, noise, sigmas, F // size, exit_step=exit_step, grad=True)
-        error = (torch.cat(list(made), dim=1) - batch.latents).pow(2)
+        error = (torch.cat(list(made), dim=1) - batch.latents).pow(2).mean(dim=2, keepdim=True)
+        if config.error == "robust":
+            error = (error + ROBUST_FLOOR**2).sqrt() - ROBUST_FLOOR
         return (error * (1 + config.moving_weight * batch.moving)).mean() / sigmas[exit_step] ** 2
 
     def ode_loss(self, batch: Batch, states: Tensor, sigmas: Tensor, generator: torch.Generator) -> Tensor:
