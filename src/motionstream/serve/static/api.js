@@ -59,6 +59,8 @@ export const gallery = () => json("api/gallery");
 export const limits = () => json("api/limits");
 export const health = () => json("health");
 export const uploadPicture = (blob) => json("api/pictures", { method: "POST", body: blob, headers: { "Content-Type": blob.type || "application/octet-stream" } });
+export const depths = () => json("api/depths");
+export const uploadDepth = (blob) => json("api/depths", { method: "POST", body: blob, headers: { "Content-Type": "application/octet-stream" } });
 export const uploadTake = (text) => json("api/takes", { method: "POST", body: text, headers: { "Content-Type": "application/json" } });
 export const frameBlob = async (take, frame) => (await request(`api/takes/${take}/frames/${frame}.jpg`)).blob();
 export const takeBlob = async (take) => (await request(`api/takes/${take}.json`)).blob();

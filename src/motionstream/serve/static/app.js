@@ -6,6 +6,8 @@ import { FrameStore } from "./frames.js";
 import { Board } from "./gestures.js";
 import { wireKeys } from "./keys.js";
 import { LatencyMeter } from "./latency.js";
+import { DepthPanel, MotionPanel } from "./sources.js";
+import { Motion } from "./motion.js";
 import { Meters } from "./meters.js";
 import { Painter } from "./overlay.js";
 import { Panel } from "./panel.js";
@@ -36,15 +38,18 @@ const player = new Player(store, (bitmap, entry, live) => {
 });
 const run = new Run({ link, player, store, stage, latency, limits });
 const board = new Board(run.wire());
-const camera = new Camera(board, { pad: $("pad"), zoom: $("zoom"), roll: $("roll"), stop: $("camera-stop"), latch: $("latch") });
+const camera = new Camera(board, { pad: $("pad"), zoom: $("zoom"), roll: $("roll"), dolly: $("dolly"), orbit: $("orbit"), tilt: $("tilt"), stop: $("camera-stop"), latch: $("latch") });
 run.join(board, camera);
 const tools = new Tools({ stage, board, camera, may: () => run.refusal(), limits: () => limits, running: () => run.phase === "playing", past: () => run.past });
+const motion = new Motion({ video: $("motion-video"), run, link, limits });
+const depthPanel = new DepthPanel({ run, link, camera, tools });
+const motionPanel = new MotionPanel({ motion, tools, stage });
 const painter = new Painter(stage);
 const timeline = new Timeline($("timeline"));
 const meters = new Meters();
 const panel = new Panel({ tools, board, run });
 const states = new StateView({ run, link, player, store, startAgain, toStart });
-const start = new StartView({ onStart: begin, onTake: openTake, mayLeave: () => true });
+const start = new StartView({ onStart: begin, onTake: openTake, onClip: (file) => motionPanel.take(file), onDepth: (file) => depthPanel.take(file), tool: () => tools.tool });
 let painted = { frame: 0, echo: 0 };
 let marksHidden = false;
 let frozenStats = 0;
@@ -215,11 +220,12 @@ function loop(now) {
   if (run.phase === "idle") return;
   player.tick(now);
   tools.send(false);
+  motion.tick(now);
   if (stage.dirty && stage.css) {
     stage.dirty = false;
     const past = run.past;
     painter.draw({
-      board, tools, past, hidden: marksHidden, camera: camera.speed, cross: tools.cross,
+      board, tools, motion, past, hidden: marksHidden, camera: camera.speed, cross: tools.cross,
       frame: player.shown, fps: player.fps, echo: past ? painted.echo : latency.echo,
     });
   }
@@ -242,6 +248,7 @@ async function load() {
     const [list, gallery, served, health] = await Promise.all([api.presets(), api.gallery(), api.limits(), api.health()]);
     presets = list;
     Object.assign(limits, served);
+    depthPanel.load();
     await start.load({ presets, gallery, limits, preset: health.preset });
     if (health.status === "loading") {
       $("start-note").textContent = "The model is being loaded. Choose a picture: it starts as soon as that is done.";
@@ -289,6 +296,8 @@ Object.defineProperty(window, "motionstream", {
     get gestures() { return board.list.map((gesture) => gesture.plain()); },
     get log() { return board.log.map((gesture) => gesture.plain()); },
     get tool() { return tools.tool; },
+    get camera() { return { ...camera.speed }; },
+    get motion() { return { source: motion.source, region: motion.region, points: motion.points }; },
     get roundTrip() { return link.roundTrip; },
     get recorded() { return run.recorded; },
     frames: () => [...store.entries.keys()],

@@ -1,16 +1,17 @@
-// The camera: pan, zoom and roll as speeds, from a pad, two sliders, keys, or by pushing the picture itself.
+// The camera: pan, zoom, roll, and in depth dolly, orbit and tilt, as speeds: from a pad, sliders, keys, or by pushing the picture.
 
 const SEND_MS = 50;
+const REST = { x: 0, y: 0, zoom: 0, roll: 0, dolly: 0, orbit: 0, tilt: 0 };
 
 /** Events: "change" with every new speed. */
 export class Camera extends EventTarget {
-  constructor(board, { pad, zoom, roll, stop, latch }) {
+  constructor(board, { pad, zoom, roll, dolly, orbit, tilt, stop, latch }) {
     super();
-    Object.assign(this, { board, pad, zoomSlider: zoom, rollSlider: roll, latch });
+    Object.assign(this, { board, pad, sliders: { zoom, roll, dolly, orbit, tilt }, latch });
     this.width = 128;
     this.clear();
     this.#wirePad();
-    for (const [slider, name] of [[zoom, "zoom"], [roll, "roll"]]) {
+    for (const [name, slider] of Object.entries(this.sliders)) {
       slider.addEventListener("input", () => this.set({ [name]: Number(slider.value) }));
       for (const end of ["pointerup", "pointercancel", "keyup", "blur"]) slider.addEventListener(end, () => this.#spring({ [name]: 0 }));
       slider.addEventListener("dblclick", () => this.set({ [name]: 0 }));
@@ -21,15 +22,15 @@ export class Camera extends EventTarget {
 
   /** Shares of the top speeds, each in [-1, 1]. */
   clear() {
-    this.share = { x: 0, y: 0, zoom: 0, roll: 0 };
-    this.sent = "[0,0,0,0]";
+    this.share = { ...REST };
+    this.sent = JSON.stringify(Object.values(this.speed).flat());
     this.#show();
   }
 
   get speed() {
-    const { x, y, zoom, roll } = this.share;
+    const { x, y, zoom, roll, dolly, orbit, tilt } = this.share;
     const top = 0.35 * this.width;
-    return { pan: [x * top, y * top], zoom: zoom * 0.7, roll: roll * 0.8 };
+    return { pan: [x * top, y * top], zoom: zoom * 0.7, roll: roll * 0.8, dolly: dolly * 0.35, orbit: orbit * 18, tilt: tilt * 14 };
   }
 
   get moving() { return Object.values(this.share).some((value) => value !== 0); }
@@ -41,11 +42,11 @@ export class Camera extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  stop() { this.set({ x: 0, y: 0, zoom: 0, roll: 0 }); }
+  stop() { this.set({ ...REST }); }
 
   /** When the hand lets go: back to rest, unless it is to keep going. */
   #spring(fields) { if (!this.latch.checked) this.set(fields); }
-  letGo() { this.#spring({ x: 0, y: 0, zoom: 0, roll: 0 }); }
+  letGo() { this.#spring({ ...REST }); }
 
   /** Tell the engine, not more often than it can use. */
   send() {
@@ -58,7 +59,7 @@ export class Camera extends EventTarget {
       return;
     }
     const speed = this.speed;
-    const key = JSON.stringify([...speed.pan, speed.zoom, speed.roll]);
+    const key = JSON.stringify(Object.values(speed).flat());
     if (key === this.sent) return;
     this.sent = key;
     this.sentAt = performance.now();
@@ -74,12 +75,14 @@ export class Camera extends EventTarget {
   }
 
   #show() {
-    const { x, y, zoom, roll } = this.share;
+    const { x, y } = this.share;
     const knob = this.pad.firstElementChild;
     knob.style.transform = `translate(${x * 34}px, ${y * 34}px)`;
     this.pad.classList.toggle("moving", Boolean(x || y));
-    this.zoomSlider.value = zoom;
-    this.rollSlider.value = roll;
+    for (const [name, slider] of Object.entries(this.sliders)) {
+      slider.value = this.share[name];
+      slider.style.setProperty("--at", `${50 + 50 * this.share[name]}%`);
+    }
   }
 
   #wirePad() {
@@ -102,14 +105,15 @@ export class Camera extends EventTarget {
   }
 
   /** A camera key goes down or up; false when it is none. */
-  key(key, down) {
-    const move = {
+  key(key, down, shift = false) {
+    const turn = { ArrowLeft: { orbit: -0.6 }, ArrowRight: { orbit: 0.6 }, ArrowUp: { tilt: 0.6 }, ArrowDown: { tilt: -0.6 } }[key];
+    const move = (down && shift && turn) || {
       ArrowLeft: { x: -0.6 }, ArrowRight: { x: 0.6 }, ArrowUp: { y: -0.6 }, ArrowDown: { y: 0.6 },
-      "+": { zoom: 0.6 }, "=": { zoom: 0.6 }, "-": { zoom: -0.6 }, _: { zoom: -0.6 }, q: { roll: -0.6 }, e: { roll: 0.6 },
+      "+": { zoom: 0.6 }, "=": { zoom: 0.6 }, "-": { zoom: -0.6 }, _: { zoom: -0.6 }, q: { roll: -0.6 }, e: { roll: 0.6 }, w: { dolly: 0.6 }, s: { dolly: -0.6 },
     }[key];
     if (!move) return false;
     if (down) this.set(move);
-    else this.#spring(Object.fromEntries(Object.keys(move).map((name) => [name, 0])));
+    else this.#spring(Object.fromEntries(Object.keys({ ...move, ...turn }).map((name) => [name, 0])));
     return true;
   }
 }

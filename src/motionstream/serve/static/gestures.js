@@ -3,7 +3,7 @@
 import { AT_REST, along, centreOf, mixPose, pathShare, place, reachOf, round } from "./brush.js";
 import { notAfter } from "./latency.js";
 
-export const COLOURS = { drag: "#35d07f", pin: "#ff5a52", path: "#4c9dff", camera: "#f2b33d" };
+export const COLOURS = { drag: "#35d07f", pin: "#ff5a52", path: "#4c9dff", camera: "#f2b33d", motion: "#ba82ff" };
 export const NAMES = { drag: "Drag", pin: "Pin", path: "Path" };
 const HISTORY = 4000;
 const UNDO_STEPS = 100;

@@ -8,14 +8,14 @@ const HELP = [
     [", .", "one frame back or on"], ["Home End", "to the picture, to the newest frame"], ["B", "branch: go on from here with other drags"],
   ]],
   ["Tools", [
-    ["D", "drag"], ["P", "pin"], ["L", "path"], ["C", "camera"], ["V", "select"],
+    ["D", "drag"], ["P", "pin"], ["L", "path"], ["C", "camera"], ["M", "motion of a clip or webcam"], ["V", "select"],
     ["[ ]", "smaller or larger brush"], ["{ }", "closer or wider points"], ["K", "keep holding, on or off"], ["Shift+Enter", "play the collected paths"],
   ]],
   ["With the cross", [
     ["Arrow\u00a0keys", "move the cross and what it holds; Shift: faster"], ["G", "take hold, place, finish"],
     ["Q E", "turn what is selected"], ["+ −", "scale what is selected"],
   ]],
-  ["Camera", [["Arrow\u00a0keys", "pan"], ["+ −", "zoom"], ["Q E", "roll"]]],
+  ["Camera", [["Arrow\u00a0keys", "pan; Shift: orbit and tilt"], ["+ −", "zoom"], ["Q E", "roll"], ["W S", "dolly in, out"]]],
   ["Editing", [
     ["Esc", "give up the stroke, let go"], ["Delete", "remove what is selected"],
     ["Ctrl+Z", "undo"], ["Ctrl+Shift+Z", "redo"],
@@ -34,7 +34,7 @@ export function wireKeys({ run, tools, board, camera, panel, actions }) {
   }
 
   const plain = {
-    d: () => tools.take("drag"), p: () => tools.take("pin"), l: () => tools.take("path"), c: () => tools.take("camera"), v: () => tools.take("select"),
+    d: () => tools.take("drag"), p: () => tools.take("pin"), l: () => tools.take("path"), c: () => tools.take("camera"), v: () => tools.take("select"), m: () => tools.take("motion"),
     g: () => tools.act(), b: () => run.branch(), x: () => actions.crisp(), t: () => actions.marks(), k: () => $("keep").click(),
     "[": () => actions.brush("radius", -1), "]": () => actions.brush("radius", 1), "{": () => actions.brush("spacing", -0.5), "}": () => actions.brush("spacing", 0.5),
     ",": () => actions.step(-1), ".": () => actions.step(1), "?": () => actions.help(), "/": () => $("prompt").focus(),
@@ -78,7 +78,7 @@ export function wireKeys({ run, tools, board, camera, panel, actions }) {
     const arrow = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
     if (arrow) {
       if (range || target.closest?.("[role=toolbar]")) return false;
-      if (tools.tool === "camera") return steer(key, repeat);
+      if (tools.tool === "camera") return steer(key, repeat, shiftKey);
       if (target.closest?.("button, a")) return false;
       const at = tools.arrow(...arrow, shiftKey);
       actions.cross(at);
@@ -89,15 +89,15 @@ export function wireKeys({ run, tools, board, camera, panel, actions }) {
     if (key === "Home") return done(actions.scrub(0));
     if (key === "End") return done(actions.scrub(null));
     if (!single.checked) return false;
-    if (tools.tool === "camera" && ["+", "=", "-", "_", "q", "e"].includes(key)) return steer(key, repeat);
+    if (tools.tool === "camera" && ["+", "=", "-", "_", "q", "e", "w", "s"].includes(key)) return steer(key, repeat);
     const act = plain[key] || plain[key.toLowerCase()];
     return act ? done(act()) : false;
   }
 
-  function steer(key, repeat) {
+  function steer(key, repeat, shift = false) {
     const why = run.refusal();
     if (why) actions.refuse(why);
-    else if (!repeat) camera.key(key, true);
+    else if (!repeat) camera.key(key, true, shift);
     return true;
   }
 

@@ -10,7 +10,7 @@ export class Painter {
   constructor(stage) { this.stage = stage; }
 
   /**
-   * `scene`: {board, tools, echo, frame, fps, past, hidden, camera, cross}; `past`: the frame looked at is not the newest.
+   * `scene`: {board, tools, motion, echo, frame, fps, past, hidden, camera, cross}; `past`: the frame looked at is not the newest.
    */
   draw(scene) {
     const { ink, scale, overlay, css } = this.stage;
@@ -29,6 +29,7 @@ export class Painter {
         for (const gesture of scene.board.list) this.#gesture(gesture, scene, gesture === scene.board.selected);
       }
       this.#camera(scene.camera);
+      if (!scene.past) this.#motion(scene);
     }
     this.#session(scene.tools);
     this.#brush(scene.tools);
@@ -122,14 +123,16 @@ export class Painter {
   }
 
   /** Velocity of the picture at a few places. */
-  #camera({ pan, zoom, roll }) {
-    if (!(pan[0] || pan[1] || zoom || roll)) return;
+  #camera({ pan, zoom: closer, roll, dolly, orbit, tilt }) {
+    if (!(pan[0] || pan[1] || closer || roll || dolly || orbit || tilt)) return;
     const { width, height } = this.stage;
+    // As a flat picture would move: how much more near things do, only its depth knows.
+    const zoom = closer + dolly * 1.4, focal = 0.87 * width, radians = Math.PI / 180;
     for (let j = 0.5; j < 4; j++) {
       for (let i = 0.5; i < 5; i++) {
         const x = (i / 5) * width, y = (j / 4) * height;
         const rx = x - width / 2, ry = y - height / 2;
-        const vx = pan[0] + zoom * Math.LN2 * rx - roll * ry, vy = pan[1] + zoom * Math.LN2 * ry + roll * rx;
+        const vx = pan[0] - orbit * radians * ((rx * rx) / focal) + zoom * Math.LN2 * rx - roll * ry, vy = pan[1] + tilt * radians * focal - orbit * radians * ((rx * ry) / focal) + zoom * Math.LN2 * ry + roll * rx;
         const size = Math.hypot(vx, vy);
         const k = size ? Math.min(0.35, (0.09 * width) / size) : 0;
         const line = [[x - vx * k, y - vy * k], [x + vx * k, y + vy * k]];
@@ -137,6 +140,16 @@ export class Painter {
         if (size > 1) this.#arrow(line, COLOURS.camera, 5);
       }
     }
+  }
+
+  /** Borrowed motion: where it pulls, where the picture is (solid), and where the clip's points are (hollow). */
+  #motion({ motion, tools, echo }) {
+    if (!motion?.region || !(motion.on || tools.tool === "motion")) return;
+    const [x0, y0, x1, y1] = motion.region;
+    if (tools.tool === "motion") this.#line([[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]], COLOURS.motion, 1.75, [6, 5]);
+    const moved = (points) => points.filter(([, , flag]) => flag);
+    this.#dots(moved(motion.points), COLOURS.motion, 2.4, true);
+    this.#dots(moved(motion.pointsAt(echo)), COLOURS.motion, 2, false);
   }
 
   /** What is being drawn right now. */

@@ -9,10 +9,11 @@ const HINTS = {
   drag: "Press on something and pull. The hollow ring is your hand; the picture follows.",
   pin: "Click, or paint over what should hold still.",
   path: "Pull from a thing along the way that it should take.",
-  camera: "Push the picture, or use the pad. Arrow keys pan, + and − zoom, Q and E roll.",
+  camera: "Push the picture, or use the pad. Arrow keys pan, + and − zoom, Q and E roll; Shift+arrows orbit and tilt, W and S dolly.",
+  motion: "A clip or your webcam pulls at the picture: what moves there moves here. Click on the picture to place it.",
   select: "Click on something you drew to move it; Delete removes it.",
 };
-const TITLES = { drag: "Drag", pin: "Pin", path: "Path", camera: "Camera", select: "Select" };
+const TITLES = { drag: "Drag", pin: "Pin", path: "Path", camera: "Camera", motion: "Motion", select: "Select" };
 
 /** How far a slider is filled. */
 function fill(input) { input.style.setProperty("--at", `${(100 * (input.value - input.min)) / (input.max - input.min)}%`); }
@@ -67,6 +68,7 @@ export class Panel {
     $("drag-options").hidden = tool !== "drag";
     $("path-options").hidden = tool !== "path";
     $("camera-options").hidden = tool !== "camera";
+    $("motion-options").hidden = tool !== "motion";
     document.body.dataset.tool = tool;
     this.showBrush();
   }

@@ -10,8 +10,8 @@ const PICTURES = ["image/png", "image/jpeg", "image/webp"];
  * Calls `onStart(plan, drawFirst)` and `onTake(info)`. A plan: {picture, url, size, crop, prompt, seed, preset, caption}.
  */
 export class StartView {
-  constructor({ onStart, onTake, mayLeave }) {
-    Object.assign(this, { onStart, onTake, mayLeave, presets: [], limits: null, plan: null });
+  constructor({ onStart, onTake, onClip, onDepth, tool }) {
+    Object.assign(this, { onStart, onTake, onClip, onDepth, tool, presets: [], limits: null, plan: null });
     this.crop = new Crop({ frame: $("crop"), image: $("crop-image"), box: $("crop-box"), status: $("crop-status") });
     this.#wireSetup();
     this.#wireOwn();
@@ -149,7 +149,15 @@ export class StartView {
 
   /** A file from anywhere: a picture opens the set-up dialog, a take starts. */
   async take(file) {
-    if (!file || !this.mayLeave()) return;
+    if (!file) return;
+    const drawing = $("start-view").hidden;
+    const isClip = file.type.startsWith("video/") || /\.(mp4|webm)$/i.test(file.name || "");
+    const isDepth = /\.npy$/i.test(file.name || "") || (drawing && this.tool() === "camera" && /^image\/(png|tiff)$/.test(file.type));
+    if (isClip || isDepth) {
+      if (drawing) (isClip ? this.onClip : this.onDepth)(file);
+      else this.#bad(isClip ? "Start with a picture first; then the clip's motion can pull at it." : "Start with a picture first; then give its depth to the camera.");
+      return;
+    }
     const isTake = file.type === "application/json" || /\.json$/i.test(file.name || "");
     const megabytes = this.limits ? this.limits.upload_bytes / 1e6 : 20;
     if (!isTake && file.type && !PICTURES.includes(file.type)) {

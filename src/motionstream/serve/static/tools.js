@@ -173,6 +173,10 @@ export class Tools extends EventTarget {
     this.session = { pointer, push: true, start: at, now: at };
   }
 
+  _begin_motion(at) {
+    this.dispatchEvent(new CustomEvent("motion", { detail: this.stage.clamp(at) }));
+  }
+
   _begin_select(at, pointer) {
     const gesture = this.#gestureAt(at, ["drag", "pin", "path"]);
     this.board.select(gesture || null);
@@ -319,6 +323,7 @@ export class Tools extends EventTarget {
     if (this.session) return this.finish();
     this.cross ||= [this.stage.width / 2, this.stage.height / 2];
     if (this.tool === "camera") return undefined;
+    if (this.tool === "motion") return this.begin(this.cross);
     this.begin(this.cross);
     if (this.tool === "pin") this.finish();
     return undefined;

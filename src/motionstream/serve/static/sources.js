@@ -1,0 +1,140 @@
+// The panel's controls of the picture's depth and of borrowed motion.
+
+import * as api from "./api.js";
+import { $, make, toast } from "./ui.js";
+
+const FILE = "file";
+
+/** What the camera takes for the picture's depth. */
+export class DepthPanel {
+  constructor({ run, link, camera, tools }) {
+    Object.assign(this, { run, link, tools, used: "plane" });
+    $("depth").addEventListener("change", () => this.#choose());
+    $("depth-file").addEventListener("change", () => {
+      if ($("depth-file").files[0]) this.take($("depth-file").files[0]);
+      $("depth-file").value = "";
+    });
+    $("depth-file").addEventListener("cancel", () => { $("depth").value = this.used; });
+    $("depth-values").addEventListener("change", () => this.#tell($("depth").value));
+    run.addEventListener("begun", () => this.#used("plane", "A flat picture: things do not hide one another."));
+    link.addEventListener("message", ({ detail }) => {
+      if (detail.kind === "depth") this.#used(detail.depth, `${detail.words[0].toUpperCase()}${detail.words.slice(1)}.`);
+      else if (detail.kind === "error" && detail.code === "bad_depth") $("depth").value = this.used;
+      else if (detail.kind === "camera") {
+        camera.clear();
+        toast(`${detail.reason[0].toUpperCase()}${detail.reason.slice(1)}.`, "warn");
+      }
+    });
+  }
+
+  async load() {
+    const rows = await api.depths();
+    $("depth").replaceChildren(...rows.map(({ id, name }) => make("option", { value: id }, name)), make("option", { value: FILE }, "a depth map of mine…"));
+  }
+
+  #used(id, words) {
+    this.used = id;
+    $("depth").value = id;
+    $("depth-words").textContent = words;
+    $("depth-values-field").hidden = ["plane", "ground", "estimate"].includes(id);
+  }
+
+  #choose() {
+    if ($("depth").value === FILE) $("depth-file").click();
+    else this.#tell($("depth").value);
+  }
+
+  #tell(depth) {
+    const why = this.run.active ? null : "Start first, then choose the depth.";
+    if (why) {
+      toast(why);
+      $("depth").value = this.used;
+      return;
+    }
+    const values = $("depth-values").value;
+    $("depth-words").textContent = "One moment…";
+    this.link.send({ kind: "depth", depth, ...(values ? { values } : {}) });
+  }
+
+  /** A depth map from a file. */
+  async take(file) {
+    this.tools.take("camera");
+    try {
+      const made = await api.uploadDepth(file);
+      $("depth").insertBefore(make("option", { value: made.id }, file.name || "a depth map"), $("depth").lastElementChild);
+      $("depth").value = made.id;
+      $("depth-values").value = "";
+      this.#tell(made.id);
+    } catch (error) {
+      $("depth").value = this.used;
+      toast(error.message, "bad", 12);
+    }
+  }
+}
+
+/** Where motion is borrowed from, and where it pulls. */
+export class MotionPanel {
+  constructor({ motion, tools, stage }) {
+    Object.assign(this, { motion, tools, stage });
+    $("motion-clip").addEventListener("click", () => $("motion-file").click());
+    $("motion-file").addEventListener("change", () => {
+      if ($("motion-file").files[0]) this.take($("motion-file").files[0]);
+      $("motion-file").value = "";
+    });
+    $("motion-webcam").addEventListener("click", () => {
+      $("motion-mirror").checked = motion.mirror = true;
+      motion.useWebcam();
+    });
+    $("motion-stop").addEventListener("click", () => motion.stop());
+    $("motion-mirror").addEventListener("change", () => Object.assign(motion, { mirror: $("motion-mirror").checked, cut: true }));
+    for (const name of ["motion-size", "motion-x", "motion-y"]) {
+      $(name).addEventListener("input", () => this.#place());
+    }
+    tools.addEventListener("motion", ({ detail: [x, y] }) => {
+      Object.assign($("motion-x"), { value: x / stage.width });
+      Object.assign($("motion-y"), { value: y / stage.height });
+      this.#place();
+    });
+    motion.addEventListener("change", () => this.#show());
+    motion.addEventListener("points", () => this.#words());
+    motion.addEventListener("problem", ({ detail }) => {
+      toast(detail, "bad", 12);
+      $("motion-words").textContent = detail;
+    });
+    this.#show();
+  }
+
+  take(file) {
+    this.tools.take("motion");
+    $("motion-mirror").checked = this.motion.mirror = false;
+    this.motion.useClip(file);
+  }
+
+  #place() {
+    const [size, x, y] = ["motion-size", "motion-x", "motion-y"].map((name) => Number($(name).value));
+    $("motion-size-out").textContent = `${Math.round(100 * size)} %`;
+    this.motion.place(size, x, y);
+  }
+
+  #show() {
+    const { on } = this.motion;
+    $("motion-video").hidden = $("motion-stop").hidden = !on;
+    if (on) this.#place();
+    this.#words();
+    for (const name of ["motion-size", "motion-x", "motion-y"]) {
+      const input = $(name);
+      input.style.setProperty("--at", `${(100 * (input.value - input.min)) / (input.max - input.min)}%`);
+    }
+  }
+
+  #words() {
+    const { motion } = this;
+    const moved = motion.points.filter(([, , flag]) => flag).length;
+    let text = "Nothing is followed.";
+    if (motion.on && motion.points.length) text = moved ? "What moves pulls at the picture." : "Nothing moves there yet.";
+    else if (motion.on && motion.sights.length) text = "Nothing to hold on to: it is too dark or too plain.";
+    else if (motion.on) text = `${motion.name}: waiting for the first points.`;
+    if ($("motion-words").textContent !== text) $("motion-words").textContent = text;
+    this.stage.dirty = true;
+  }
+}
