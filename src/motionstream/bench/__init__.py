@@ -1,7 +1,4 @@
-"""Speed and memory of streaming, measured the same way by ``motionstream bench``, the suite "speed" and ``benchmarks/``.
-
-How to read the figures: docs/speed.md.
-"""
+"""Speed and memory of streaming, measured the same way by ``motionstream bench``, the suite "speed" and ``benchmarks/``."""
 
 from motionstream.bench.machine import environment
 from motionstream.bench.stream import bench_stream

@@ -18,8 +18,10 @@ class Contestant(Protocol):
     """One engine at work on one stream."""
 
     name: str
-    latents: Tensor | None
-    """Of the newest chunk, ``(1, F, C, h, w)``, where it can be had."""
+
+    @property
+    def latents(self) -> Tensor | None:
+        """Of the newest chunk, ``(1, F, C, h, w)``, where it can be had."""
 
     def chunk(self) -> ChunkStats:
         """Make the next chunk."""

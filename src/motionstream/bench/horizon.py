@@ -29,7 +29,7 @@ def flatness(totals_ms: Sequence[float], resident: Sequence[int]) -> dict[str, A
         return {}
     size = max(total // WINDOWS, 50)
     cuts = [(start, start + size) for start in range(0, total - size + 1, size)]
-    windows = []
+    windows: list[dict[str, Any]] = []
     for start, stop in cuts:
         part = sorted(totals_ms[start:stop])
         windows.append(

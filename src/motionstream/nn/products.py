@@ -1,7 +1,7 @@
 """Matrix products with fixed weights: torch's own, or on a CPU in bfloat16 the oneDNN call that its compiler uses.
 
 That call takes bias and GELU into the product: at nano's shapes a third less time than ``linear``, half of ``linear`` and
-``gelu`` together (docs/speed.md). It is not a public function of torch, so it is tested before it is used.
+``gelu`` together. It is not a public function of torch, so it is tested before it is used.
 """
 
 from __future__ import annotations

@@ -60,6 +60,7 @@ class StreamSession:
     """Made by :meth:`StreamEngine.start`; a context manager. One thread steps, any thread may :meth:`push`."""
 
     _pending: tuple[Tensor, Condition] | None
+    _decoder: DecoderState | None
     latents: Tensor | None
     """Of the newest chunk, ``(1, chunk_frames, C, h, w)``."""
 
@@ -113,7 +114,8 @@ class StreamSession:
         """Give the cache back to the engine; the session cannot step any more."""
         if not self._closed:
             self.engine.take_back(self._lane)
-        self._closed, self._pending, self.latents, self._decoder = True, None, None, None
+        self._closed, self._pending, self.latents = True, None, None
+        self._decoder = None
         self.cache = self._lane = None  # type: ignore[assignment]
 
     def _check_open(self) -> None:
@@ -130,7 +132,7 @@ class StreamSession:
         self._check_open()
         self.cache.reset()
         self.buffer.reset()
-        self._decoder: DecoderState | None = None
+        self._decoder = None
         self._pending = self.latents = None
         self._commit_span: tuple[Mark, Mark] | None = None
         self._held: dict[int, Point] = {}
@@ -218,7 +220,9 @@ class StreamSession:
         wanted = tracks.num_frames if num_frames is None else num_frames
         if wanted < 1:
             raise ValueError(f"num_frames={wanted} must be at least 1")
-        made, waiting = 0, None
+        made = 0
+        launched: PendingChunk | None
+        waiting: PendingChunk | None = None
         while made < wanted:
             count = self.frames_in_chunk(self.index)
             launched = self._launch(_points_of(tracks, made, made + count), remember=True)

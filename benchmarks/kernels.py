@@ -1,0 +1,184 @@
+"""Parts of a stream alone, at a preset's shapes: ``python benchmarks/kernels.py PART [--preset P] [--layers N]``.
+
+    attention  every attention that is present, tested and timed (nn/attention_choice.py); what each takes, or why it cannot
+    fp8        the block's products in the compute type against FP8 with a scale per row, quantising included; error
+    decode     a chunk through the decoder
+    train      forward and backward of flow matching on noise
+    profile    the operations that take longest in three chunks of a stream
+
+Weights are random. Other work on the machine makes times longer. The last line is JSON.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from motionstream.bench.contestants import Ours
+from motionstream.bench.counts import forward_flop, matmul_ceiling
+from motionstream.bench.machine import environment
+from motionstream.config import PresetConfig
+from motionstream.device import Compute, choose_compute, synchronize
+from motionstream.models.dit import WanDiT
+from motionstream.models.memory_rehearsal import blank_condition, flow_step, grid_of
+from motionstream.nn.attention_choice import choose_attention
+from motionstream.stream.engine import StreamEngine, find_config, load_engine
+
+FP8_MAX = 448.0
+RUNS = 10
+
+
+def milliseconds(work: Callable[[], Any], device: torch.device, runs: int = RUNS) -> float:
+    """Median of ``runs`` after two that do not count."""
+    spent = []
+    for run in range(runs + 2):
+        synchronize(device)
+        begun = time.perf_counter()
+        work()
+        synchronize(device)
+        if run >= 2:
+            spent.append(1000 * (time.perf_counter() - begun))
+    return statistics.median(spent)
+
+
+def tokens_of(config: PresetConfig) -> tuple[int, int]:
+    """Tokens of a chunk, and those that it attends to."""
+    rows, columns = grid_of(config)
+    return config.cache.chunk_frames * rows * columns, config.cache.slots * rows * columns
+
+
+def time_attention(engine: StreamEngine) -> dict[str, Any]:
+    queries, keys = tokens_of(engine.preset)
+    model = engine.preset.model
+    choice = choose_attention(
+        "auto", queries=queries, keys=keys, heads=model.num_heads, head_dim=model.head_dim, compute=engine.compute
+    )
+    flop = 4 * queries * keys * model.dim
+    rates = {name: round(flop / ms / 1e9, 1) for name, ms in choice.found.items() if isinstance(ms, float) and ms}
+    return {"shape": [queries, keys, model.num_heads, model.head_dim], "found": choice.found, "tflop_per_s": rates}
+
+
+@torch.inference_mode()
+def time_fp8(engine: StreamEngine) -> dict[str, Any]:
+    model, compute = engine.preset.model, engine.compute
+    tokens, _ = tokens_of(engine.preset)
+    shapes = {"qkv": (model.dim, 3 * model.dim), "out": (model.dim, model.dim)}
+    shapes |= {"widen": (model.dim, model.ffn_dim), "narrow": (model.ffn_dim, model.dim)}
+    generator, report = torch.Generator(compute.device).manual_seed(0), {}
+    for name, (inner, outer) in shapes.items():
+
+        def random(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator, device=compute.device)
+
+        x, weight = random(tokens, inner).to(compute.dtype), (random(outer, inner) * inner**-0.5).to(compute.dtype)
+        plain = milliseconds(lambda x=x, weight=weight: x @ weight.T, compute.device)
+        row: dict[str, Any] = {"shape": [tokens, inner, outer], "ms": round(plain, 4)}
+        try:
+            packed, scale = quantised(weight)
+
+            def fp8(x: Tensor = x, packed: Tensor = packed, scale: Tensor = scale) -> Tensor:
+                rows, scales = quantised(x)
+                return torch._scaled_mm(rows, packed.T, scale_a=scales, scale_b=scale.T, out_dtype=torch.bfloat16)
+
+            exact = x.float() @ weight.float().T
+            row["fp8_error"] = round(float((fp8().float() - exact).norm() / exact.norm()), 4)
+            row["fp8_ms"] = round(milliseconds(fp8, compute.device), 4)
+            row["ratio"] = round(plain / row["fp8_ms"], 3)
+        except Exception as error:  # an older GPU, or none
+            row["fp8"] = " ".join(str(error).split())[:160]
+        report[name] = row
+    return {"products": report}
+
+
+def quantised(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of ``x`` in FP8 and their scales ``(rows, 1)`` float32."""
+    scale = x.abs().amax(dim=1, keepdim=True).float().clamp_min(1e-12) / FP8_MAX
+    return (x.float() / scale).to(torch.float8_e4m3fn), scale
+
+
+def time_decode(engine: StreamEngine) -> dict[str, Any]:
+    geometry, size, device = engine.preset.geometry, engine.preset.cache.chunk_frames, engine.compute.device
+    channels = engine.preset.model.latent_channels
+    latents = torch.randn(1, size, channels, geometry.latent_height, geometry.latent_width, device=device)
+    with torch.inference_mode(), engine.compute.autocast():
+        _, memory = engine.vae.decode(latents, None)
+        spent = milliseconds(lambda: engine.vae.decode(latents, memory), device)
+    return {"decoder": engine.decoder, "frames": size * geometry.t_stride, "ms": round(spent, 2)}
+
+
+def time_train(config: PresetConfig, compute: Compute, frames: int) -> dict[str, Any]:
+    latent_frames = config.geometry.latent_frames(frames)
+    with compute.device:
+        model = WanDiT(config.model, config.geometry.t_stride)
+
+        def step() -> None:
+            with compute.autocast():
+                loss = flow_step(model, config, blank_condition(model, config, 1, latent_frames), 1, latent_frames)
+            loss.backward()
+            model.zero_grad(set_to_none=True)
+
+        spent = milliseconds(step, compute.device, runs=5)
+    rows, columns = grid_of(config)
+    flop = 3 * forward_flop(config.model, latent_frames * rows * columns, latent_frames * rows * columns)
+    return {"frames": frames, "ms": round(spent, 1), "tflop_per_s": float(f"{flop / spent / 1e9:.4g}")}
+
+
+def profile(engine: StreamEngine) -> dict[str, Any]:
+    cuda = engine.compute.device.type == "cuda"
+    kinds = [torch.profiler.ProfilerActivity.CPU] + [torch.profiler.ProfilerActivity.CUDA] * cuda
+    ours = Ours(engine)
+    for _ in range(4):
+        ours.chunk()
+    with torch.profiler.profile(activities=kinds) as found:
+        for _ in range(3):
+            ours.chunk()
+        engine.synchronize()
+    rows = found.key_averages()
+    print(rows.table(sort_by="self_device_time_total" if cuda else "self_cpu_time_total", row_limit=25))
+
+    def spent(row: Any) -> float:
+        return (row.self_device_time_total if cuda else row.self_cpu_time_total) / 3000
+
+    longest = sorted(rows, key=spent, reverse=True)[:15]
+    return {"ms_per_chunk": {row.key[:80]: [round(spent(row), 3), round(row.count / 3, 1)] for row in longest}}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("attention", "fp8", "decode", "train", "profile"))
+    parser.add_argument("--preset", default="nano")
+    parser.add_argument("--layers", type=int, help="fewer blocks than the preset's")
+    parser.add_argument("--frames", type=int, default=21, help="pixel frames of the clip of train (default: 21)")
+    parser.add_argument("--device")
+    parser.add_argument("--dtype")
+    args = parser.parse_args()
+    shallow = {"attention": 1, "fp8": 1, "decode": 1, "train": 1}.get(args.part)  # these need no depth
+    layers = args.layers or (4 if args.part == "train" else shallow)
+    engine = load_engine(
+        args.preset, device=args.device, dtype=args.dtype, random_weights=True, layers=1 if args.part == "train" else layers
+    )
+    if args.part == "train":
+        config = find_config(args.preset, random_weights=True)[0]
+        config = replace(config, model=replace(config.model, num_layers=layers))
+        report = {"layers": layers} | time_train(config, choose_compute(args.device, args.dtype), args.frames)
+    elif args.part == "profile":
+        engine.warmup()
+        report = profile(engine)
+    else:
+        report = {"attention": time_attention, "fp8": time_fp8, "decode": time_decode}[args.part](engine)
+    ceiling = matmul_ceiling(engine.compute)
+    report = {"part": args.part, "preset": engine.preset.name} | report
+    report["ceiling_tflop_per_s"] = float(f"{ceiling['flop_per_s'] / 1e12:.4g}")
+    print(json.dumps(report | environment(engine)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
