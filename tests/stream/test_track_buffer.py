@@ -176,7 +176,8 @@ def test_ready_made_tracks_may_be_as_many_as_the_papers_grid():
     for turn in range(4):
         later = made.chunk([crowd_of(2500, turn + t) for t in range(12)], first=False, remember=True)
         own = shown(later, 11).keys() - set(made.ids[0, : made.num_anchors].tolist())
-        assert own < held.keys() and len(own) == 2500
+        assert own < held.keys()
+        assert len(own) == 2500
         assert len(made.place) == size == made.num_anchors + 2500
     assert shown(later, 11)[int(made.ids[0, made.grips[2].slots[0]])] == pytest.approx([0.74 + 3 + 11, 0.22])
 

@@ -88,7 +88,7 @@ class CameraRig:
         """Points for a picture of that depth; takes some milliseconds."""
         return LiveShot(depth, self._size, self._grid, FOV_DEG)
 
-    def use(self, shot: LiveShot) -> None:
+    def use(self, shot: LiveShot | None) -> None:
         """Take the points from ``shot`` from now on."""
         with self._lock:
             self._shot, self._shooting = shot, False

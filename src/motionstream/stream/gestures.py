@@ -255,9 +255,9 @@ class GestureBoard:
                     seen.append(Mark(x, y, gesture.begin.kind))
             if not (first and t == 0):
                 for swarm in chunk.swarms:
-                    others = [
-                        Point(_SWARM_IDS[swarm.kind] + name, *place) for name, *place in self._clear(swarm.at(t), points)
-                    ][: MAX_POINTS - len(points)]
+                    others = [Point(_SWARM_IDS[swarm.kind] + name, x, y) for name, x, y in self._clear(swarm.at(t), points)][
+                        : MAX_POINTS - len(points)
+                    ]
                     points += others
                     seen += [Mark(point.x, point.y, swarm.kind) for point in others]
                 if not self.camera.still:
