@@ -182,6 +182,7 @@ class SampleConfig:
         shift: timestep shift of the teacher's grid (paper: 6.0).
         text_guidance, motion_guidance: joint guidance of the teacher (paper: 3.0 and 1.5).
         hand_px: how many pixels a frame a live drag moves at most; 0 = no limit (stream/gestures.py).
+        hold_moved: whether live input goes on stating where a thing is that was moved and then let go (stream/track_buffer.py).
     """
 
     student_sigmas: tuple[float, ...] = (1.0, 0.9, 0.7)
@@ -190,6 +191,7 @@ class SampleConfig:
     text_guidance: float = 3.0
     motion_guidance: float = 1.5
     hand_px: float = 0.0
+    hold_moved: bool = False
 
     def __post_init__(self) -> None:
         sigmas = self.student_sigmas

@@ -33,7 +33,7 @@ def nano() -> PresetConfig:
         ),
         vae=VAEConfig(latent_channels=24),
         cache=CacheConfig(chunk_frames=3, sink_chunks=1, window_chunks=1),
-        sample=SampleConfig(shift=3.0, hand_px=2.0),
+        sample=SampleConfig(shift=3.0, hand_px=2.0, hold_moved=True),
     )
 
 

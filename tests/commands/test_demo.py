@@ -17,6 +17,7 @@ from motionstream import cli
 from motionstream.commands import demo
 from motionstream.serve.binary import unpack_frame
 from motionstream.serve.launch import listen
+from motionstream.serve.protocol import VERSION
 
 
 def test_the_demo_serves_until_ctrl_c(tmp_path: Path):
@@ -33,7 +34,7 @@ def test_the_demo_serves_until_ctrl_c(tmp_path: Path):
             with urllib.request.urlopen(f"http://{found[1]}/health") as answer:
                 assert json.load(answer)["status"] == "ok"
             with connect(f"ws://{found[1]}/ws", compression="deflate") as socket:
-                socket.send('{"kind": "hello", "v": 1}')
+                socket.send(json.dumps({"kind": "hello", "v": VERSION}))
                 socket.send('{"kind": "start", "picture": "cat", "prompt": "a cat", "seed": 1}')
                 while not isinstance(message := socket.recv(timeout=20), bytes):
                     assert json.loads(message)["kind"] != "error"

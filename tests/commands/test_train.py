@@ -75,7 +75,7 @@ def test_evaluation_and_speed_end_in_json(work, capsys):
     speed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert speed["fps"] > 0
     assert speed["setting"] == "c3s1w1"
-    assert set(speed["split_ms"]) == {"commit", "tracks", "denoise", "decode"}
+    assert set(speed["split_ms"]) == {"commit", "tracks", "denoise", "decode", "transfer"}
 
 
 def refused(capsys, *argv: str) -> str:

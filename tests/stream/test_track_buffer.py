@@ -278,3 +278,23 @@ def test_a_crowd_of_points_holds_every_anchor_once_and_no_unknown_code():
     for key, place in held.items():
         home = made.home[(made.ids[0, : made.num_anchors] == key).nonzero()[0, 0]]
         assert home.tolist() == pytest.approx(place)  # nothing has moved yet
+
+
+def test_what_was_moved_and_let_go_is_held_where_it_was_left():
+    free, kept = buffer(), TrackBuffer(GEOMETRY, TrackConfig(), 0, hold_moved=True)
+    drag = [[Point(1, 20.0 + t, 20.0)] for t in range(9)]
+    for made in (free, kept):
+        made.chunk(drag, first=True)
+    assert free.chunk([[]] * 12, first=False)[1].sum() == 0, "the model is told nothing"
+    xy, visible, ids = kept.chunk([[]] * 12, first=False)
+    assert visible.all()
+    for place, name in zip(xy[0, 0], ids[0], strict=True):
+        slot = int((kept.ids[0] == name).nonzero()[0])
+        assert torch.equal(place, kept.place[slot])
+        assert (kept.place[slot] - kept.home[slot]).tolist() == pytest.approx([8.0, 0.0])
+
+
+def test_tracks_made_before_are_never_held_beyond_what_they_say():
+    made = TrackBuffer(GEOMETRY, TrackConfig(), 0, hold_moved=True)
+    made.chunk([[Point(1, 20.0 + t, 20.0)] for t in range(9)], first=True, remember=True)
+    assert made.chunk([[]] * 12, first=False, remember=True)[1].sum() == 0

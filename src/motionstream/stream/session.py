@@ -83,7 +83,7 @@ class StreamSession:
         self.noise = SeededNoise(seed, shape, device)
         self._lane: Lane = engine.lend_lane()
         self.cache = self._lane.cache
-        self.buffer = TrackBuffer(geometry, preset.model.tracks, seed)
+        self.buffer = TrackBuffer(geometry, preset.model.tracks, seed, hold_moved=preset.sample.hold_moved)
         self._lock = threading.Lock()
         self._closed = False
         self.reset()

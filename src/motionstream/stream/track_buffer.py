@@ -29,6 +29,9 @@ MAX_POINTS = 1024
 TRAIL_FRAMES = 96
 """How many frames back a hand may have seen the picture in which it grabs something."""
 
+MOVED_PX = 0.5
+"""Anchors farther than this from their first place count as moved."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -63,6 +66,7 @@ class TrackBuffer:
     config: TrackConfig
     seed: int
     spare: int = MAX_POINTS
+    hold_moved: bool = False
     home: Tensor = field(init=False)
     place: Tensor = field(init=False)
     ids: Tensor = field(init=False)
@@ -158,6 +162,9 @@ class TrackBuffer:
                 places = where[owners] - offsets  # (slots held, 2)
                 xy[0, t, slots], visible[0, t, slots] = places, True
                 self.place[slots] = places
+            if self.hold_moved and not remember:
+                left = self._left_elsewhere()
+                xy[0, t, left], visible[0, t, left] = self.place[left], True
             self._leave_trail()
         inside = (xy >= 0).all(-1) & (xy[..., 0] < self.geometry.width) & (xy[..., 1] < self.geometry.height)
         used = visible.any(1)[0]
@@ -183,6 +190,15 @@ class TrackBuffer:
                 f"{self.config.id_range - self.num_anchors} apart"
             )
         return own if self._more_ids is None else torch.cat([own, self._more_ids[None]], dim=1)[:, :total]
+
+    def _left_elsewhere(self) -> Tensor:
+        """Anchors that nobody holds and that do not lie where the picture has them, ``(k,)``.
+
+        What is told nothing is taken to be where frame 0 has it by a model that never learnt to let go (nano): a thing moved
+        and let go would fade, so it is held where it was left.
+        """
+        away = (self.place[: self.num_anchors] - self.home).norm(dim=-1) > MOVED_PX
+        return (away & ~self._taken).nonzero()[:, 0]
 
     def _leave_trail(self) -> None:
         self.frame += 1
