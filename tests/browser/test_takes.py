@@ -62,7 +62,8 @@ def test_branch_goes_on_from_an_earlier_chunk_with_another_drag(studio: StudioPa
     studio.until("m.phase === 'paused'")
     box = studio.page.locator("#timeline").bounding_box()
     studio.page.mouse.click(box["x"] + box["width"] * 18 / 144, box["y"] + 30)
-    studio.until("m.past")
+    # The timeline settles on a chunk's last frame (chunks of 9, then 12), and the screen follows a moment later.
+    studio.until("m.past && m.frame < 50 && m.frame % 12 === 8")
     frame = studio.get("m.frame")
     kept, void = studio.pixels(frame), studio.pixels(frame + 12)
     studio.keys("d")
