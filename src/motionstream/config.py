@@ -182,7 +182,8 @@ class SampleConfig:
         shift: timestep shift of the teacher's grid (paper: 6.0).
         text_guidance, motion_guidance: joint guidance of the teacher (paper: 3.0 and 1.5).
         hand_px: how many pixels a frame a live drag moves at most; 0 = no limit (stream/gestures.py).
-        hold_moved: whether live input goes on stating where a thing is that was moved and then let go (stream/track_buffer.py).
+        hold_moved: whether live input goes on stating where a thing is that was moved and then let go
+            (stream/track_buffer.py).
     """
 
     student_sigmas: tuple[float, ...] = (1.0, 0.9, 0.7)
