@@ -110,8 +110,8 @@ def test_warmup_reports_progress(engine):
 
 @contextlib.contextmanager
 def no_hidden_waits():
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         yield
     finally:
         torch.cuda.set_sync_debug_mode("default")

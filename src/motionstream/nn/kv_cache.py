@@ -228,6 +228,7 @@ class HistoryCache:
     def begin_chunk(self) -> None:
         self._visible = visible_chunks(self.chunk, self.cache)
         self._pending: list[tuple[Tensor, Tensor] | None] = [None] * self.num_layers
+        self._context: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
 
     @property
     def table(self) -> RotaryTable:
@@ -236,14 +237,21 @@ class HistoryCache:
     @torch.compiler.disable
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         self._pending[layer] = (k.detach(), v.detach()) if self.detach else (k, v)
+        keys, values = self._past(layer)
+        return torch.cat([*keys, rotate(k, self.table)], dim=1), torch.cat([*values, v], dim=1)
+
+    def _past(self, layer: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Rotated keys and values of the visible past; made once a chunk where no gradient asks for more."""
+        if layer in self._context:
+            return self._context[layer]
         keys, values = [], []
         for group, chunk in enumerate(self._visible[:-1]):
             past_k, past_v = self.history[chunk][layer]
             keys.append(rotate(past_k, self.tables[group]))
             values.append(past_v)
-        keys.append(rotate(k, self.table))
-        values.append(v)
-        return torch.cat(keys, dim=1), torch.cat(values, dim=1)
+        if self.detach:
+            self._context[layer] = (keys, values)
+        return keys, values
 
     def commit(self) -> None:
         assert all(entry is not None for entry in self._pending), "a forward must write every layer before commit()"
