@@ -243,6 +243,8 @@ def test_takes_edited_by_hand(server):
         (json.dumps({**whole, "num_chunks": 10**9}).encode(), "num_chunks"),
         (text.replace('"points": [[20.0', '"points": [[NaN').encode(), "NaN"),
         (json.dumps({**whole, "prompt": "x" * 2000}).encode(), "at most 1000"),
+        (json.dumps({**whole, "sede": 3}).encode(), "unknown key 'sede'"),
+        (text.replace('"begins"', '"begin"').encode(), "unknown key 'begin'"),
     ):
         answer = server.http.post("/api/takes", content=content)
         assert (answer.status_code, said in answer.json()["error"]) == (400, True), answer.json()

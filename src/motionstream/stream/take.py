@@ -17,7 +17,7 @@ import binascii
 import io
 import json
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -98,6 +98,7 @@ class Take:
                 f"take of version {values.get('version')!r}: this release reads versions {' and '.join(map(str, READABLE))}"
             )
         read = _Reader(values, "take")
+        read.only("format", "num_chunks", *(one.name for one in fields(cls)))
         width, height = read.whole("width", 1, MAX_SIDE_PX), read.whole("height", 1, MAX_SIDE_PX)
         num_chunks = read.whole("num_chunks", 0, MAX_CHUNKS)
         steps = None if values.get("steps") is None else read.whole("steps", 1, 1000)
@@ -170,9 +171,11 @@ def _pack_begin(begin: Begin) -> dict[str, Any]:
 
 
 def _unpack(row: _Reader, used: set[int]) -> ChunkInput:
+    row.only("chunk", "begins", "motions", "ends", "camera", "prompt", "swarms")
     begins = []
     for item in row.rows("begins", missing_ok=True):
         kind = item.choice("kind", get_args(Kind))
+        item.only("kind", "id", "points", "seen", *(("path", "seconds", "ease", "mode") if kind == "path" else ()))
         key = item.whole("id", 1, 2**20 - 1)
         if key in used:
             raise ValueError(f"{item.where}: gesture id {key} begins twice")
@@ -189,6 +192,7 @@ def _unpack(row: _Reader, used: set[int]) -> ChunkInput:
             begins.append(Begin(kind, key, points, seen))
     motions = []
     for item in row.rows("motions", missing_ok=True):
+        item.only("id", "start", "poses")
         poses = tuple((dx, dy, angle, scale) for dx, dy, angle, scale in item.numbers("poses", 4, 1, 4096))
         if any(not 0.01 <= pose[3] <= 100 for pose in poses):
             raise ValueError(f"{item.where}: a pose's scale must lie between 0.01 and 100")
@@ -197,6 +201,7 @@ def _unpack(row: _Reader, used: set[int]) -> ChunkInput:
     camera = None
     if row.values.get("camera") is not None:
         item = _Reader(row.values["camera"], f"{row.where}, camera")
+        item.only("pan", "zoom", "roll")
         pan = item.values.get("pan")
         if not (isinstance(pan, list) and len(pan) == 2 and all(map(_finite, pan))):
             raise ValueError(f"{item.where}: pan={pan!r} must be two finite numbers")
@@ -207,6 +212,7 @@ def _unpack(row: _Reader, used: set[int]) -> ChunkInput:
 
 
 def _unpack_swarm(item: _Reader) -> Swarm:
+    item.only("kind", "ids", "places")
     kind = item.choice("kind", get_args(SwarmKind))
     names = item.values.get("ids")
     if not isinstance(names, list) or not all(isinstance(name, int) and not isinstance(name, bool) for name in names):
@@ -246,6 +252,12 @@ class _Reader:
     def __post_init__(self) -> None:
         if not isinstance(self.values, dict):
             raise ValueError(f"{self.where} must be an object, not {type(self.values).__name__}")
+
+    def only(self, *known: str) -> None:
+        """Refuse other keys: what a misspelt one says would be lost without a word."""
+        for key in self.values:
+            if key not in known:
+                raise ValueError(f"{self.where} has the unknown key {key!r:.60}; known are {', '.join(known)}")
 
     def whole(self, key: str, low: int, high: int) -> int:
         value = self.values.get(key)

@@ -10,8 +10,9 @@ JSON, version 1; x and y in pixels of the canvas, [0, width) x [0, height), pixe
     {"format": "motionstream-strokes", "version": 1, "width": 832, "height": 480,
      "strokes": [{"points": [[0.0, 412, 220], [1.5, 600, 220]], "radius_px": 24, "spacing_px": 8}]}
 
-with the fields of `motionstream.tracks.strokes.Stroke`; `load_tracks` expands it.  NPZ, version 1: `format`,
-`version`, `xy (B, T, N, 2)`, `visible`, `ids`, `width`, `height`, `fps`.  Nothing is ever unpickled.
+with the fields of `motionstream.tracks.strokes.Stroke`; `load_tracks` expands it.  Other keys are refused.
+
+NPZ, version 1: `format`, `version`, `xy (B, T, N, 2)`, `visible`, `ids`, `width`, `height`, `fps`.  Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from motionstream.tracks.tracks import Tracks
 
 TRACKS_FORMAT, STROKES_FORMAT, VERSION = "motionstream-tracks", "motionstream-strokes", 1
 DEFAULT_FPS = 16.0
+_HEADER_KEYS = ("format", "version", "width", "height", "fps")
 MAX_EDGE_PX, MAX_FRAMES, MAX_POINTS = 65_536, 100_000, 50_000_000
 
 
@@ -163,14 +165,17 @@ def _read_json_tracks(path: Path, num_frames: int | None, fps: float | None) -> 
 
 
 def _read_strokes(document: dict[str, Any]) -> list[Stroke]:
+    _only(document, "a file of strokes", (*_HEADER_KEYS, "strokes"))
     return [stroke_from_json(form) for form in _filled_list(document, "strokes")]
 
 
 def _read_tracks(document: dict[str, Any], size: tuple[int, int], fps: float) -> Tracks:
+    _only(document, "a file of tracks", (*_HEADER_KEYS, "num_frames", "tracks"))
     forms = _filled_list(document, "tracks")
     for form in forms:
         if not isinstance(form, dict):
             raise ValueError(f"each track must be an object with 'id' and 'points', got {form!r:.60}")
+        _only(form, "a track", ("id", "start", "points"))
     ids = [_whole(form, "id", 0, 2**63 - 1) for form in forms]
     starts = [_whole({"start": 0, **form}, "start", 0, MAX_FRAMES) for form in forms]
     runs = [_filled_list(form, "points") for form in forms]
@@ -225,6 +230,13 @@ def _filled_list(form: dict[str, Any], key: str) -> list[Any]:
     if not isinstance(value, list) or not value:
         raise ValueError(f"{key!r} must be a list with at least one entry, got {value!r:.60}")
     return value
+
+
+def _only(form: dict[str, Any], what: str, known: Sequence[str]) -> None:
+    """Refuse other keys: a misspelt one would be taken for its default without a word."""
+    for key in form:
+        if key not in known:
+            raise ValueError(f"{what} has the unknown key {key!r:.60}; known are {', '.join(known)}")
 
 
 def _whole(form: dict[str, Any], key: str, smallest: int, largest: int) -> int:
