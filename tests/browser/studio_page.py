@@ -8,6 +8,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,30 @@ class StudioPage:
         """One click on a picture of the gallery, then wait until ``frame`` is on screen."""
         self.page.click(f"[data-picture={picture}]")
         self.until(f"m.frame >= {frame}")
+
+    def settled(self, expression: str, rest_ms: int = 900, seconds: float = PATIENCE_SECONDS) -> Any:
+        """Wait until an expression keeps its value for ``rest_ms``, and return it."""
+        end, value = time.monotonic() + seconds, self.get(expression)
+        while time.monotonic() < end:
+            self.page.wait_for_timeout(rest_ms)
+            before, value = value, self.get(expression)
+            if before == value:
+                return value
+        raise AssertionError(f"{expression} still changes after {seconds} s: {value}")
+
+    def download(self, selector: str, path: Path, seconds: float = 60) -> None:
+        """Click, wait for the file that this offers, and keep it at ``path``."""
+        from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+        try:
+            with self.page.expect_download(timeout=1000 * seconds) as download:
+                self.page.click(selector)
+        except PlaywrightTimeout:
+            busy, toasts = self.get(
+                f"[document.querySelector('{selector}').ariaBusy, document.getElementById('toasts').innerText]"
+            )
+            raise AssertionError(f"{selector} gave no file in {seconds} s; busy: {busy}, toasts: {toasts!r}") from None
+        download.value.save_as(path)
 
     def text(self, selector: str) -> str:
         return self.page.inner_text(selector)

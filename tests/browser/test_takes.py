@@ -25,8 +25,7 @@ def test_pause_stops_the_picture_and_resume_goes_on(studio: StudioPage) -> None:
     studio.play("ball", 5)
     studio.keys("Space")
     studio.until("m.phase === 'paused'")
-    studio.page.wait_for_timeout(600)  # the chunk under way may still arrive
-    still = studio.get("[m.frame, m.lastFrame]")
+    still = studio.settled("[m.frame, m.lastFrame]")  # the chunk under way may still arrive
     studio.page.wait_for_timeout(900)
     assert studio.get("[m.frame, m.lastFrame]") == still
     assert studio.text("#play") == "Resume"
@@ -89,10 +88,8 @@ def test_the_take_is_kept_replayed_and_opened_again(studio: StudioPage, tmp_path
         ("save-tracks", "tracks.mp4"),
         ("save-frame", "frame.png"),
     ):
-        with studio.page.expect_download(timeout=60_000) as download:
-            studio.page.click(f"#{button}")
         paths[name] = tmp_path / name
-        download.value.save_as(paths[name])
+        studio.download(f"#{button}", paths[name])
     take = json.loads(paths["take.json"].read_text(encoding="utf-8"))
     assert take["prompt"] == studio.page.input_value("#prompt")
     clean, drawn = decode(paths["clean.mp4"]), decode(paths["tracks.mp4"])
