@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from motionstream.cli import main
+from motionstream.media.video import write_video
 
 DRAGS = ["eval", "--preset", "tiny-debug", "--suite", "drags", "--scenes", "2", "--quick", "--device", "cpu"]
 
@@ -50,6 +52,31 @@ def test_a_json_file_alone(tmp_path, capsys):
     assert main([*DRAGS, "--json", "--out", str(path)]) == 0
     assert json.loads(path.read_text()) == json.loads(capsys.readouterr().out)
     assert [file.name for file in path.parent.iterdir()] == ["report.json"]
+
+
+def test_clips_that_cannot_be_used_are_left_out_and_the_report_is_partial(tmp_path, capsys):
+    clips, out = tmp_path / "clips", tmp_path / "out"
+    clips.mkdir()
+    (clips / "broken.mp4").write_bytes(b"no video at all")
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 40, 3)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+    moving = np.stack([pixels[:64, 2 * t : 2 * t + 96] for t in range(9)])
+    write_video(clips / "short.mp4", moving[:2], fps=16)
+    write_video(clips / "flat.mp4", np.full((9, 64, 96, 3), 128, np.uint8), fps=16)
+    argv = ["eval", "--preset", "tiny-debug", "--suite", "clips", "--data", str(clips), "--quick", "--device", "cpu"]
+    assert main([*argv, "--out", str(out)]) == 2
+    said = capsys.readouterr()
+    assert "none of the samples can be used" in said.err.splitlines()[-1]
+    assert said.out == ""
+    write_video(clips / "moving.mp4", moving, fps=16)
+    assert main([*argv, "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    report = json.loads(said.out.splitlines()[-1])
+    assert (report["samples"], report["expected_samples"], report["partial"]) == (1, 4, True)
+    assert report["notes"][0].startswith("Partial: 1 of 4 samples.")
+    for name, why in (("broken", "cannot read video"), ("short", "has 2 frames"), ("flat", "no point that can be followed")):
+        assert any(note.startswith(f"Left out {name}: ") and why in note for note in report["notes"])
+        assert f"left out {name}: " in said.err
+    assert "Left out broken" in (out / "index.html").read_text()
 
 
 def test_an_output_that_cannot_be_written_is_said_before_measuring(tmp_path, capsys, monkeypatch):

@@ -54,6 +54,13 @@ def test_a_folder_of_videos(tmp_path, pan):
         folder_clips(tmp_path, 16.0)
 
 
+def test_clips_of_one_name_stay_apart(tmp_path, pan):
+    for name in ("one.mp4", "two.mp4"):
+        write_video(tmp_path / name, pan[0], fps=16)
+    (tmp_path / "one.mov").write_bytes((tmp_path / "one.mp4").read_bytes())
+    assert [clip.name for clip in folder_clips(tmp_path, 16.0)] == ["one.mov", "one.mp4", "two"]
+
+
 def test_clips_that_cannot_be_used(tmp_path, pan):
     frames, _ = pan
     write_video(tmp_path / "short.mp4", frames[:3], fps=16)

@@ -6,7 +6,7 @@ import pytest
 
 from motionstream.errors import UserError
 from motionstream.eval.rows import REPORT, ROWS, RUN, RowFile, read_rows, write_json
-from motionstream.eval.tasks import LastMade, Task, run_tasks
+from motionstream.eval.tasks import LastMade, Task, UnusableSample, run_tasks
 
 IDENTITY = {"suite": "test", "frames": 9, "grid": (2, 3)}
 
@@ -78,6 +78,26 @@ def test_tasks_go_on_where_they_stopped(tmp_path):
     assert done == ["a", "b", "killed", "c", "d"]
     assert [r["sample"] for r in rows] == list("abcd")
     assert rows[0] == row("a")
+
+
+def test_a_sample_that_cannot_be_used_is_left_out(capsys):
+    def task(sample: str, condition: str, bad: str | None) -> Task:
+        def measure() -> dict:
+            if bad is not None:
+                raise UnusableSample(bad, "it is damaged")
+            return {"value": 1.0}
+
+        return Task(sample, condition, 0, measure)
+
+    # The last task of "a" needs "b", and fails with it; "a" itself is measured.
+    tasks = [task("a", "static", None), task("a", "other_tracks", "b"), task("b", "static", "b"), task("c", "static", None)]
+    left_out: dict[str, str] = {}
+    rows = run_tasks(tasks, RowFile(None, IDENTITY), "test", left_out)
+    assert [(r["sample"], r["condition"]) for r in rows] == [("a", "static"), ("c", "static")]
+    assert left_out == {"b": "it is damaged"}
+    assert capsys.readouterr().err.count("left out b: it is damaged") == 1
+    with pytest.raises(ValueError, match="none of the samples can be used; the first, b: it is damaged"):
+        run_tasks(tasks[2:3], RowFile(None, IDENTITY), "test")
 
 
 def test_last_made_makes_once():

@@ -126,13 +126,9 @@ def _queries(args: argparse.Namespace, clip: Clip) -> np.ndarray:
 
 def _check_texture(clip: Clip) -> None:
     """Refuse a clip that begins without anything that flow could hold on to: its points would only seem to rest."""
-    import cv2
+    from motionstream.tracking.appearance import is_flat
 
-    from motionstream.tracking.appearance import trackability
-    from motionstream.tracking.live import MIN_TRACKABLE
-
-    frame = next(clip.frames())
-    if float(trackability(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)).max()) < MIN_TRACKABLE:
+    if is_flat(next(clip.frames())):
         raise UserError(
             f"{clip.path}: its first frame is flat or dark, so no point in it can be followed; give --points with t where "
             "the picture begins, or another clip"

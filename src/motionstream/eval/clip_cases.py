@@ -21,6 +21,7 @@ from motionstream.media.images import fit_window
 from motionstream.media.video import read_video
 from motionstream.shapes import VideoGeometry
 from motionstream.tracking import track_points
+from motionstream.tracking.appearance import is_flat
 from motionstream.tracks.tracks import Tracks
 
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v")
@@ -103,7 +104,8 @@ class ClipCases:
         reference = resize_frames(seen, self.metric_size)
         source = reference if self.whole else seen
         tracks = grid_tracks(source, self.grid, self.tracker, geometry.fps)
-        if not bool(tracks.visible[0, 1:].any()):
+        # On a flat picture every point is "visible" for ever where it was put.
+        if is_flat(source[0]) or not bool(tracks.visible[0, 1:].any()):
             raise UserError(
                 f"clip {str(clip.path)!r} has no point that can be followed beyond its first frame: leave it out, or give a "
                 "clip with texture"
@@ -142,13 +144,20 @@ def bundled_clips(window_frames: int) -> list[Clip]:
 
 
 def folder_clips(folder: Path, fps: float) -> list[Clip]:
-    """Every video file of a folder, thinned to about ``fps`` frames a second; ``prompts.json`` may name prompts."""
+    """Every video file of a folder, thinned to about ``fps`` frames a second; ``prompts.json`` may name prompts.
+
+    A file that cannot be read is listed too: what is wrong with it is said when it is its turn.
+    """
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
-    prompts = read_prompts(folder)
+    prompts, stems = read_prompts(folder), [path.stem for path in files]
     clips = []
     for path in files:
-        own = read_video(path, max_frames=1, size=(16, 16))[1]
-        clips.append(Clip(path.stem, path, prompts.get(path.stem, ""), step=max(1, round(own / fps))))
+        name = path.stem if stems.count(path.stem) == 1 else path.name  # a.mp4 beside a.webm
+        try:
+            own = read_video(path, max_frames=1, size=(16, 16))[1]
+        except ValueError:
+            own = fps
+        clips.append(Clip(name, path, prompts.get(name, ""), step=max(1, round(own / fps))))
     return clips
 
 

@@ -150,7 +150,7 @@ def run_suite(
     """Measure what is not in ``out`` yet, and write rows, report and page there; returns the report.
 
     Raises:
-        UserError: ``out`` holds rows of another run.
+        ValueError: ``out`` holds rows of another run, or no sample can be used.
     """
     seeds = list(getattr(suite, "seeds", [0]))
     identity = {
@@ -160,7 +160,8 @@ def run_suite(
     rows = RowFile(out, identity)
     gallery = Gallery(out if videos else None)
     tasks = suite.tasks(gallery)
-    measured = run_tasks(tasks, rows, suite.name)
+    left_out: dict[str, str] = {}
+    measured = run_tasks(tasks, rows, suite.name, left_out)
     report = build_report(
         suite=suite.name,
         rows=measured,
@@ -168,7 +169,7 @@ def run_suite(
         expected=suite.expected,
         seeds=seeds,
         settings=suite.settings,
-        notes=suite.notes,
+        notes=[*suite.notes, *(f"Left out {name}: {why}." for name, why in left_out.items())],
         lpips_missing=lpips_missing,
         extra=suite.extra(measured),
         environment={**environment, "weights": identity["weights"]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,18 @@ from motionstream.media.video import write_video
 MEDIA = "media"
 SHOWN_WIDTH_PX = 256
 """Small pictures are enlarged by a whole factor to about this width, so that people can see them."""
+
+
+class UnusableSample(ValueError):
+    """A sample that cannot be measured, such as a damaged file; the others still can.
+
+    Args:
+        sample: its name. why: one sentence.
+    """
+
+    def __init__(self, sample: str, why: str) -> None:
+        super().__init__(why)
+        self.sample = sample
 
 
 @dataclass(frozen=True)
@@ -84,16 +97,34 @@ class Suite(Protocol):
         """What the report says besides means of metrics."""
 
 
-def run_tasks(tasks: Sequence[Task], rows: RowFile, label: str) -> list[Row]:
-    """Measure what is not there yet; all rows of ``tasks``, in their order."""
+def run_tasks(tasks: Sequence[Task], rows: RowFile, label: str, left_out: dict[str, str] | None = None) -> list[Row]:
+    """Measure what is not there yet; all rows of ``tasks``, in their order.
+
+    Samples that cannot be used are passed over; ``left_out`` gets their names and why.
+
+    Raises:
+        ValueError: none of the samples can be used.
+    """
+    left_out = {} if left_out is None else left_out
     todo = [task for task in tasks if task.key not in rows]
     with tqdm(total=len(tasks), initial=len(tasks) - len(todo), desc=label, mininterval=1, smoothing=0.1) as bar:
         for task in todo:
             bar.set_postfix_str(f"{task.sample} {task.condition}", refresh=False)
             head = {"sample": task.sample, "condition": task.condition, "seed": task.seed}
-            rows.add(head | task.measure())
+            try:
+                if task.sample not in left_out:
+                    rows.add(head | task.measure())
+            except UnusableSample as error:
+                if error.sample not in left_out:
+                    tqdm.write(f"left out {error.sample}: {error}", file=sys.stderr)
+                left_out[error.sample] = str(error)
             bar.update()
-    return rows.select(task.key for task in tasks)
+    found = rows.select(task.key for task in tasks)
+    if left_out and not found:
+        raise ValueError(
+            f"none of the samples can be used; the first, {next(iter(left_out))}: {next(iter(left_out.values()))}"
+        )
+    return found
 
 
 @dataclass

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from motionstream.errors import sentence_of
 from motionstream.eval.cases import CaseSource, VideoCase
 from motionstream.eval.following import measure_following
 from motionstream.eval.lpips import LPIPS
 from motionstream.eval.quality import measure_quality, resize_frames
 from motionstream.eval.rows import Row
 from motionstream.eval.subjects import no_tracks, static_video, student_video, teacher_video, through_vae
-from motionstream.eval.tasks import Gallery, LastMade, Task
+from motionstream.eval.tasks import Gallery, LastMade, Task, UnusableSample
 from motionstream.eval.teacher import Teacher
 from motionstream.stream.engine import StreamEngine
 from motionstream.tracks.draw import draw_tracks
@@ -53,7 +54,13 @@ class VideoSuite:
         self.notes = list(source.notes)
         follows = self._follows()
         self.main_metric, self.less_is_better = ("epe_px", True) if follows else ("psnr_db", False)
-        self._case = LastMade(source.case)
+        self._case = LastMade(self._case_of)
+
+    def _case_of(self, index: int) -> VideoCase:
+        try:
+            return self.source.case(index)
+        except (ValueError, OSError) as error:  # what the user's files are like; one of them must not end the run
+            raise UnusableSample(self.samples[index], sentence_of(error) or str(error)) from error
 
     def _follows(self) -> bool:
         return bool(self.source.settings.get("epe", True))

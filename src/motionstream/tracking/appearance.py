@@ -11,6 +11,8 @@ BATCH = 16_384
 """Points read at once: OpenCV's pictures may have no side above 32,767."""
 NOISE_VARIANCE = 20.0
 """Variance (grey levels squared) below which texture counts as camera noise: two flat patches are alike."""
+MIN_TRACKABLE = 1.0
+"""Smaller eigenvalue below which a place has nothing to hold on to (`trackability`)."""
 
 
 def cut_patches(grey: np.ndarray, xy: np.ndarray, side_px: int) -> np.ndarray:
@@ -98,3 +100,8 @@ def trackability(grey: np.ndarray, window_px: int = 9) -> np.ndarray:
     Near 0 a patch is flat or a straight edge, and its motion cannot be told (Shi and Tomasi).
     """
     return cv2.cornerMinEigenVal(grey.astype(np.float32), window_px, ksize=3)
+
+
+def is_flat(frame: np.ndarray) -> bool:
+    """Whether a frame (H, W, 3) uint8 RGB is flat or dark all over: nothing in it can be followed."""
+    return float(trackability(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)).max()) < MIN_TRACKABLE

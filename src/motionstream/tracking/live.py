@@ -15,11 +15,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from motionstream.tracking.appearance import trackability
+from motionstream.tracking.appearance import MIN_TRACKABLE, trackability
 from motionstream.tracking.tracker import PointTracker, check_frame, make_tracker
 
-MIN_TRACKABLE = 1.0
-"""Smaller eigenvalue below which a cell has nothing to hold on to (`trackability`)."""
 PATIENCE_FRAMES = 12
 """A point that is hidden for so long gives up its place."""
 MAX_POINTS_PER_CELL = 2
