@@ -62,6 +62,28 @@ def test_a_smooth_fill_of_the_hole_is_no_trace_of_the_object(cases):
     assert sum(plain) > 3 * sum(filled), "what the fill is taken out for"
 
 
+def test_where_shares_misread(cases):
+    """What docs/evaluation.md warns of: read as left behind though nothing is, and as gone though the thing is there."""
+    late, invented, soft = [], [], []
+    for k, case in enumerate(cases):
+        way = [int(value) for value in (0.5 * (centre(case.old_alpha) - centre(case.alpha))).round()]
+        colour, alpha = (torch.roll(picture, way[::-1], (-2, -1)) for picture in (case.colour, case.alpha))
+        late.append(drag_shares(case.background + alpha * (colour - case.background), case))
+        other = cases[(k + 1) % len(cases)].background
+        ground = case.background + case.old_alpha * (other - case.background)
+        invented.append(drag_shares(shown(case, 1, 0, ground), case))
+        soft.append(drag_shares(torch.nn.functional.avg_pool2d(shown(case, 1, 0), 9, 1, 4, count_include_pad=False), case))
+    assert max(row["left_behind"] for row in late) > 0.2, "it only covers its old place still"
+    assert max(row["left_behind"] for row in invented) > 0.3
+    assert all(row["kept_share"] == pytest.approx(1, abs=1e-3) for row in invented)
+    assert min(row["kept_share"] for row in soft) < 0.9
+
+
+def centre(alpha: torch.Tensor) -> torch.Tensor:
+    y, x = torch.meshgrid(*(torch.arange(side) + 0.5 for side in alpha.shape[-2:]), indexing="ij")
+    return torch.stack([(alpha[0] * x).sum(), (alpha[0] * y).sum()]) / alpha.sum()
+
+
 def test_noise_moves_a_share_little(cases):
     generator = torch.Generator().manual_seed(0)
     for case in cases:
