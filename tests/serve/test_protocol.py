@@ -2,14 +2,15 @@
 
 import json
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from motionstream.serve import protocol
-from motionstream.serve.binary import FrameHeader, unpack_frame
-from motionstream.serve.limits import Limits
+from motionstream.serve.binary import FrameHeader, MotionFrame, unpack_frame
+from motionstream.serve.limits import STATIC, Limits
 from motionstream.serve.protocol import ProtocolError, parse
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
@@ -126,6 +127,41 @@ def test_frames_travel_in_twenty_bytes_and_a_jpeg():
     for bad in (b"", packed[:20], b"\2" + packed[1:]):
         with pytest.raises(ValueError, match="not a frame"):
             unpack_frame(bad)
+
+
+def test_frames_of_a_clip_travel_in_eight_bytes_and_a_picture():
+    frame = MotionFrame(t=2**32 - 2, cut=True, picture=b"JPEG")
+    packed = frame.pack()
+    assert packed == b"\2\1\0\0\xfe\xff\xff\xffJPEG"
+    assert MotionFrame.unpack(packed) == frame
+    assert not MotionFrame.unpack(b"\2\0" + packed[2:]).cut
+    for bad in (b"", packed[:8], b"\1" + packed[1:]):
+        with pytest.raises(ProtocolError, match="no frame of a clip") as caught:
+            MotionFrame.unpack(bad)
+        assert caught.value.code == "bad_message"
+
+
+def test_document_and_page_speak_this_version():
+    assert DOC.read_text().startswith(f"# The studio's protocol, version {protocol.VERSION}\n")
+    page = (STATIC / "socket.js").read_text()
+    assert f"export const VERSION = {protocol.VERSION};" in page
+
+
+def test_the_document_has_the_layout_of_binary_messages():
+    """Its ``uint8 kind = 1 | ...`` lines, packed as they say, are what is packed."""
+    text = DOC.read_text()
+    ours = {
+        1: FrameHeader(chunk=7, frame=90, echo_t=5, age_ms=12, last_of_chunk=True).pack(),
+        2: MotionFrame(t=5, cut=True, picture=b"").pack(),
+    }
+    values = {"flags": 1, "reserved": 0, "chunk": 7, "frame": 90, "echo_t": 5, "age_ms": 12, "t": 5}
+    layouts = re.findall(r"`(uint8 kind = \d \|.*?) \| JPEG", text)
+    assert len(layouts) == len(ours)
+    for layout in layouts:
+        fields = [part.split(maxsplit=1) for part in layout.split(" | ")]
+        kind = int(fields[0][1].removeprefix("kind = "))
+        form = "<" + "".join({"uint8": "B", "uint16": "H", "uint32": "I"}[size] for size, _ in fields)
+        assert struct.pack(form, kind, *(values[name] for _, name in fields[1:])) == ours[kind]
 
 
 def test_what_is_none_is_left_out_except_in_stats():
