@@ -107,6 +107,8 @@ def test_bad_input_is_one_sentence(work, tmp_path, capsys):
     )
     assert "unknown preset" in refused(capsys, "train", "vae", "--preset", "huge", "--out", out)
     assert "--steps 0" in refused(capsys, "train", "vae", *SMALL, "--out", out, "--steps", "0")
+    both = ["--steps", "5", "--set", "loop.fit_minutes=1"]
+    assert "both set the length" in refused(capsys, "train", "vae", *SMALL, "--out", out, *both)
     assert "at least 4" in refused(capsys, "bench", "--preset", "tiny-debug", "--chunks", "2")
     assert "neither a preset" in refused(capsys, "eval", "--preset", str(tmp_path / "nowhere"))
 

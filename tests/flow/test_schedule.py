@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motionstream.flow.schedule import draw_sigma, euler_sigmas, few_step_sigmas, shift_sigma, warp_steps
+from motionstream.flow.schedule import draw_sigma, euler_sigmas, few_step_sigmas, shift_sigma
 
 
 @given(st.floats(0, 1), st.floats(0.1, 20))
@@ -19,9 +19,11 @@ def test_shift_has_its_closed_form_and_keeps_the_ends(sigma, shift):
 
 
 def test_warped_steps_of_self_forcing():
-    assert warp_steps([1000, 750, 500, 250], 5.0) == pytest.approx([1000, 937.5, 833.3333333, 625.0])
-    rolling = [1000, 952.381, 882.353, 769.231, 555.556]
-    assert warp_steps([1000, 800, 600, 400, 200], 5.0) == pytest.approx(rolling, abs=1e-3)
+    """Published lists of timesteps, shift 5."""
+    four = shift_sigma(torch.tensor([1.0, 0.75, 0.5, 0.25], dtype=torch.float64), 5.0)
+    assert (1000 * four).tolist() == pytest.approx([1000, 937.5, 833.3333333, 625.0])
+    five = shift_sigma(torch.tensor([1.0, 0.8, 0.6, 0.4, 0.2], dtype=torch.float64), 5.0)
+    assert (1000 * five).tolist() == pytest.approx([1000, 952.381, 882.353, 769.231, 555.556], abs=1e-3)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 50])

@@ -31,7 +31,7 @@ class ToyStage:
 
     def __init__(self, config: ToyConfig, *, broken_at: int | None = None, pause: float = 0.0) -> None:
         torch.manual_seed(0)
-        self.config, self.broken_at, self.pause = config, broken_at, pause
+        self.config, self.broken_at, self.pause, self.steps = config, broken_at, pause, config.loop.steps
         self.model = torch.nn.Linear(6, 6)
         self.optimizer, self.ema = adamw(self.model, config.lr), EMA(self.model, 0.9)
         self.exported = 0
@@ -44,7 +44,7 @@ class ToyStage:
         if step == self.broken_at:
             return {"loss": math.nan, "other": 1.0}
         loss.backward()
-        norm = self.optimizer.step(lr_scale(step, self.config.loop.steps, 5, 0.5), 1.0)
+        norm = self.optimizer.step(lr_scale(step, self.steps, 5, 0.5), 1.0)
         self.ema.update(self.model)
         return {"loss": loss.item(), "norm": norm}
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-STAGES = ("vae", "teacher", "ode-pairs", "causal-init", "distill", "status")
+STAGES = ("vae", "teacher", "ode-pairs", "causal-init", "distill", "average", "status")
 EPILOG = """\
 stages, in order (runs/nano_cpu.sh runs them all on two processor cores):
   vae          fit the latents, train the streaming decoder
@@ -16,6 +16,7 @@ stages, in order (runs/nano_cpu.sh runs them all on two processor cores):
   ode-pairs    the teacher's trajectories, for method=ode        needs --vae --teacher
   causal-init  the causal student's start (method=forcing|ode)   needs --vae --teacher
   distill      Self Forcing with DMD                             needs --vae --teacher --student
+  average      a mean of two students                            needs --student, --set other=DIR
   status       where a run stands: motionstream train status --out DIR
 
 example, a minute on a laptop:
@@ -56,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
 
     config = _config(args)
     chosen = preset(args.preset)
+    if args.stage == "average":
+        return _average(args, config, chosen)
     compute = choose_compute(args.device, args.dtype)
     print(f"{args.stage} of {chosen.name} on {compute.reason}")
     if args.stage == "ode-pairs":
@@ -68,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace) -> Any:
     from motionstream.config import with_overrides
+    from motionstream.train.average import AverageConfig
     from motionstream.train.causal_init import CausalInitConfig
     from motionstream.train.distill import DistillConfig
     from motionstream.train.ode_pairs import OdePairsConfig
@@ -80,13 +84,20 @@ def _config(args: argparse.Namespace) -> Any:
         "ode-pairs": OdePairsConfig,
         "causal-init": CausalInitConfig,
         "distill": DistillConfig,
+        "average": AverageConfig,
     }
     config = with_overrides(kinds[args.stage](), args.settings)
     if args.stage == "ode-pairs":
         if args.steps is not None or args.minutes is not None:
             raise ValueError("train ode-pairs takes no --steps or --minutes: use --set clips=N (finished shards are kept)")
         return config
+    if args.stage == "average":
+        if args.steps is not None or args.minutes is not None or args.resume:
+            raise ValueError("train average trains nothing and takes no --steps, --minutes or --resume: leave them out")
+        return config
     loop = config.loop
+    if args.steps is not None and loop.fit_minutes:
+        raise ValueError(f"--steps {args.steps} and loop.fit_minutes={loop.fit_minutes} both set the length: give one")
     if args.steps is not None:
         if args.steps < 1:
             raise ValueError(f"--steps {args.steps} must be at least 1")
@@ -145,6 +156,14 @@ def _ode_pairs(args: argparse.Namespace, config: Any, chosen: Any, compute: Any)
     load_weights(_need(args, "teacher"), teacher)
     count = make_pairs(teacher.to(compute.device).eval(), vae, chosen, config, compute, args.out)
     print(f"{args.out}: {count} trajectories")
+    return 0
+
+
+def _average(args: argparse.Namespace, config: Any, chosen: Any) -> int:
+    from motionstream.train.average import average_students
+
+    average_students(chosen, config, _need(args, "student"), args.out)
+    print(f"{args.out}: {1 - config.share:g} of {args.student} and {config.share:g} of {config.other}")
     return 0
 
 

@@ -36,11 +36,6 @@ def few_step_sigmas(sigmas: tuple[float, ...], steps: int | None = None) -> tupl
     return tuple(high + (low - high) * i / (steps - 1) for i in range(steps))
 
 
-def warp_steps(timesteps: list[int], shift: float) -> list[float]:
-    """Self-Forcing's few-step list: timesteps of 1000 warped by the shift ([1000, 750, 500, 250], 5 -> 1000, 937.5, ...)."""
-    return [float(1000 * shift_sigma(torch.tensor(t / 1000, dtype=torch.float64), shift)) for t in timesteps]
-
-
 def draw_sigma(shape: tuple[int, ...], generator: torch.Generator, mean: float = 1.2, std: float = 1.0) -> Tensor:
     """Logistic-normal noise levels: ``sigmoid(N(mean, std))``; a mean above 0 trains high noise, where motion is decided."""
     return torch.sigmoid(mean + std * torch.randn(shape, generator=generator, device=generator.device))

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from motionstream.causal.rollout import SeededNoise, rollout
-from motionstream.config import CacheConfig, PresetConfig, to_json
+from motionstream.config import CacheConfig, PresetConfig
 from motionstream.data.conditions import Batch, ConditionConfig, training_batch
 from motionstream.data.scenes import SceneConfig
 from motionstream.device import Compute
@@ -28,10 +28,11 @@ from motionstream.flow.path import add_noise
 from motionstream.flow.schedule import draw_sigma
 from motionstream.models.denoise import predict
 from motionstream.models.dit import Condition, WanDiT
-from motionstream.models.load import load_weights, save_weights
+from motionstream.models.load import load_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache
 from motionstream.nn.masks import chunk_mask
+from motionstream.train.dit_stage import DiTStage, whole_chunks
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import lr_scale, muon_adamw
@@ -92,7 +93,7 @@ class CausalInitConfig:
     seed: int = 2
 
 
-class CausalInitStage:
+class CausalInitStage(DiTStage):
     """Turns a teacher into a causal, few-step student that a cache can stream."""
 
     name = "causal-init"
@@ -100,8 +101,8 @@ class CausalInitStage:
     def __init__(
         self, preset: PresetConfig, config: CausalInitConfig, vae: NanoVAE, teacher: Path, compute: Compute
     ) -> None:
-        self.preset, self.config, self.compute = preset, config, compute
-        self.vae = vae.to(compute.device).eval()
+        super().__init__(preset, config.loop.steps, vae, compute)
+        self.config = config
         self.model = WanDiT(preset.model, preset.geometry.t_stride)
         load_weights(Path(config.init) / "student.safetensors" if config.init else teacher, self.model)
         assert self.model.track_head is not None
@@ -112,12 +113,8 @@ class CausalInitStage:
         self.optimizer = muon_adamw(self.model, config.lr)
         self.ema = EMA(self.model, config.ema)
         self.pairs = OdePairs(Path(config.pairs)) if config.method == "ode" else None
-        size = preset.cache.chunk_frames
-        if config.method == "forcing" and preset.geometry.latent_frames(config.num_frames) % size:
-            raise ValueError(
-                f"num_frames={config.num_frames} is not a whole number of chunks of {size} latent frames; use "
-                f"{preset.geometry.pixel_frames(size * max(1, preset.geometry.latent_frames(config.num_frames) // size))}"
-            )
+        if config.method == "forcing":
+            whole_chunks(preset, config.num_frames)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -137,7 +134,7 @@ class CausalInitStage:
             with self.compute.autocast():
                 loss = self.ode_loss(*pairs, generator)
         loss.backward()
-        norm = self.optimizer.step(lr_scale(step, config.loop.steps, config.warmup, config.decay_share), 1.0)
+        norm = self.optimizer.step(lr_scale(step, self.steps, config.warmup, config.decay_share), 1.0)
         self.ema.update(self.model)
         return {"loss": float(loss.detach()), "grad_norm": norm}
 
@@ -227,29 +224,8 @@ class CausalInitStage:
         x0 = predict(self.model, noisy, level, condition, mask=mask).x0
         return (x0 - batch.latents).pow(2).mean()
 
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema": self.ema.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.ema.load_state_dict(state["ema"])
-
-    def averaged(self) -> WanDiT:
-        model = WanDiT(self.preset.model, self.preset.geometry.t_stride).to(self.compute.device).eval()
-        self.ema.copy_to(model)
-        return model
-
     def sheet(self, path: Path) -> None:
         student_sheet(self.averaged(), self.vae, self.preset, self.compute, path)
-
-    def export(self, folder: Path) -> None:
-        save_weights(folder / "student.safetensors", self.averaged(), dtype=torch.float16)
-        (folder / "config.json").write_text(to_json(self.preset))
 
 
 class OdePairs:

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from motionstream.causal.rollout import SeededNoise, rollout
-from motionstream.config import PresetConfig, to_json
+from motionstream.config import PresetConfig
 from motionstream.data.conditions import Batch, ConditionConfig, training_batch
 from motionstream.data.scenes import SceneConfig
 from motionstream.device import Compute
@@ -27,10 +26,11 @@ from motionstream.flow.schedule import shift_sigma
 from motionstream.models.denoise import predict
 from motionstream.models.dit import Condition, WanDiT
 from motionstream.models.guided import guided_predictor
-from motionstream.models.load import load_weights, save_weights
+from motionstream.models.load import load_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache
 from motionstream.train.causal_init import student_sheet
+from motionstream.train.dit_stage import DiTStage, whole_chunks
 from motionstream.train.dmd import dmd_gradient, dmd_loss
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
@@ -44,6 +44,7 @@ class DistillConfig:
 
     Args:
         num_frames: length of a rollout: the teacher's horizon.
+        critic_warmup: first steps that update the critic alone, which knows the teacher's clips but not yet the student's.
         truth_weight: weight of an extra regression on the rendered truth; 0 is the paper's pure DMD. Procedural clips
             come with a truth, so small budgets may use it as an anchor (docs/LOG.md).
         score_shift: timestep shift of the noise levels at which clips are scored, clamped to [0.02, 0.98].
@@ -54,6 +55,7 @@ class DistillConfig:
     batch: int = 4
     num_frames: int = 33
     critic_per_student: int = 5
+    critic_warmup: int = 0
     lr_student: float = 2e-5
     lr_critic: float = 1e-5
     beta2: float = 0.999
@@ -66,17 +68,24 @@ class DistillConfig:
     motion_guidance: float = 1.5
     seed: int = 3
 
+    def __post_init__(self) -> None:
+        if self.critic_per_student < 1:
+            raise ValueError(f"critic_per_student={self.critic_per_student} must be at least 1")
+        if self.critic_warmup < 0:
+            raise ValueError(f"critic_warmup={self.critic_warmup} must be 0 or more steps")
 
-class DistillStage:
+
+class DistillStage(DiTStage):
     """Student, frozen real score and trained fake score; one rollout code for training and streaming."""
 
     name = "distill"
+    parts = ("student", "fake", "optimizer", "critic_optimizer", "ema")
 
     def __init__(
         self, preset: PresetConfig, config: DistillConfig, vae: NanoVAE, teacher: Path, student: Path, compute: Compute
     ) -> None:
-        self.preset, self.config, self.compute = preset, config, compute
-        self.vae = vae.to(compute.device).eval()
+        super().__init__(preset, config.loop.steps, vae, compute)
+        self.config = config
         t_stride = preset.geometry.t_stride
         self.student, self.real, self.fake = (WanDiT(preset.model, t_stride).to(compute.device) for _ in range(3))
         load_weights(student, self.student)
@@ -90,14 +99,7 @@ class DistillStage:
         self.optimizer = adamw(self.student, config.lr_student, config.weight_decay, betas)
         self.critic_optimizer = adamw(self.fake, config.lr_critic, config.weight_decay, betas)
         self.ema = EMA(self.student, config.ema)
-        size = preset.cache.chunk_frames
-        latent_frames = preset.geometry.latent_frames(config.num_frames)
-        if latent_frames % size:
-            raise ValueError(
-                f"num_frames={config.num_frames} is not a whole number of chunks; use "
-                f"{preset.geometry.pixel_frames(size * max(1, latent_frames // size))}"
-            )
-        self.num_chunks = latent_frames // size
+        self.num_chunks = whole_chunks(preset, config.num_frames)
 
     # -------------------------------------------------------------- data and rollouts
 
@@ -136,7 +138,8 @@ class DistillStage:
 
     def train_step(self, step: int) -> dict[str, float]:
         metrics = self.critic_step(step)
-        if step % self.config.critic_per_student == self.config.critic_per_student - 1:
+        updates, every = step + 1 - self.config.critic_warmup, self.config.critic_per_student
+        if updates > 0 and updates % every == 0:
             metrics |= self.student_step(step)
         return metrics
 
@@ -189,32 +192,5 @@ class DistillStage:
             self.real, self._condition(self.real, batch), empty, config.text_guidance, config.motion_guidance
         )
 
-    # -------------------------------------------------------------- state
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "student": self.student.state_dict(),
-            "fake": self.fake.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "critic_optimizer": self.critic_optimizer.state_dict(),
-            "ema": self.ema.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.student.load_state_dict(state["student"])
-        self.fake.load_state_dict(state["fake"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.critic_optimizer.load_state_dict(state["critic_optimizer"])
-        self.ema.load_state_dict(state["ema"])
-
-    def averaged(self) -> WanDiT:
-        model = WanDiT(self.preset.model, self.preset.geometry.t_stride).to(self.compute.device).eval()
-        self.ema.copy_to(model)
-        return model
-
     def sheet(self, path: Path) -> None:
         student_sheet(self.averaged(), self.vae, self.preset, self.compute, path)
-
-    def export(self, folder: Path) -> None:
-        save_weights(folder / "student.safetensors", self.averaged(), dtype=torch.float16)
-        (folder / "config.json").write_text(to_json(self.preset))

@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from motionstream.config import to_dict
+from motionstream.train.plan import StepPlan
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -27,6 +28,8 @@ class Stage(Protocol):
     """What the loop needs of a training stage."""
 
     name: str
+    steps: int
+    """Planned total, over which a stage lays its schedules; the loop sets it before every step."""
 
     def train_step(self, step: int) -> dict[str, float]:
         """One update; returns metrics, ``loss`` among them."""
@@ -48,62 +51,85 @@ class LoopConfig:
     """Cadence of a run.
 
     Args:
-        steps: total updates. minutes: stop (resumably) after this long; 0 is no limit.
+        steps: total updates. minutes: stop this call (resumably) after this long; 0 is no limit.
+        fit_minutes: train for this long, all calls together, with as many steps as fit: the total follows the measured
+            speed, so that schedules end with the time (train/plan.py), and ``steps`` is only the first guess; 0 is off.
+            Such a run depends on the clock and cannot be repeated exactly.
         checkpoint_minutes: between checkpoints. sheet_steps: between sample sheets; 0 is none.
         log_steps: updates per line of ``metrics.jsonl`` (averages).
     """
 
     steps: int
     minutes: float = 0.0
+    fit_minutes: float = 0.0
     checkpoint_minutes: float = 3.0
     sheet_steps: int = 500
     log_steps: int = 20
 
+    def __post_init__(self) -> None:
+        for name in ("minutes", "fit_minutes", "checkpoint_minutes"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name}={value} must be a number of minutes, 0 or more")
+        for name, low in (("steps", 1), ("log_steps", 1), ("sheet_steps", 0)):
+            if getattr(self, name) < low:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least {low}")
+
 
 def run(stage: Stage, loop: LoopConfig, folder: Path, *, config: Any, resume: bool) -> bool:
-    """Train ``stage`` in ``folder`` until ``loop.steps``; returns whether the run is complete.
+    """Train ``stage`` in ``folder`` until the planned steps are done; returns whether the run is complete.
 
     Raises:
         ValueError: when ``folder`` holds another run and ``resume`` is off, or the saved configuration differs.
         FloatingPointError: when a metric is not finite; the last good checkpoint is kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    start = _prepare(stage, folder, config, resume)
-    if start >= loop.steps:
+    saved = _prepare(stage, folder, config, resume)
+    done = int(saved.pop("step", 0))
+    plan = StepPlan(loop.steps, loop.fit_minutes, done=done, **saved)
+    _write_config(folder, config, plan.steps)
+    if done >= plan.steps:
         stage.export(folder)
         return True
     deadline = time.monotonic() + loop.minutes * 60 if loop.minutes else math.inf
     saved_at, window, stopping = time.monotonic(), _Window(), _StopRequest()
-    bar = tqdm(range(start, loop.steps), initial=start, total=loop.steps, desc=stage.name, mininterval=2)
-    step = start
-    with stopping:
-        for step in bar:
-            metrics = stage.train_step(step)
+    with stopping, tqdm(initial=done, total=plan.steps, desc=stage.name, mininterval=2) as bar:
+        while done < plan.steps:
+            stage.steps = plan.steps
+            metrics = stage.train_step(done)
             bad = [key for key, value in metrics.items() if not math.isfinite(value)]
             if bad:
                 raise FloatingPointError(
-                    f"{stage.name}: {bad[0]} became {metrics[bad[0]]} at step {step}; the checkpoint in {folder} is from "
+                    f"{stage.name}: {bad[0]} became {metrics[bad[0]]} at step {done}; the checkpoint in {folder} is from "
                     "before that: resume with a lower learning rate"
                 )
             window.add(metrics)
-            done = step + 1
-            if done % loop.log_steps == 0 or done == loop.steps:
+            done += 1
+            plan.update(done)
+            bar.total = plan.steps
+            bar.update()
+            if done % loop.log_steps == 0 or done == plan.steps:
                 means = window.flush()
                 bar.set_postfix({k: f"{v:.4g}" for k, v in list(means.items())[:3]})
-                _append(folder / "metrics.jsonl", {"step": done, **means})
+                fit = {"planned_steps": plan.steps} if loop.fit_minutes else {}
+                _append(folder / "metrics.jsonl", {"step": done, **means, **fit})
             if loop.sheet_steps and done % loop.sheet_steps == 0:
                 stage.sheet(folder / f"sheet_{done:06d}.png")
             now = time.monotonic()
-            if done == loop.steps or now > deadline or stopping.asked or now - saved_at > loop.checkpoint_minutes * 60:
-                save_checkpoint(folder, {"step": done, "stage": stage.state_dict()})
+            stop = now > deadline or stopping.asked
+            if done == plan.steps or stop or now - saved_at > loop.checkpoint_minutes * 60:
+                state = {"step": done, "planned": plan.steps, "trained_s": plan.trained_s, "stage": stage.state_dict()}
+                save_checkpoint(folder, state)
+                _write_config(folder, config, plan.steps)
                 stage.export(folder)
                 saved_at = now
-                if now > deadline or stopping.asked:
-                    break
-    return step + 1 >= loop.steps
+            if stop:
+                break
+    return done >= plan.steps
 
 
-def _prepare(stage: Stage, folder: Path, config: Any, resume: bool) -> int:
+def _prepare(stage: Stage, folder: Path, config: Any, resume: bool) -> dict[str, Any]:
+    """Loads the checkpoint where there is one; returns what it says besides the stage's state."""
     config_path, checkpoint = folder / "train_config.json", folder / CHECKPOINT
     wanted = json.loads(json.dumps(to_dict(config)))
     if checkpoint.exists():
@@ -117,13 +143,20 @@ def _prepare(stage: Stage, folder: Path, config: Any, resume: bool) -> int:
                 f"{folder} was trained with {key}={saved.get(key)!r}, not {wanted[key]!r}: resume with the same"
             )
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        stage.load_state_dict(state["stage"])
+        stage.load_state_dict(state.pop("stage"))
         _truncate_metrics(folder / "metrics.jsonl", int(state["step"]))
-        config_path.write_text(json.dumps(wanted, indent=2) + "\n")
-        return int(state["step"])
-    config_path.write_text(json.dumps(wanted, indent=2) + "\n")
+        return state
     (folder / "metrics.jsonl").unlink(missing_ok=True)
-    return 0
+    return {}
+
+
+def _write_config(folder: Path, config: Any, steps: int) -> None:
+    """``train_config.json``; its ``loop.steps`` is the planned total."""
+    values = to_dict(config)
+    values["loop"]["steps"] = steps
+    partial = folder / "train_config.json.partial"
+    partial.write_text(json.dumps(values, indent=2) + "\n")
+    os.replace(partial, folder / "train_config.json")
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:

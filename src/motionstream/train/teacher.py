@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from motionstream.config import PresetConfig, to_json
+from motionstream.config import PresetConfig
 from motionstream.data.conditions import Batch, ConditionConfig, training_batch
 from motionstream.data.scenes import SceneConfig
 from motionstream.device import Compute
@@ -22,9 +21,10 @@ from motionstream.flow.schedule import draw_sigma, euler_sigmas
 from motionstream.models.denoise import predict
 from motionstream.models.dit import Condition, WanDiT
 from motionstream.models.init import init_from_scratch, init_matching_heads
-from motionstream.models.load import load_weights, save_weights
+from motionstream.models.load import load_weights
 from motionstream.models.motion import track_latents
 from motionstream.models.vae import NanoVAE
+from motionstream.train.dit_stage import DiTStage
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import lr_scale, muon_adamw
@@ -68,14 +68,15 @@ class TeacherTrainConfig:
     seed: int = 1
 
 
-class TeacherStage:
+class TeacherStage(DiTStage):
     """Flow matching on procedural clips; watches the counterfactual gap, never the loss alone."""
 
     name = "teacher"
+    exports = "teacher.safetensors"
 
     def __init__(self, preset: PresetConfig, config: TeacherTrainConfig, vae: NanoVAE, compute: Compute) -> None:
-        self.preset, self.config, self.compute = preset, config, compute
-        self.vae = vae.to(compute.device).eval()
+        super().__init__(preset, config.loop.steps, vae, compute)
+        self.config = config
         self.model = WanDiT(preset.model, preset.geometry.t_stride)
         init_from_scratch(self.model, config.seed)
         if config.matching_init:
@@ -95,7 +96,7 @@ class TeacherStage:
         return SceneConfig(num_frames=num_frames, height=geometry.height, width=geometry.width, fps=geometry.fps)
 
     def batch_at(self, step: int) -> Batch:
-        config, steps = self.config, self.config.loop.steps
+        config, steps = self.config, self.steps
         late = step >= config.long_from * steps
         frames = config.long_frames if late else config.num_frames
         batch = max(1, round(config.batch * config.num_frames / frames)) if late else config.batch
@@ -123,7 +124,7 @@ class TeacherStage:
             condition = condition_of(self.model, self.preset, batch)
             loss = flow_loss(self.model, batch, condition, noise, sigma, config.moving_weight)
         loss.backward()
-        norm = self.optimizer.step(lr_scale(step, config.loop.steps, config.warmup, config.decay_share), 1.0)
+        norm = self.optimizer.step(lr_scale(step, self.steps, config.warmup, config.decay_share), 1.0)
         self.ema.update(self.model)
         metrics = {"loss": float(loss.detach()), "grad_norm": norm}
         if config.gap_steps and step % config.gap_steps == 0:
@@ -149,25 +150,6 @@ class TeacherStage:
             untold = moving_error(self.model, batch, condition.without_motion(), noise, level)
         return 100 * (1 - told / untold)
 
-    # -------------------------------------------------------------- state
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema": self.ema.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.ema.load_state_dict(state["ema"])
-
-    def averaged(self) -> WanDiT:
-        model = WanDiT(self.preset.model, self.preset.geometry.t_stride).to(self.compute.device).eval()
-        self.ema.copy_to(model)
-        return model
-
     @torch.no_grad()
     def sheet(self, path: Path) -> None:
         """Rows of truth, sample with tracks, sample without."""
@@ -185,10 +167,6 @@ class TeacherStage:
         decoded = [self.vae.decode(latents.float())[0] for latents in videos]
         picks = torch.linspace(0, decoded[0].shape[1] - 1, 6).long()
         save_rows(path, [video[row, picks] for row in range(len(noise)) for video in decoded])
-
-    def export(self, folder: Path) -> None:
-        save_weights(folder / "teacher.safetensors", self.averaged(), dtype=torch.float16)
-        (folder / "config.json").write_text(to_json(self.preset))
 
 
 def compile_blocks(model: WanDiT) -> None:

@@ -51,7 +51,7 @@ class VAEStage:
     name = "vae"
 
     def __init__(self, preset: PresetConfig, config: VAETrainConfig, compute: Compute) -> None:
-        self.preset, self.config, self.compute = preset, config, compute
+        self.preset, self.config, self.compute, self.steps = preset, config, compute, config.loop.steps
         torch.manual_seed(config.seed)
         self.vae = NanoVAE(preset.vae)
         self.vae.fit_linear(sample_blocks(self.vae, self._scene_config(), config.fit_clips), config.whitening)
@@ -84,7 +84,7 @@ class VAEStage:
         loss_edge = sum(_edge_loss(decoded, video, axis) for axis in (-1, -2))
         loss = loss_pixel + config.edge * loss_edge
         loss.backward()
-        norm = self.optimizer.step(lr_scale(step, config.loop.steps, config.warmup, config.decay_share), 1.0)
+        norm = self.optimizer.step(lr_scale(step, self.steps, config.warmup, config.decay_share), 1.0)
         self.ema.update(self.vae)
         return {"loss": float(loss.detach()), "psnr": psnr(decoded, video), "grad_norm": norm}
 

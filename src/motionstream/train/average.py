@@ -1,0 +1,50 @@
+"""A mean of two students' weights: what one training gained, with less of what it spoiled (docs/training.md).
+
+motionstream train average --student runs/work/student --out runs/work/mixed --set other=runs/work/distilled share=0.7
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from motionstream.config import PresetConfig
+from motionstream.models.dit import WanDiT
+from motionstream.models.load import load_weights
+from motionstream.train.dit_stage import export_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class AverageConfig:
+    """Args: ``other``: folder with the second ``student.safetensors``, trained from the first; ``share``: its weight in
+    the mean, in [0, 1]."""
+
+    other: str = ""
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share={self.share} must lie in [0, 1]: it is the weight of the other student")
+
+
+@torch.no_grad()
+def average_students(preset: PresetConfig, config: AverageConfig, student: Path, folder: Path) -> None:
+    """Write ``(1 - share) * student + share * other`` to ``folder/student.safetensors``, with ``config.json``.
+
+    Raises:
+        ValueError: no ``other``, a file that is missing, damaged or of another architecture than ``preset``, or a student in
+            ``folder`` already.
+    """
+    if not config.other:
+        raise ValueError("train average needs a second student: --set other=DIR with student.safetensors")
+    path = folder / "student.safetensors"
+    if path.exists():
+        raise ValueError(f"{folder} already holds student.safetensors: choose another --out folder")
+    model, other = (WanDiT(preset.model, preset.geometry.t_stride) for _ in range(2))
+    load_weights(student, model)
+    load_weights(Path(config.other) / "student.safetensors", other)
+    for mine, its in zip(model.parameters(), other.parameters(), strict=True):
+        mine.lerp_(its, config.share)
+    export_weights(path, model, preset)

@@ -1,0 +1,64 @@
+"""What the stages that train a DiT share: their state, the average that people use, and its export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from motionstream.config import PresetConfig, to_json
+from motionstream.device import Compute
+from motionstream.models.dit import WanDiT
+from motionstream.models.load import save_weights
+from motionstream.models.vae import NanoVAE
+from motionstream.train.ema import EMA
+
+
+class DiTStage:
+    """A stage (see :class:`motionstream.train.loop.Stage`) without its steps; ``parts`` names what a checkpoint holds."""
+
+    parts: tuple[str, ...] = ("model", "optimizer", "ema")
+    exports = "student.safetensors"
+    ema: EMA
+
+    def __init__(self, preset: PresetConfig, steps: int, vae: NanoVAE, compute: Compute) -> None:
+        self.preset, self.steps, self.compute = preset, steps, compute
+        self.vae = vae.to(compute.device).eval()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {part: getattr(self, part).state_dict() for part in self.parts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for part in self.parts:
+            getattr(self, part).load_state_dict(state[part])
+
+    def averaged(self) -> WanDiT:
+        model = WanDiT(self.preset.model, self.preset.geometry.t_stride).to(self.compute.device).eval()
+        self.ema.copy_to(model)
+        return model
+
+    def export(self, folder: Path) -> None:
+        export_weights(folder / self.exports, self.averaged(), self.preset)
+
+
+def export_weights(path: Path, model: WanDiT, preset: PresetConfig) -> None:
+    """Write a model as people use it: float16, with ``config.json`` beside it."""
+    save_weights(path, model, dtype=torch.float16)
+    (path.parent / "config.json").write_text(to_json(preset))
+
+
+def whole_chunks(preset: PresetConfig, num_frames: int) -> int:
+    """How many chunks a clip of ``num_frames`` pixel frames has.
+
+    Raises:
+        ValueError: when it ends within one.
+    """
+    size, geometry = preset.cache.chunk_frames, preset.geometry
+    chunks, rest = divmod(geometry.latent_frames(num_frames), size)
+    if rest:
+        raise ValueError(
+            f"num_frames={num_frames} is not a whole number of chunks of {size} latent frames; use "
+            f"{geometry.pixel_frames(size * max(1, chunks))}"
+        )
+    return chunks

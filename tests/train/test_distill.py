@@ -1,0 +1,54 @@
+"""Which updates a step of distillation makes, on the smallest preset."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from motionstream.device import choose_compute
+from motionstream.models.dit import WanDiT
+from motionstream.models.init import init_from_scratch
+from motionstream.models.load import save_weights
+from motionstream.models.vae import NanoVAE
+from motionstream.presets import tiny_debug
+from motionstream.stream.engine import _planes
+from motionstream.train.distill import DistillConfig, DistillStage
+
+
+@pytest.fixture
+def stage(tmp_path) -> DistillStage:
+    preset = tiny_debug()
+    model, vae = WanDiT(preset.model, preset.geometry.t_stride), NanoVAE(preset.vae)
+    init_from_scratch(model)
+    torch.nn.init.normal_(model.head.head.weight, std=0.02, generator=torch.Generator().manual_seed(0))
+    vae.fit_linear(_planes(preset, 500))
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, model, dtype=torch.float32)
+    config = DistillConfig(batch=1, num_frames=21, critic_per_student=2, critic_warmup=3)
+    return DistillStage(preset, config, vae, path, path, choose_compute("cpu", "float32"))
+
+
+def updated(stage: DistillStage, steps: range) -> list[tuple[bool, bool]]:
+    """Whether each step changed the critic and the student."""
+    made = []
+    for step in steps:
+        before = [{k: v.clone() for k, v in model.state_dict().items()} for model in (stage.fake, stage.student)]
+        stage.train_step(step)
+        models = zip(before, (stage.fake, stage.student), strict=True)
+        made.append(tuple(any(not torch.equal(v, was[k]) for k, v in now.state_dict().items()) for was, now in models))
+    return made
+
+
+def test_the_critic_learns_alone_first_then_the_student_in_every_second_step(stage):
+    assert updated(stage, range(7)) == [(True, student) for student in (False, False, False, False, True, False, True)]
+
+
+def test_without_warmup_the_ratio_holds_from_the_start(stage):
+    stage.config = replace(stage.config, critic_warmup=0)
+    assert [student for _, student in updated(stage, range(4))] == [False, True, False, True]
+
+
+@pytest.mark.parametrize(("name", "value"), [("critic_warmup", -1), ("critic_per_student", 0)])
+def test_bad_numbers_of_updates_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name}={value} must be"):
+        DistillConfig(**{name: value})
