@@ -75,6 +75,26 @@ def test_another_canvas_gets_scaled_lengths(recorded: str, small: StreamEngine, 
     assert ms.read_video("out.mp4")[0].shape == (33, 384, 512, 3)
 
 
+def test_another_model_and_its_full_decoder(recorded: str, small: StreamEngine, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+
+    def load(name: str, **options: Any) -> StreamEngine:
+        asked.append((name, options))
+        return small
+
+    monkeypatch.setattr("motionstream.stream.engine.load_engine", load)
+    words = ["--preset", "wan2.1-1.3b", "--weights", "W", "--full-vae", "--encoders", "E", "--size", "480x320"]
+    assert replay(*words) == 0
+    assert replay("--preset", "nano") == 0
+    assert replay("--weights", "W") == 0
+    here = {"device": "cpu", "dtype": "float32"}
+    assert asked == [
+        ("W", {**here, "preset": "wan2.1-1.3b", "vae": "full", "encoders": "E", "size": (320, 480)}),
+        ("nano", here),
+        ("W", here),
+    ]
+
+
 def test_a_users_mistakes(recorded: str, capsys):
     take = json.loads(Path("take.json").read_text())
     Path("short.json").write_text("{")
@@ -89,6 +109,7 @@ def test_a_users_mistakes(recorded: str, capsys):
         (["take.json", "-o", "out.avi"], "must end in .mp4"),
         (["take.json", "-o", "out.mp4", "--preset", "huge"], "unknown preset 'huge'"),
         (["big.json", "-o", "out.mp4"], "'gone' is neither a preset"),
+        (["take.json", "-o", "out.mp4", "--full-vae"], "full"),
     ):
         assert cli.main(["replay", *words]) == 2, words
         captured = capsys.readouterr()

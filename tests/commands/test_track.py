@@ -87,7 +87,7 @@ def test_converting_to_other_forms_and_back(folder: Path, capsys, check_sentence
         assert tracks.resample(fps=16).slice_frames(0, 17).allclose(load_tracks("tracks.json"), atol=1e-3)
     capsys.readouterr()
     assert cli.main(["tracks", "convert", "a.pth", "back.json"]) == 2
-    check_sentence("does not say its canvas")
+    check_sentence("does not say its canvas; give the size of the picture that the tracks were drawn on (--canvas WxH)")
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,28 @@ def test_prompt_can_change_between_chunks(engine, picture):
         assert not np.array_equal(one.step().frames, other.step().frames)
 
 
+def test_a_new_prompt_leaves_the_caches_as_they_are(engine, picture):
+    """Also the clean pass of the last chunk, which is still to be made then, uses the prompt of its chunk."""
+    with engine.start(picture, "cup") as one, engine.start(picture, "cup") as other:
+        for session in (one, other):
+            session.step()
+            session.step()
+        other.set_prompt("dog")
+        one.settle()
+        other.settle()
+        before = one.snapshot().cache.pages, other.snapshot().cache.pages
+        assert before[0].keys() == before[1].keys() == {0, 1}
+        for chunk in (0, 1):
+            assert all(torch.equal(a, b) for a, b in zip(before[0][chunk], before[1][chunk], strict=True))
+        one.step()
+        other.step()
+        one.settle()
+        other.settle()
+        after = one.snapshot().cache.pages, other.snapshot().cache.pages
+        assert all(torch.equal(a, b) for a, b in zip(after[0][0], after[1][0], strict=True)), "the sink keeps its prompt"
+        assert not torch.equal(after[0][2][0], after[1][2][0])
+
+
 def test_a_push_during_a_step_lands_in_the_next_chunk(engine, picture, monkeypatch):
     denoise, inside = Lane.denoise, []
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motionstream.commands.options import device_arguments, say, whole_number
+from motionstream.commands.streaming import check_scale, load_options, shown_scale, wan_arguments
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 EPILOG = """\
 example:
   motionstream replay take.json -o take.mp4 --draw-tracks
+  motionstream replay take.json -o large.mp4 --preset wan2.1-1.3b --weights DIR --full-vae
 The last line on stdout is one JSON object; `fps` in it is the speed of making frames, without loading and writing.
 """
 
@@ -30,18 +32,17 @@ The last line on stdout is one JSON object; `fps` in it is the speed of making f
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("take", metavar="TAKE.json", help="a take, as the studio downloads it")
     parser.add_argument("-o", "--output", metavar="OUT.mp4", required=True, help="the video")
-    model = parser.add_mutually_exclusive_group()
-    model.add_argument("--preset", help="another bundled model (default: that of the take)")
-    model.add_argument("--weights", metavar="DIR", help="a folder with a model's weights and its config.json")
+    parser.add_argument("--preset", help="another model (default: that of the take, or of --weights)")
+    parser.add_argument("--weights", metavar="DIR", help="a folder with a model's weights")
     parser.add_argument("--draw-tracks", action="store_true", help="draw the held points into the video")
     parser.add_argument(
         "--scale", type=whole_number(1, 64), metavar="K", help="enlarge the video K times (default: small ones)"
     )
     device_arguments(parser)
+    wan_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from motionstream.commands.streaming import check_scale, shown_scale
     from motionstream.media.video import check_output
     from motionstream.presets import preset
 
@@ -62,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
     from motionstream.stream.engine import load_engine
 
-    engine = load_engine(args.weights or args.preset or take.preset, device=args.device, dtype=args.dtype)
+    named = args.weights or args.preset or take.preset
+    engine = load_engine(named, device=args.device, dtype=args.dtype, **load_options(args))
     geometry = engine.preset.geometry
     scale = args.scale or shown_scale(geometry.height)
     check_scale(scale, geometry)

@@ -193,7 +193,9 @@ def _read_wan_move(path: Path, size: Size | None, fps: float | None) -> Tracks:
 def _read_ati(path: Path, size: Size | None, fps: float | None) -> Tracks:
     del fps  # ATI's own rate is fixed
     if size is None:
-        raise ValueError("an ATI file does not say its canvas; give the size of the picture the tracks were drawn on")
+        raise ValueError(
+            "an ATI file does not say its canvas; give the size of the picture that the tracks were drawn on (--canvas WxH)"
+        )
     payload = path.read_bytes()
     try:
         packed = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
@@ -248,7 +250,7 @@ def _header(arrays: dict[str, np.ndarray], size: Size | None, fps: float | None)
     if "width" in arrays and "height" in arrays:
         size = int(arrays["height"]), int(arrays["width"])
     if size is None:
-        raise ValueError("the file does not say its canvas; give its width and height")
+        raise ValueError("the file does not say its canvas; give its width and height (--canvas WxH)")
     return size, float(arrays["fps"]) if "fps" in arrays else fps or DEFAULT_FPS
 
 
