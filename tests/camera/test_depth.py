@@ -1,10 +1,11 @@
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from motionstream.camera.depth import DepthMap, depth_from_values, flat_depth, ground_depth, load_depth
+from motionstream.camera.depth import DepthMap, depth_from_bytes, depth_from_values, flat_depth, ground_depth, load_depth
 from motionstream.media.images import fit_window
 
 RAMP = np.linspace(1.0, 4.0, 12 * 16).reshape(12, 16)
@@ -151,6 +152,47 @@ def test_bad_files(tmp_path: Path, name: str, content: object, complaint: str):
         load_depth(path)
     assert complaint in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def npy(shape: str, dtype: str = "<f4", body: bytes = b"1234") -> bytes:
+    """A .npy file whose header claims what it likes."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}"
+    header += " " * (63 - (len(header) + 10) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + body
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (npy("(200000, 200000)"), "has 40000.0 million values; give one of at most 0.001"),
+        (npy("(30, 30)"), "it is cut off"),
+        (npy("(2, 2)", "<U400000000"), "it is cut off"),
+        (npy("(-1, 5)"), "not readable as NumPy data"),
+        (npy("(2, 2)", "|O"), "not readable as NumPy data"),
+        (b"\x93NUMPY\x09\x00", "not readable as NumPy data"),
+        (b"\x93NUM", "is not a PNG"),
+    ],
+)
+def test_uploads_that_claim_too_much(content: bytes, complaint: str, monkeypatch: pytest.MonkeyPatch):
+    """Room for it must not be taken first: 149 GiB in one of these."""
+    load = np.load
+
+    def watched(file, **options):
+        assert "million" not in complaint, "it was read before it was judged"
+        return load(file, **options)
+
+    monkeypatch.setattr(np, "load", watched)
+    with pytest.raises(ValueError, match="the depth map") as raised:
+        depth_from_bytes(content, most_pixels=1000)
+    assert complaint in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_uploads_of_the_usual_kinds():
+    for array in (RAMP.astype(np.float32), RAMP.astype(np.float64), np.asfortranarray(RAMP)):
+        file = io.BytesIO()
+        np.save(file, array)
+        assert depth_from_bytes(file.getvalue(), most_pixels=RAMP.size).size == RAMP.shape
 
 
 def test_bad_values():

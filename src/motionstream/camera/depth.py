@@ -10,6 +10,7 @@ neighbours differ by more than `EDGE_RATIO` there is an edge, and the nearest pi
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -206,11 +207,10 @@ def depth_from_bytes(content: bytes, kind: Kind | None = None, *, most_pixels: i
     """
     name = "the depth map"
     if content.startswith(b"\x93NUMPY"):
+        _check_npy(content, name, most_pixels)
         values = _read_numpy(io.BytesIO(content), name)
     else:
         values = _read_image(io.BytesIO(content), name, most_pixels)
-    if values.size > most_pixels:
-        raise ValueError(f"{name} has {values.size / 1e6:.1f} million values; give one of at most {most_pixels / 1e6:g}")
     return depth_from_values(values, kind or ("relative" if values.dtype == np.uint8 else "metric"), source=name)
 
 
@@ -267,6 +267,25 @@ def _read_numpy(path: Path | io.BytesIO, name: str) -> np.ndarray:
             return content[key]
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"{name} is not readable as NumPy data ({error}); save it with numpy.save") from error
+
+
+def _check_npy(content: bytes, name: str, most_values: int) -> None:
+    """Judge a .npy file by its header: room for what it claims would be taken before anything is read.
+
+    Raises:
+        ValueError: too many values, or more than the file can hold.
+    """
+    file = io.BytesIO(content)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        shape, _, dtype = readers[np.lib.format.read_magic(file)](file)
+    except (ValueError, KeyError, EOFError) as error:
+        raise ValueError(f"{name} is not readable as NumPy data ({error}); save it with numpy.save") from error
+    count = math.prod(shape)
+    if count > most_values:
+        raise ValueError(f"{name} has {count / 1e6:.1f} million values; give one of at most {most_values / 1e6:g}")
+    if count * dtype.itemsize > len(content) and not dtype.hasobject:
+        raise ValueError(f"{name} is not readable as NumPy data (it is cut off); save it with numpy.save")
 
 
 def _read_image(path: Path | io.BytesIO, name: str, most_pixels: int | None = None) -> np.ndarray:

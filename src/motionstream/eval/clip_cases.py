@@ -96,7 +96,8 @@ class ClipCases:
         frames = clip.frames(self.max_frames)
         kept = (len(frames) - 1) // geometry.t_stride * geometry.t_stride + 1
         if kept < geometry.t_stride + 1:
-            raise UserError(f"clip {str(clip.path)!r} has {len(frames)} frames: at least {geometry.t_stride + 1} are needed")
+            found = f"{len(frames)} frame{'s' if len(frames) != 1 else ''}"
+            raise UserError(f"clip {str(clip.path)!r} has {found}: at least {geometry.t_stride + 1} are needed")
         frames, canvas = frames[:kept], (geometry.height, geometry.width)
         window = fit_window((frames.shape[1], frames.shape[2]), canvas, "stretch" if self.whole else "crop")
         seen = frames[:, window.top : window.top + window.height, window.left : window.left + window.width]

@@ -4,8 +4,8 @@ A frame that shows share s of an object is ``background + s * alpha * (colour - 
 An object that went away leaves ground behind that the model has never seen and must invent. Where it invents a smooth
 continuation of what is around, that is no trace of the object: such a fill is one of the explanations, and does not count.
 
-A share is a likeness, not an area: blur, a few pixels of distance, or ground that was invented to look like the object all move
-it (docs/evaluation.md has the figures, benchmarks/presence.py makes them).
+A share is a likeness, not an area: blur, a few pixels of distance, or ground that was invented to look like the object all
+move it (docs/evaluation.md has the figures, benchmarks/presence.py makes them).
 """
 
 from __future__ import annotations
