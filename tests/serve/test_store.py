@@ -127,7 +127,7 @@ def test_the_gallery_names_files_that_are_there():
 def test_uploads_are_judged_before_they_are_decoded(png):
     assert read_upload(png(64, 48), 10**6).size == (64, 48)
     assert read_upload(png(64, 48, "WEBP"), 10**6).size == (64, 48)
-    assert read_upload(png(4000, 20), 10**6).size == (2048, 20 * 2048 // 4000)
+    assert read_upload(png(4000, 40), 10**6).size == (2048, 40 * 2048 // 4000)
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees
     assert read_upload(png(64, 48, "JPEG", exif=exif), 10**6).size == (48, 64)
@@ -136,7 +136,12 @@ def test_uploads_are_judged_before_they_are_decoded(png):
     for content, said in ((b"hello", "not a PNG"), (png(64, 48, "GIF"), "not a PNG"), (png(64, 48, "TIFF"), "not a PNG")):
         with pytest.raises(WrongType, match=said):
             read_upload(content, 10**6)
-    for content, said in ((b"", "empty"), (png(8, 48), "at least 16"), (png(64, 48)[:-200], "damaged")):
+    for content, said in (
+        (b"", "empty"),
+        (png(8, 48), "at least 16"),
+        (png(4000, 20), "a mere strip"),
+        (png(64, 48)[:-200], "damaged"),
+    ):
         with pytest.raises(ValueError, match=said):
             read_upload(content, 10**6)
 

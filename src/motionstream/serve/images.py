@@ -41,6 +41,11 @@ def read_upload(content: bytes, most_pixels: int) -> Image.Image:
         raise TooLarge(f"the picture has {width * height / 1e6:.1f} megapixels; give one of at most {most_pixels / 1e6:g}")
     if min(width, height) < MIN_SIDE_PX:
         raise ValueError(f"the picture is {width}x{height} pixels; give one of at least {MIN_SIDE_PX} pixels each way")
+    if min(width, height) * KEPT_SIDE_PX < MIN_SIDE_PX * max(width, height):  # reduced, no crop of it could be used
+        most = KEPT_SIDE_PX // MIN_SIDE_PX
+        raise ValueError(
+            f"the picture is {width}x{height} pixels, a mere strip: give one at most {most} times as long as wide"
+        )
     with _ONE_AT_A_TIME:
         picture = open_picture(content)
         picture.thumbnail((KEPT_SIDE_PX, KEPT_SIDE_PX), Image.Resampling.LANCZOS)
