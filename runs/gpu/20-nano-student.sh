@@ -1,73 +1,41 @@
 #!/usr/bin/env bash
-# The causal student's start on one GPU, from the teacher of 10-nano-teacher.sh; planned to stay under ten minutes a call.
-#   [IN=earlier_results] [OUT=folder] [METHOD=forcing|ode] [STEPS=n] runs/gpu/20-nano-student.sh
-# UNTESTED THERE: batch 32, learning rate 5e-4 and the step plan were never run on a GPU.
+# nano's causal student on one GPU; FIT_MINUTES and MINUTES as in 10.
+#   [IN=earlier_results] [OUT=folder] [METHOD=rollout|forcing|ode] [FIT_MINUTES=8] runs/gpu/20-nano-student.sh
+# METHOD=rollout, the default, goes on with a student on its own rollouts: that of METHOD=forcing in the work folder, else of
+# IN, else the shipped one (INIT=FOLDER: another). forcing and ode make a first student from the teacher of 10 (else of IN, else the
+# shipped one); ode writes CLIPS trajectories first. The settings are those that were run on a GPU (README.md).
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-python=${PYTHON:-python3} work=${WORK:-runs/work/gpu} preset=${PRESET:-nano} minutes=${MINUTES:-8.5} in=${IN:-}
-method=${METHOD:-forcing}
-out=${OUT:-$work/out} shipped=src/motionstream/weights/$preset run=$work/student
-export PYTHONPATH="src${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
-
-ms() { "$python" -m motionstream "$@"; }
-left() { "$python" -c "print(max(0.3, $minutes - $SECONDS / 60))"; } # minutes of this call that remain
-keep() { # keep FILE NAME: copy a result of at most 16 MiB
-    [ -f "$1" ] || return 0
-    if [ "$(wc -c < "$1")" -le 16777216 ]; then cp "$1" "$out/$2"; else echo "not kept, over 16 MiB: $1" >&2; fi
-}
-collect() {
-    mkdir -p "$out"
-    keep "$run/student.safetensors" student.safetensors
-    keep "$run/metrics.jsonl" student_metrics.jsonl
-    keep "$run/train_config.json" student_train_config.json
-    keep "$(ls "$run"/sheet_*.png 2> /dev/null | tail -n 1)" student_sheet.png
-}
-trap collect EXIT
-plan_steps() { # updates until the end of this call, by the speed measured so far
-    "$python" - "$run/metrics.jsonl" "$(left)" << 'EOF'
-import json, pathlib, statistics, sys
-path = pathlib.Path(sys.argv[1])
-rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-speed = statistics.median(row["steps_per_s"] for row in rows[-5:]) if rows else 0.5
-done = rows[-1]["step"] if rows else 0
-print(max(4, (done + int(0.9 * speed * 60 * float(sys.argv[2]))) // 4 * 4))
-EOF
-}
-
-# Latents and teacher belong together, so both come from one place.
-if [ ! -f "$work/vae/vae.safetensors" ] || [ ! -f "$work/teacher/teacher.safetensors" ]; then
-    found=
-    for source in ${in:+"$in"} "$shipped"; do
-        if [ -f "$source/vae.safetensors" ] && [ -f "$source/teacher.safetensors" ]; then found=$source && break; fi
-    done
-    [ -n "$found" ] || { echo "no vae.safetensors with teacher.safetensors in $work, IN or $shipped: run 10-nano-teacher.sh" >&2; exit 2; }
-    mkdir -p "$work/vae" "$work/teacher"
-    cp "$found/vae.safetensors" "$found/config.json" "$work/vae/"
-    cp "$found/teacher.safetensors" "$work/teacher/"
-fi
-
-has_compiler='import shutil, importlib.util as u; print(str(bool(u.find_spec("triton") and (shutil.which("cc") or shutil.which("gcc")))).lower())'
-compile=${COMPILE:-$("$python" -c "$has_compiler")}
-how=(method=forcing num_frames="${NUM_FRAMES:-45}")
+source "$(dirname "$0")/start.sh"
+method=${METHOD:-rollout}
+begin
+teacher=$(first teacher.safetensors "$work/teacher" "$start")
+[ -n "$teacher" ] || die "no teacher.safetensors in $work, or with the same latents in IN or $shipped: run 10-nano-teacher.sh first"
+case $method in
+    rollout)
+        run=$work/student name=student fit=8
+        init=${INIT:-$(first student.safetensors "$work/student_forcing" "$start")}
+        [ -n "$init" ] || die "no student to go on from: run METHOD=forcing $0 first"
+        how=(method=forcing init="$init" own=rollout p_own_context=1.0 error=robust batch="${BATCH:-96}" lr="${LR:-1.5e-3}" ema=0.98
+            'camera_tracks=[32,200]' 'tracks_per_object=[4,96]' p_camera=0.35 p_anchor=1.0 seed=21)
+        ;;
+    forcing)
+        run=$work/student_forcing name=student_forcing fit=8
+        how=(method=forcing p_own_context=0.0 batch="${BATCH:-32}" lr="${LR:-1e-3}" ema=0.97)
+        ;;
+    ode)
+        run=$work/student_ode name=student_ode fit=4.5
+        how=(method=ode pairs="$work/pairs" batch="${BATCH:-32}" lr="${LR:-1e-3}" ema=0.97)
+        ;;
+    *) die "unknown METHOD=$method: use rollout, forcing or ode" ;;
+esac
+trap 'keep_run "$run" student "$name"' EXIT
+frames=${NUM_FRAMES:-57}
 if [ "$method" = ode ]; then
     # Shards that exist are kept, so a timeout loses one shard at most; the paper made 4,000 trajectories.
-    how=(method=ode pairs="$work/pairs")
-    timeout "${PAIRS_SECONDS:-200}" "$python" -m motionstream train ode-pairs --preset "$preset" --vae "$work/vae" \
-        --teacher "$work/teacher" --out "$work/pairs" --set clips="${CLIPS:-1024}" batch="${PAIRS_BATCH:-64}" || true
+    timeout "${PAIRS_SECONDS:-200}" "$python" -m motionstream train ode-pairs --preset "$preset" --vae "$start" --teacher "$teacher" \
+        --out "$work/pairs" --set clips="${CLIPS:-256}" batch="${PAIRS_BATCH:-64}" num_frames="$frames" || true
 fi
-train() { # train STEPS MINUTES SHEET_STEPS
-    ms train causal-init --preset "$preset" --vae "$work/vae" --teacher "$work/teacher" --out "$run" --resume \
-        --steps "$1" --minutes "$2" --set "${how[@]}" batch="${BATCH:-32}" lr="${LR:-5e-4}" compile="$compile" \
-        loop.log_steps=5 loop.sheet_steps="$3" ${SET:-}
-}
-# The learning rate falls over the last 40 % of STEPS, so STEPS should fit the time: measure for 1.5 minutes, then plan.
-if [ -n "${STEPS:-}" ]; then
-    echo "$STEPS" > "$work/student_steps"
-elif [ ! -f "$work/student_steps" ]; then
-    train 1000000 1.5 0
-    plan_steps > "$work/student_steps"
-fi
-steps=$(cat "$work/student_steps")
-echo "causal-init: $steps steps"
-train "$steps" "$(left)" "$((steps >= 4 ? steps / 4 : 1))"
+ms train causal-init --preset "$preset" --vae "$start" --teacher "$teacher" --out "$run" --resume --minutes "$(left)" --set \
+    "${how[@]}" num_frames="$frames" p_mask_chunk=0.0 p_drop_motion=0.0 warmup=20 decay_share=0.5 \
+    loop.fit_minutes="${FIT_MINUTES:-$fit}" loop.sheet_steps=100 ${SET:-}
 ms train status --out "$run"

@@ -4,21 +4,14 @@
 #   [IN=earlier_results] [OUT=folder] [CHUNKS=1000] runs/gpu/50-nano-bench.sh
 # The report names hardware, torch, command and commit (a number without them does not count; CONTRIBUTING.md, rule 11).
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-python=${PYTHON:-python3} work=${WORK:-runs/work/gpu} preset=${PRESET:-nano} in=${IN:-}
-out=${OUT:-$work/out} shipped=src/motionstream/weights/$preset
-export PYTHONPATH="src${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
-mkdir -p "$out"
-
-folder=
-for place in "$work/nano" ${in:+"$in"} "$shipped"; do
-    if [ -f "$place/student.safetensors" ] && [ -f "$place/vae.safetensors" ] && [ -f "$place/config.json" ]; then
-        folder=$place && break
-    fi
-done
-[ -n "$folder" ] || { echo "no student, vae and config.json in $work/nano, IN or $shipped: run 40-nano-eval.sh first" >&2; exit 2; }
+source "$(dirname "$0")/start.sh"
+begin
+student=$(first student.safetensors "${students[@]}")
+[ -n "$student" ] || die "no student.safetensors in $work, IN or $shipped: run 20-nano-student.sh first"
 # The report asks git for the commit.
-command -v git > /dev/null || { echo "git is not installed, and the report needs it to name the commit" >&2; exit 2; }
-"$python" -m motionstream bench --preset "$folder" --chunks "${CHUNKS:-1000}" --vs naive --out "$out/bench.json"
-"$python" -m motionstream bench --preset "$folder" --chunks "${CHUNKS:-1000}" --dtype float32 --out "$out/bench_float32.json"
-"$python" -m motionstream bench --preset "$folder" --chunks "${CHUNKS:-1000}" --reference --out "$out/bench_reference.json"
+command -v git > /dev/null || die "git is not installed, and the report needs it to name the commit"
+assemble "$work/nano" "$student"
+bench() { ms bench --preset "$work/nano" --chunks "${CHUNKS:-1000}" "$@"; }
+bench --vs naive --out "$out/bench.json"
+bench --dtype float32 --out "$out/bench_float32.json"
+bench --reference --out "$out/bench_reference.json"

@@ -1,0 +1,56 @@
+# Sourced by 10 to 50, not run: settings, the weights that a work folder starts from, and where results go.
+# shellcheck shell=bash disable=SC2034
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+python=${PYTHON:-python3} work=${WORK:-runs/work/gpu} preset=${PRESET:-nano} minutes=${MINUTES:-8.5} in=${IN:-}
+out=${OUT:-$work/out} shipped=src/motionstream/weights/$preset start=$work/start
+students=("$work/student" "$work/student_forcing" "$work/student_ode" "$start") # the first that exists is "the student"
+export PYTHONPATH="src${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+
+ms() { "$python" -m motionstream "$@"; }
+left() { "$python" -c "print(max(0.1, $minutes - $SECONDS / 60))"; } # minutes of this call that remain
+die() { echo "$*" >&2 && exit 2; }
+first() { # first NAME FOLDERS...: the first folder that holds the file, or nothing
+    local folder
+    for folder in "${@:2}"; do
+        if [ -f "$folder/$1" ]; then echo "$folder" && return; fi
+    done
+}
+keep() { # keep FILE NAME: copy a result of at most 16 MiB
+    mkdir -p "$out"
+    [ -f "$1" ] || return 0
+    if [ "$(wc -c < "$1")" -le 16777216 ]; then cp "$1" "$out/$2"; else echo "not kept, over 16 MiB: $1" >&2; fi
+}
+keep_run() { # keep_run RUN WEIGHTS NAME: what a run made, as NAME.safetensors and NAME_*
+    keep "$1/$2.safetensors" "$3.safetensors"
+    keep "$1/metrics.jsonl" "$3_metrics.jsonl"
+    keep "$1/train_config.json" "$3_train_config.json"
+    keep "$(ls "$1"/sheet_*.png 2> /dev/null | tail -n 1)" "$3_sheet.png"
+    keep "$start/vae.safetensors" vae.safetensors
+    keep "$start/config.json" config.json
+}
+# Weights go together only with the same latents. The latents of IN come before the shipped ones; models are then taken from
+# IN, and from the package only where its latents are the same file.
+begin() {
+    local place name
+    mkdir -p "$start" "$out"
+    [ -z "$in" ] || [ -f "$in/vae.safetensors" ] || die "IN=$in holds no vae.safetensors: add the one its models were trained with"
+    for place in ${in:+"$in"} "$shipped"; do
+        [ -f "$place/vae.safetensors" ] || continue
+        [ -f "$start/vae.safetensors" ] || cp "$place/vae.safetensors" "$place/config.json" "$start/"
+        cmp -s "$place/vae.safetensors" "$start/vae.safetensors" || continue
+        for name in teacher student; do
+            [ -f "$start/$name.safetensors" ] || [ ! -f "$place/$name.safetensors" ] || cp "$place/$name.safetensors" "$start/"
+        done
+        for name in distilled mixed; do
+            [ ! -f "$start/$name/student.safetensors" ] && [ -f "$place/$name.safetensors" ] || continue
+            mkdir -p "$start/$name" && cp "$place/$name.safetensors" "$start/$name/student.safetensors"
+        done
+    done
+}
+assemble() { # assemble FOLDER STUDENT_FOLDER: a folder of weights as `eval` and `bench` read it
+    local teacher
+    teacher=$(first teacher.safetensors "$work/teacher" "$start")
+    rm -rf "$1" && mkdir -p "$1"
+    cp "$2/student.safetensors" "$start/vae.safetensors" "$start/config.json" "$1/"
+    [ -z "$teacher" ] || cp "$teacher/teacher.safetensors" "$1/"
+}
