@@ -1,5 +1,7 @@
 """The frame around the verbs: help, errors as sentences, exit codes; and the public names."""
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +64,29 @@ def test_the_frame_around_a_verb(monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.setenv("MOTIONSTREAM_DEBUG", "1")
     with pytest.raises(ValueError, match="shown"):
         run_with(ValueError("shown"))
+
+
+@pytest.mark.parametrize(
+    ("own", "spins"), [({}, "5000"), ({"GOMP_SPINCOUNT": "70"}, "70"), ({"OMP_WAIT_POLICY": "active"}, None)]
+)
+def test_threads_of_torch_sleep_soon_unless_the_user_says_otherwise(own: dict[str, str], spins: str | None):
+    """OpenMP itself says what it has read: the variable is set before torch is loaded."""
+    clean = {name: value for name, value in os.environ.items() if name not in cli.WAITING}
+    command = [sys.executable, "-m", "motionstream", "info", "nano"]
+    told = subprocess.run(
+        command, env={**clean, **own, "OMP_DISPLAY_ENV": "VERBOSE"}, capture_output=True, text=True, check=True
+    )
+    found = re.search(r"GOMP_SPINCOUNT = '(\d+)'", told.stderr)
+    if found is None:
+        pytest.skip("torch does not use GNU OpenMP here")
+    assert found[1] == spins or (spins is None and int(found[1]) > 5000)
+
+
+def test_what_measures_and_trains_needs_neither_pyav_nor_opencv():
+    """The scripts of runs/gpu go to machines that have little more than torch."""
+    modules = ("eval.suites", "eval.drag_suite", "bench.stream", "train.distill", "train.teacher")
+    code = "import sys\nsys.modules.update(av=None, cv2=None)\n" + "".join(f"import motionstream.{m}\n" for m in modules)
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_unknown_and_missing_verbs(monkeypatch: pytest.MonkeyPatch, capsys):

@@ -39,6 +39,9 @@ this works on a laptop without a GPU:
   motionstream generate examples/demo.jpg --prompt "a dahlia" --tracks examples/demo_drag.json -o demo.mp4
 """
 USER_ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
+SPIN_COUNT = "5000"
+WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+"""What OpenMP reads about how long a thread spins before it sleeps; a user's own setting wins."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -92,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb = next((word for word in arguments if not word.startswith("-")), None)
+    _share_cores()
     with warnings.catch_warnings(), _clean_stop():
         warnings.showwarning = _show_warning
         try:
@@ -109,6 +113,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise
             print(f"motionstream: {said}", file=sys.stderr)
             return USER_ERROR
+
+
+def _share_cores() -> None:
+    """Let torch's threads sleep soon while they wait for each other; takes effect where torch is not loaded yet.
+
+    GNU OpenMP spins for milliseconds. As soon as a browser or a player wants one of the cores, the spinning thread keeps
+    away the very thread it waits for: on two busy cores a chunk of nano takes 12 times as long (docs/LOG.md, 2026-11-26).
+    """
+    if not any(name in os.environ for name in WAITING):
+        os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
 
 
 def _show_warning(

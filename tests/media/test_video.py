@@ -5,7 +5,8 @@ import av
 import numpy as np
 import pytest
 
-from motionstream.media.video import VideoWriter, check_output, read_video, write_video
+from motionstream.media.output import check_output
+from motionstream.media.video import VideoWriter, read_video, write_video
 
 COLOURS = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 120, 40)], np.uint8)
 

@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.camera.reproject import MIN_OVERLAP, camera_tracks
     from motionstream.camera.surface import working_size
     from motionstream.media.images import fit_picture, open_picture
-    from motionstream.media.video import check_output
+    from motionstream.media.output import check_output
     from motionstream.presets import preset
     from motionstream.tracks.io import save_tracks
 

@@ -98,7 +98,7 @@ def place(text: str) -> tuple[float, float]:
 
 def run(args: argparse.Namespace) -> int:
     from motionstream.media.images import fit_picture, open_picture
-    from motionstream.media.video import check_output
+    from motionstream.media.output import check_output
     from motionstream.presets import preset
     from motionstream.tracks.io import save_tracks
 

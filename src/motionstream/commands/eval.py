@@ -118,7 +118,7 @@ def _check(args: argparse.Namespace) -> Path | None:
     if args.out is None:
         return None
     if args.out.suffix == ".json":
-        from motionstream.media.video import check_output
+        from motionstream.media.output import check_output
 
         args.out.parent.mkdir(parents=True, exist_ok=True)
         check_output(args.out, (".json",))  # now, not after hours of measuring

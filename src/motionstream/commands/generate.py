@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from motionstream.media.images import fit_picture, open_picture
-    from motionstream.media.video import check_output
+    from motionstream.media.output import check_output
     from motionstream.presets import preset
     from motionstream.tracks.io import load_tracks
 

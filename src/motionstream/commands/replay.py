@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from motionstream.media.video import check_output
+    from motionstream.media.output import check_output
     from motionstream.presets import preset
 
     output = check_output(args.output)

@@ -64,7 +64,7 @@ def tracker_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace) -> int:
-    from motionstream.media.video import check_output
+    from motionstream.media.output import check_output
     from motionstream.tracking.clip import Clip
     from motionstream.tracking.points import track_windows
     from motionstream.tracking.spool import TrackSpool

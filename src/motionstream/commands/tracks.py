@@ -74,7 +74,8 @@ def run_draw(args: argparse.Namespace) -> int:
     import numpy as np
 
     from motionstream.media.images import open_picture
-    from motionstream.media.video import VideoWriter, check_output, read_video
+    from motionstream.media.output import check_output
+    from motionstream.media.video import VideoWriter, read_video
     from motionstream.tracks.io import load_tracks
 
     output = check_output(args.output, (".png", ".mp4"))
@@ -239,7 +240,7 @@ def describe(path: str | Path, tracks: Tracks) -> dict[str, Any]:
 
 
 def run_convert(args: argparse.Namespace) -> int:
-    from motionstream.media.video import check_output
+    from motionstream.media.output import check_output
     from motionstream.tracks.formats import SUFFIXES, load_any_tracks, save_any_tracks
 
     target = check_output(args.target, SUFFIXES)

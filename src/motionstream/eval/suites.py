@@ -10,11 +10,8 @@ from typing import Any
 from motionstream.errors import UserError
 from motionstream.eval.camera_cases import CameraCases
 from motionstream.eval.cases import CaseSource
-from motionstream.eval.clip_cases import ClipCases, bundled_clips, folder_clips
-from motionstream.eval.datasets import PAPER_FRAMES, PAPER_GRID, davis_cases, sora_cases
 from motionstream.eval.drag_suite import DragSuite
 from motionstream.eval.horizon import PAPER_SETTINGS, PUBLISHED_MULTIPLES, HorizonSuite
-from motionstream.eval.llff_cases import LLFFCases
 from motionstream.eval.lpips import LPIPS
 from motionstream.eval.page import write_page
 from motionstream.eval.report import build_report
@@ -93,6 +90,11 @@ def build_suite(engine: StreamEngine, preset: str, options: EvalOptions, lpips: 
 
 
 def _source(engine: StreamEngine, options: EvalOptions) -> CaseSource:
+    # Reading and tracking video need PyAV and OpenCV; suites drags and horizon run where there is only torch.
+    from motionstream.eval.clip_cases import ClipCases, bundled_clips, folder_clips
+    from motionstream.eval.datasets import PAPER_FRAMES, PAPER_GRID, davis_cases, sora_cases
+    from motionstream.eval.llff_cases import LLFFCases
+
     geometry, name = engine.preset.geometry, options.suite
     paper = name in ("davis", "sora", "llff")
     grid = options.grid or (PAPER_GRID if paper else cell_grid(engine))

@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from motionstream.eval.rows import Key, Row, RowFile
 from motionstream.media.images import enlarge
-from motionstream.media.video import write_video
 
 MEDIA = "media"
 SHOWN_WIDTH_PX = 256
@@ -56,6 +55,8 @@ class Gallery:
     def video(self, sample: str, condition: str, frames: np.ndarray, fps: float) -> None:
         """Keep frames (T, H, W, 3) uint8; sides are even by the presets."""
         if self.folder is not None:
+            from motionstream.media.video import write_video  # needs PyAV, which measuring alone does without
+
             write_video(self._path(sample, condition, "mp4"), frames, fps, upscale=_factor(frames.shape[2]))
 
     def picture(self, sample: str, condition: str, frame: np.ndarray) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -26,35 +25,12 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 from motionstream.media.images import enlarge
+from motionstream.media.output import check_output
 
 SUFFIX = ".mp4"
 MAX_EDGE_PX = 8192
 MAX_READ_BYTES = 8 * 2**30
 BT709 = 1  # the number of this standard's matrix, primaries and transfer alike
-
-
-def check_output(path: str | Path, suffixes: tuple[str, ...] = (SUFFIX,)) -> Path:
-    """Make sure that a file can be written at ``path``, before anything is computed for it.
-
-    Raises:
-        ValueError: another suffix, a folder that does not exist or cannot be written, or a folder of that name.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in suffixes:
-        raise ValueError(f"output {str(path)!r} must end in {' or '.join(suffixes)}")
-    if path.is_dir():
-        raise ValueError(f"output {str(path)!r} is a folder; name a file in it")
-    if path.parent.is_file():
-        raise ValueError(f"the folder of output {str(path)!r} is a file; choose another output")
-    if not path.parent.is_dir():
-        raise ValueError(f"the folder of output {str(path)!r} does not exist; create {str(path.parent)!r} first")
-    try:
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise ValueError(
-            f"cannot write into the folder {str(path.parent)!r} ({error.strerror or error}); choose another output"
-        ) from error
-    return path
 
 
 class VideoWriter:
@@ -92,7 +68,7 @@ class VideoWriter:
         height, width = H * upscale, W * upscale
         if not 2 <= min(height, width) <= max(height, width) <= MAX_EDGE_PX or height % 2 or width % 2:
             raise ValueError(f"a video of {width}x{height} pixels cannot be written: sides must be even, 2 to {MAX_EDGE_PX}")
-        self.path = check_output(path)
+        self.path = check_output(path, (SUFFIX,))
         self.size, self.fps, self.upscale, self.smooth = (H, W), fps, upscale, upscale_filter == "lanczos"
         self.num_frames = 0
         self.kept: Path | None = None

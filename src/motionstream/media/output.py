@@ -1,0 +1,30 @@
+"""Whether a file can be written, asked before anything is computed for it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+
+def check_output(path: str | Path, suffixes: tuple[str, ...] = (".mp4",)) -> Path:
+    """Make sure that a file can be written at ``path``, before anything is computed for it.
+
+    Raises:
+        ValueError: another suffix, a folder that does not exist or cannot be written, or a folder of that name.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"output {str(path)!r} must end in {' or '.join(suffixes)}")
+    if path.is_dir():
+        raise ValueError(f"output {str(path)!r} is a folder; name a file in it")
+    if path.parent.is_file():
+        raise ValueError(f"the folder of output {str(path)!r} is a file; choose another output")
+    if not path.parent.is_dir():
+        raise ValueError(f"the folder of output {str(path)!r} does not exist; create {str(path.parent)!r} first")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise ValueError(
+            f"cannot write into the folder {str(path.parent)!r} ({error.strerror or error}); choose another output"
+        ) from error
+    return path
