@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from typing import Any
 
 from tqdm import tqdm
@@ -37,12 +38,16 @@ def measure_versus(engine: StreamEngine, name: str, rounds: int) -> dict[str, An
     ours, rival = Ours(engine), RIVALS[name](engine)
     contestants: list[Contestant] = [ours, rival]
     taken: dict[str, list[list[ChunkStats]]] = {one.name: [] for one in contestants}
+    wall_s = dict.fromkeys(taken, 0.0)
     try:
         for number in tqdm(range(rounds + 1), desc=f"rounds against {name}", mininterval=2):
             for one in contestants:
+                begun = time.perf_counter()
                 rows = [one.chunk() for _ in range(ROUND_CHUNKS)]
+                engine.synchronize()  # a clean pass that still runs belongs to this one's time
                 if number:
                     taken[one.name].append(rows)
+                    wall_s[one.name] += time.perf_counter() - begun
     finally:
         for one in contestants:
             one.close()
@@ -54,8 +59,8 @@ def measure_versus(engine: StreamEngine, name: str, rounds: int) -> dict[str, An
             "what": WHAT[name],
             "rounds": rounds,
             "chunks_per_round": ROUND_CHUNKS,
-            "ours": summary(engine, flat[ours.name]),
-            "theirs": summary(engine, flat[rival.name]),
+            "ours": summary(engine, flat[ours.name], wall_s[ours.name]),
+            "theirs": summary(engine, flat[rival.name], wall_s[rival.name]),
             "ratio": round(_median(flat[rival.name]) / _median(flat[ours.name]), 2),
             "ratio_of_rounds": [round(min(ratios), 2), round(max(ratios), 2)],
         }
