@@ -1,10 +1,9 @@
-"""Trackers against the truth of procedural scenes, on real clips, and over a long transfer (docs/tracking.md).
+"""Trackers against the truth of procedural scenes, and on real clips (docs/tracking.md).
 
-    python benchmarks/tracking.py [--scenes 16] [--clips FOLDER] [--long] [--out FILE]
+    python benchmarks/tracking.py [--scenes 16] [--clips FOLDER] [--out FILE]
 
 Scenes: pictures that training never saw, other seeds than those the settings were chosen on. Clips: how many points of a
-grid are still seen, and by how much a point misses its start after the clip was played forwards and backwards. ``--long``:
-2,000 frames of transfer from a bundled clip played back and forth; processor time and memory, late over early.
+grid are still seen, and by how much a point misses its start after the clip was played forwards and backwards.
 """
 
 from __future__ import annotations
@@ -15,10 +14,7 @@ import itertools
 import json
 import os
 import platform
-import resource
-import tempfile
 import time
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +24,6 @@ import torch
 
 from motionstream.data.render import render
 from motionstream.data.scenes import SceneConfig, sample_scenes
-from motionstream.media.video import VideoWriter
 from motionstream.tracking import grid_queries, track_points, track_windows
 from motionstream.tracking.clip import Clip
 
@@ -168,62 +163,10 @@ def share_seen(visible: np.ndarray, percent: int) -> float:
     return round(float(visible[round((len(visible) - 1) * percent / 100)].mean()), 3)
 
 
-def long_transfer(num_frames: int = 2000) -> dict[str, Any]:
-    """Transfer from a bundled clip, played back and forth, to a bundled picture.
-
-    Frames cost processor time, which other programs on the machine do not distort; ``late`` are the last 500 frames.
-    """
-    from motionstream import cli
-    from motionstream.commands import transfer
-    from motionstream.presets import preset
-
-    assets = Path(str(resources.files("motionstream"))) / "assets"
-    marks: list[tuple[float, int, int]] = []
-    take = transfer._Source.take
-
-    def watched(self: Any, count: int) -> Any:
-        taken = take(self, count)
-        marks.append((time.process_time(), len(taken[0]), resident_kib()))
-        return taken
-
-    with tempfile.TemporaryDirectory() as folder:
-        clip = Clip(assets / "clips" / "rabbit.webm")
-        frames = list(clip.frames())
-        wave = frames + frames[-2:0:-1]
-        length = int(num_frames * clip.fps / preset("nano").geometry.fps) + 2
-        with VideoWriter(Path(folder) / "long.mp4", clip.fps, (clip.size[0], clip.size[1])) as video:
-            for frame in itertools.islice(itertools.cycle(wave), length):
-                video.write(frame)
-        transfer._Source.take = watched  # type: ignore[method-assign]
-        picture = assets / "gallery" / "dahlia.jpg"
-        arguments = ["transfer", f"{folder}/long.mp4", str(picture), "-o", f"{folder}/out.mp4", "--frames", str(num_frames)]
-        try:
-            assert cli.main(arguments) == 0
-        finally:
-            transfer._Source.take = take  # type: ignore[method-assign]
-    clock, counts, memory = (np.array(values, float) for values in zip(*marks, strict=True))
-    made = np.cumsum(counts)
-    pace = np.diff(clock) / counts[1:]  # the first chunk is shorter and begins with loading
-    early, late = pace[made[1:] < 600][3:], pace[made[1:] > made[-1] - 500]
-    return {
-        "frames": int(made[-1]),
-        "cpu_ms_per_frame_early": round(1000 * float(np.median(early)), 2),
-        "cpu_ms_per_frame_late": round(1000 * float(np.median(late)), 2),
-        "late_over_early": round(float(np.median(late) / np.median(early)), 3),
-        "memory_growth_mib": round(float(memory[-1] - memory[made >= 500][0]) / 1024, 1),
-    }
-
-
-def resident_kib() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
-    return pages * resource.getpagesize() // 1024
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, default=16, help="procedural scenes at each size (default: 16)")
     parser.add_argument("--clips", type=Path, help="folder with real clips")
-    parser.add_argument("--long", action="store_true", help="also the long transfer")
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
     args = parser.parse_args()
     report: dict[str, Any] = {
@@ -234,8 +177,6 @@ def main() -> None:
         report["procedural"] = {f"{128 * times}x{96 * times}": procedural(times, args.scenes) for times in (1, 4)}
     if args.clips is not None:
         report["clips"] = real_clips(args.clips)
-    if args.long:
-        report["long_transfer"] = long_transfer()
     text = json.dumps(report, indent=1)
     print(text)
     if args.out is not None:
