@@ -52,6 +52,33 @@ def test_rollout_loss_judges_what_streaming_would_make(stage, error):
     assert float(loss.detach()) == pytest.approx(float(wanted), rel=1e-4)
 
 
+def test_a_past_that_the_student_streamed_is_given_and_not_judged(stage):
+    """Two chunks come before the clip: made in all steps, as people stream; the loss sees none of them."""
+    stage.config = replace(stage.config, past_chunks=2)
+    batch = next(b for b in map(stage.batch_at, range(20)) if b.latents.shape[1] == 18)
+    condition = condition_of(stage.model, stage.preset, batch)
+    loss = stage.rollout_loss(batch, condition, torch.Generator().manual_seed(5))
+
+    generator = torch.Generator().manual_seed(5)
+    seed, exit_step = int(torch.randint(2**31 - 1, (), generator=generator)), int(torch.randint(3, (), generator=generator))
+    ring = SinkWindowCache(stage.preset.model, stage.preset.cache, batch=2, grid=stage.grid)
+    noise = SeededNoise(seed, (2, 3, *batch.latents.shape[2:]), torch.device("cpu"))
+    sigmas = stage.preset.sample.student_sigmas
+    with torch.no_grad():
+        assert len(list(rollout(stage.model, ring, condition, noise, sigmas, 2))) == 2
+        made = torch.cat(list(rollout(stage.model, ring, condition, noise, sigmas, 6, exit_step=exit_step)), dim=1)
+    weight = 1 + stage.config.moving_weight * batch.moving[:, 6:]
+    wanted = ((made - batch.latents[:, 6:]).pow(2).mean(dim=2, keepdim=True) * weight).mean() / sigmas[exit_step] ** 2
+    assert float(loss.detach()) == pytest.approx(float(wanted), rel=1e-4)
+    assert {stage.batch_at(step).latents.shape[1] for step in range(20)} == {12, 15, 18}
+
+
+def test_a_past_needs_the_students_own_rollouts(stage, tmp_path):
+    config = replace(stage.config, past_chunks=4, p_own_context=0.5)
+    with pytest.raises(ValueError, match="past_chunks=4 needs own=rollout"):
+        CausalInitStage(stage.preset, config, stage.vae, tmp_path / "teacher.safetensors", stage.compute)
+
+
 def test_a_step_on_own_rollouts_moves_the_weights_but_not_the_track_head(stage):
     before = {name: value.clone() for name, value in stage.model.state_dict().items()}
     stage.config = replace(stage.config, warmup=0)

@@ -94,13 +94,13 @@ def rollout(
     exit_step: int | None = None,
     grad: bool = False,
 ) -> Iterator[Tensor]:
-    """Yield ``num_chunks`` chunks of latents, each made from the model's own past.
+    """Yield the chunks of a video of ``num_chunks`` that the cache does not hold yet, each made from the model's own past.
 
     Args:
-        condition: track latents of the whole rollout, ``num_chunks * chunk_frames`` latent frames.
+        condition: track latents of the whole video, ``num_chunks * chunk_frames`` latent frames.
     """
     size = cache.cache.chunk_frames
-    for index in range(num_chunks):
+    for index in range(cache.chunk, num_chunks):
         part = condition.frames(index * size, (index + 1) * size)
         latents = denoise_chunk(model, cache, part, noise, sigmas, exit_step=exit_step, grad=grad)
         commit_chunk(model, cache, latents, part)

@@ -50,6 +50,8 @@ class CausalInitConfig:
     Args:
         method: "forcing" or "ode".
         num_frames: clip length in pixels (forcing); a whole number of chunks.
+        past_chunks: most chunks that the student has streamed before the clip that is compared (own="rollout"); each step
+            draws how many. Streams outlast every clip one can learn from, and mistakes add up in them.
         p_own_context: chance per step that earlier chunks are the student's own instead of the truth.
         own: how those are made: one "estimate" from the noised truth, or a few-step "rollout" that never sees the truth.
         context_noise: std of noise on true context, so that small errors of the past are forgiven.
@@ -70,6 +72,7 @@ class CausalInitConfig:
     method: Literal["forcing", "ode"] = "forcing"
     batch: int = 6
     num_frames: int = 45
+    past_chunks: int = 0
     lr: float = 5e-4
     warmup: int = 50
     decay_share: float = 0.4
@@ -115,6 +118,10 @@ class CausalInitStage(DiTStage):
         self.pairs = OdePairs(Path(config.pairs)) if config.method == "ode" else None
         if config.method == "forcing":
             whole_chunks(preset, config.num_frames)
+        if config.past_chunks and (config.own, config.p_own_context) != ("rollout", 1.0):
+            raise ValueError(
+                f"past_chunks={config.past_chunks} needs own=rollout and p_own_context=1: it is the student's past"
+            )
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -140,8 +147,10 @@ class CausalInitStage(DiTStage):
 
     def batch_at(self, step: int) -> Batch:
         config, geometry = self.config, self.preset.geometry
+        generator = torch.Generator().manual_seed(config.seed * 104_729 + step)
+        past = int(torch.randint(config.past_chunks + 1, (), generator=generator))
         scene = SceneConfig(
-            num_frames=config.num_frames,
+            num_frames=config.num_frames + past * self.preset.cache.chunk_frames * geometry.t_stride,
             height=geometry.height,
             width=geometry.width,
             fps=geometry.fps,
@@ -194,21 +203,26 @@ class CausalInitStage(DiTStage):
     def rollout_loss(self, batch: Batch, condition: Condition, generator: torch.Generator) -> Tensor:
         """The student streams the clip by itself; each chunk stops at one random step and is compared with the truth.
 
-        Gradients flow through that step only, as in Self Forcing; cached keys are detached.
+        Gradients flow through that step only, as in Self Forcing; cached keys are detached. What comes before the last
+        ``num_frames`` of the batch is streamed as people stream it, in all steps, and not compared.
         """
         config, sigmas, device = self.config, self.preset.sample.student_sigmas, self.compute.device
         size = self.preset.cache.chunk_frames
-        F = batch.latents.shape[1]
+        chunks = batch.latents.shape[1] // size
+        past = chunks - whole_chunks(self.preset, config.num_frames)
         seed, exit_step = (
             int(torch.randint(high, (), generator=generator, device=device)) for high in (2**31 - 1, len(sigmas))
         )
         cache = HistoryCache(self.preset.model, self.preset.cache, grid=self.grid, device=device)
         noise = SeededNoise(seed, (len(batch.latents), size, *batch.latents.shape[2:]), device)
-        made = rollout(self.model, cache, condition, noise, sigmas, F // size, exit_step=exit_step, grad=True)
-        error = (torch.cat(list(made), dim=1) - batch.latents).pow(2).mean(dim=2, keepdim=True)
+        for _ in rollout(self.model, cache, condition, noise, sigmas, past):
+            pass
+        made = rollout(self.model, cache, condition, noise, sigmas, chunks, exit_step=exit_step, grad=True)
+        truth, moving = batch.latents[:, past * size :], batch.moving[:, past * size :]
+        error = (torch.cat(list(made), dim=1) - truth).pow(2).mean(dim=2, keepdim=True)
         if config.error == "robust":
             error = (error + ROBUST_FLOOR**2).sqrt() - ROBUST_FLOOR
-        return (error * (1 + config.moving_weight * batch.moving)).mean() / sigmas[exit_step] ** 2
+        return (error * (1 + config.moving_weight * moving)).mean() / sigmas[exit_step] ** 2
 
     def ode_loss(self, batch: Batch, states: Tensor, sigmas: Tensor, generator: torch.Generator) -> Tensor:
         """Regression from trajectory states to their end, under a random sparse causal mask (paper section 3.2)."""
