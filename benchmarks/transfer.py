@@ -2,9 +2,10 @@
 
     python benchmarks/transfer.py [--frames 2000] [--clip rabbit] [--picture dahlia] [--out FILE]
 
-A bundled clip is played back and forth into a file long enough; from there on it is what `motionstream transfer` does: the same
-motion, stream and video file. "Early" are the chunks after the first ten, "late" the last ones, fifty each where there are so
-many. Wall time covers all of a chunk (reading, tracking, streaming, writing); processor time is not distorted by other programs.
+A bundled clip is played back and forth into a file long enough; from there on it is what `motionstream transfer` does: the
+same motion, stream and video file. "Early" are the chunks after the first ten, "late" the last ones, fifty each where there
+are so many. Wall time covers all of a chunk: reading, tracking, streaming, writing. Processor time is not distorted by other
+programs.
 """
 
 from __future__ import annotations

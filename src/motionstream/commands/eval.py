@@ -9,7 +9,7 @@ from typing import Any
 
 from motionstream.commands.options import device_arguments, say, whole_number
 
-SUITES = ("drags", "camera", "clips", "davis", "sora", "llff", "horizon", "speed")
+SUITES = ("drags", "camera", "clips", "transfer", "davis", "sora", "llff", "horizon", "speed")
 EPILOG = """\
 this works on a laptop without a GPU (docs/evaluation.md says what every suite measures):
   motionstream eval --suite drags --scenes 8 --quick --out out/drags
@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", choices=SUITES, default="drags", help="what to measure (default: drags)")
     parser.add_argument("--preset", default="nano", help="preset, or a folder with weights")
     parser.add_argument("--weights", metavar="DIR", help="a folder with weights, the same as --preset DIR")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="davis, sora, llff: the data set; clips: your videos")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="davis, sora, llff: the data set; clips, transfer: your videos"
+    )
     parser.add_argument("--scenes", type=whole_number(1, 10_000), metavar="N", help="samples (default: as published)")
     parser.add_argument(
         "--late-scenes", type=whole_number(1, 10_000), default=16, metavar="N", help="drags: of grabs at chunk 20"
@@ -75,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
             repeats=args.seeds or (0, 1, 2),
         )
     else:
-        if args.suite != "drags":
+        if args.suite not in ("drags", "transfer"):
             lpips, lpips_missing = find_lpips(args.lpips_weights, engine.compute.device)
         options = EvalOptions(
             suite=args.suite,

@@ -30,6 +30,7 @@ METRICS: dict[str, Metric] = {
     "rest_psnr_gap_db": Metric("PSNR of it less the picture's, dB", 1, False),
     "epe_px": Metric("EPE, px", 2, True),
     "floor_epe_px": Metric("floor of EPE, px", 2, True),
+    "epe_moving_px": Metric("EPE of what moves, px", 2, True),
     "epe_pct": Metric("EPE, % of width", 2, True),
     "epe_own_px": Metric("EPE to the picture's own tracks, px", 2, True),
     "epe_seen_px": Metric("EPE where seen, px", 2, True),
@@ -55,12 +56,13 @@ def metric_of(name: str) -> Metric | None:
     return Metric(f"{known.label}, at {multiple}", known.digits, known.less_is_better)
 
 
-def summarize(rows: list[Row]) -> dict[str, dict[str, dict[str, Any]]]:
+def summarize(rows: list[Row], floor: str = FLOOR) -> dict[str, dict[str, dict[str, Any]]]:
     """``{condition: {metric: {mean, median, low, high, n}}}``, in the order of the rows.
 
-    ``floor_epe_px`` of a condition is the error of the tracks found again in the true video, over the same samples.
+    ``floor_epe_px`` of a condition is the error of the tracks found again where the truth is known, in condition ``floor``,
+    over the same samples.
     """
-    floors = {row["sample"]: row["epe_px"] for row in rows if row["condition"] == FLOOR and row.get("epe_px") is not None}
+    floors = {row["sample"]: row["epe_px"] for row in rows if row["condition"] == floor and row.get("epe_px") is not None}
     table: dict[str, dict[str, dict[str, Any]]] = {}
     for condition in dict.fromkeys(row["condition"] for row in rows):
         part = [row for row in rows if row["condition"] == condition]
@@ -71,7 +73,7 @@ def summarize(rows: list[Row]) -> dict[str, dict[str, dict[str, Any]]]:
             values = [(row["sample"], float(row[name])) for row in part if row.get(name) is not None]
             if values:
                 found[name] = interval(values).as_dict()
-            if name == "epe_px" and condition != FLOOR:
+            if name == "epe_px" and condition != floor:
                 under = [(sample, floors[sample]) for sample in dict.fromkeys(s for s, _ in values) if sample in floors]
                 if under:
                     found["floor_epe_px"] = interval(under).as_dict()
@@ -91,6 +93,7 @@ def build_report(
     lpips_missing: str,
     extra: dict[str, Any],
     environment: dict[str, Any],
+    floor: str = FLOOR,
 ) -> dict[str, Any]:
     """The JSON of a run. ``partial`` is true when fewer samples were measured than the full number needs."""
     measured = len({row["sample"] for row in rows})
@@ -109,7 +112,7 @@ def build_report(
         "settings": settings,
         "notes": notes,
         "missing": missing,
-        "conditions": summarize(rows),
+        "conditions": summarize(rows, floor),
         **extra,
         "environment": environment,
     }

@@ -14,7 +14,7 @@ from motionstream.eval.drag_suite import DragSuite
 from motionstream.eval.horizon import PAPER_SETTINGS, PUBLISHED_MULTIPLES, HorizonSuite
 from motionstream.eval.lpips import LPIPS
 from motionstream.eval.page import write_page
-from motionstream.eval.report import build_report
+from motionstream.eval.report import FLOOR, build_report
 from motionstream.eval.rows import REPORT, RowFile, write_json
 from motionstream.eval.tasks import Gallery, Suite, run_tasks
 from motionstream.eval.teacher import load_teacher
@@ -29,7 +29,7 @@ class EvalOptions:
     """What the command line says; None = the suite's own default.
 
     Attributes:
-        suite: a name in `SUITES`. data: the user's folder (davis, sora, llff; clips: videos instead of the bundled ones).
+        suite: a name in `SUITES`. data: the user's folder; for clips and transfer videos instead of the bundled ones.
         scenes, late_scenes, seeds, frames, grid: sizes. cache_settings: of suite horizon.
         tracker: of `motionstream.tracking`. depth_model: a folder, for llff.
         quick, no_teacher: leave conditions out.
@@ -55,6 +55,8 @@ def build_suite(engine: StreamEngine, preset: str, options: EvalOptions, lpips: 
     Raises:
         UserError: missing data, or values that do not fit the model.
     """
+    if options.suite == "transfer":
+        return _transfer(engine, options)
     teacher = None if options.no_teacher or options.suite == "horizon" else load_teacher(preset, engine)
     if options.suite == "drags":
         sizes = {} if options.scenes is None else {"scenes": options.scenes}
@@ -85,6 +87,22 @@ def build_suite(engine: StreamEngine, preset: str, options: EvalOptions, lpips: 
         teacher = None
     return VideoSuite(
         engine, source, scenes=options.scenes, seeds=options.seeds or (0,), teacher=teacher, lpips=lpips,
+        tracker=options.tracker, quick=options.quick,
+    )  # fmt: skip
+
+
+def _transfer(engine: StreamEngine, options: EvalOptions) -> Suite:
+    # needs PyAV and OpenCV, as below
+    from motionstream.eval.transfer_cases import MIN_FRAMES
+    from motionstream.eval.transfer_suite import TransferSuite
+
+    if options.grid is not None:
+        raise UserError("suite transfer covers clips as `motionstream transfer` does: leave --grid out")
+    frames = options.frames or engine.preset.clip_frames
+    if frames < MIN_FRAMES:
+        raise UserError(f"--frames {frames} is too short for suite transfer: use at least {MIN_FRAMES}")
+    return TransferSuite(
+        engine, frames=frames, scenes=options.scenes, seeds=options.seeds or (0,), clips=options.data,
         tracker=options.tracker, quick=options.quick,
     )  # fmt: skip
 
@@ -175,6 +193,7 @@ def run_suite(
         lpips_missing=lpips_missing,
         extra=suite.extra(measured),
         environment={**environment, "weights": identity["weights"]},
+        floor=getattr(suite, "floor", FLOOR),
     )
     if out is not None:
         write_json(out / REPORT, report)

@@ -1,0 +1,63 @@
+"""A clip's motion on the model's canvas, a chunk at a time."""
+
+import numpy as np
+import pytest
+
+from motionstream.errors import UserError
+from motionstream.media.video import write_video
+from motionstream.shapes import VideoGeometry
+from motionstream.tracking.borrow import ClipMotion, tracks_of
+from motionstream.tracking.clip import Clip
+
+GEOMETRY = VideoGeometry(height=48, width=64, fps=16.0)
+
+
+def write_block(path, num_frames=20, speed=4, fps=16):
+    """A textured block crosses a textured ground of 256 x 192 pixels."""
+    rng = np.random.default_rng(0)
+    ground = np.kron(rng.integers(90, 160, (24, 32, 3)), np.ones((8, 8, 1)))
+    block = np.kron(rng.integers(0, 255, (8, 8, 3)), np.ones((8, 8, 1)))
+    frames = np.repeat(ground[None], num_frames, axis=0).astype(np.uint8)
+    for t in range(num_frames):
+        frames[t, 60:124, 20 + speed * t : 84 + speed * t] = block
+    write_video(path, frames, fps=fps)
+    return Clip(path)
+
+
+def test_points_in_the_models_pixels(tmp_path):
+    motion = ClipMotion(write_block(tmp_path / "clip.mp4"), GEOMETRY)
+    assert motion.times == 4
+    assert motion.expected_frames == 20
+    parts = []
+    for wanted in (9, 12, 12):
+        parts.append(motion.take(wanted))
+        assert len(motion.pictures) == len(parts[-1])
+    assert [len(part) for part in parts] == [9, 11, 0]
+    seen = parts[0] + parts[1]
+    assert motion.ever_moving > 2
+    assert motion.track_s > 0
+    tracks = tracks_of(seen, (48, 64), 16.0)
+    for t, now in enumerate(seen):
+        held = dict(zip(now.ids.tolist(), now.xy.tolist(), strict=True))
+        shown = tracks.visible[0, t].nonzero()[:, 0].tolist()
+        assert {int(tracks.ids[0, n]): tracks.xy[0, t, n].tolist() for n in shown} == held
+    # the block goes 4 px of the clip a frame: 1 on this canvas
+    always = tracks.visible[0].all(dim=0)
+    ways = (tracks.xy[0, -1] - tracks.xy[0, 0])[always]
+    fast = ways[ways.norm(dim=-1) > 8]
+    assert len(fast) >= 2
+    assert fast[:, 0].median().item() == pytest.approx(19, abs=1)
+
+
+def test_nothing_to_follow_and_masks(tmp_path):
+    path = tmp_path / "flat.mp4"
+    write_video(path, np.full((6, 64, 96, 3), 30, np.uint8), fps=16)
+    with pytest.raises(UserError, match="flat or dark"):
+        ClipMotion(Clip(path), GEOMETRY).take(5)
+    clip = write_block(tmp_path / "clip.mp4")
+    mask = np.zeros(clip.source, bool)
+    mask[60:124, 20:84] = True
+    everywhere = ClipMotion(clip, GEOMETRY, pins="all").take(5)[0]
+    masked = ClipMotion(clip, GEOMETRY, pins="all", mask=mask).take(5)[0]
+    assert 0 < len(masked.ids) < len(everywhere.ids)
+    assert ((masked.xy >= (4, 14)) & (masked.xy <= (22, 32))).all()
