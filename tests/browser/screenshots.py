@@ -85,6 +85,36 @@ def branch(studio: StudioPage) -> None:
     keep(studio, "branch")
 
 
+def camera(studio: StudioPage) -> None:
+    """Into the meadow: a dolly over an assumed ground."""
+    studio.play("car", 10)
+    studio.keys("c")
+    studio.page.select_option("#depth", "ground")
+    studio.until("!document.getElementById('depth-words').textContent.startsWith('A flat')")
+    studio.until("!document.getElementById('depth-words').textContent.startsWith('One moment')")
+    studio.page.check("#latch")
+    studio.page.fill("#dolly", "0.5")
+    studio.page.fill("#orbit", "-0.2")
+    studio.page.focus("#overlay")
+    studio.more(30)
+    keep(studio, "camera")
+
+
+def motion(studio: StudioPage) -> None:
+    """What moves in a clip of a rabbit pulls at the cat."""
+    clip = resources.files("motionstream") / "assets" / "clips" / "rabbit.webm"
+    studio.play("cat", 5)
+    studio.keys("m")
+    file = {"name": "rabbit.webm", "mimeType": "video/webm", "buffer": clip.read_bytes()}
+    studio.page.set_input_files("#motion-file", file)
+    studio.until("m.motion.points.filter(([, , moved]) => moved).length > 5")
+    studio.page.fill("#motion-size", "0.9")
+    studio.until("m.motion.points.filter(([, , moved]) => moved).length > 5")
+    studio.page.focus("#overlay")
+    studio.more(24)
+    keep(studio, "motion")
+
+
 def phone_dark(studio: StudioPage) -> None:
     pull(studio)
     keep(studio, "phone_dark")
@@ -104,6 +134,8 @@ SHOTS: list[tuple[Callable[[StudioPage], None], tuple[int, int], str]] = [
     (crop, DESK, "light"),
     (ahead, DESK, "light"),
     (branch, DESK, "dark"),
+    (camera, DESK, "light"),
+    (motion, DESK, "dark"),
     (phone_dark, PHONE, "dark"),
     (phone_light, PHONE, "light"),
 ]

@@ -48,7 +48,7 @@ const painter = new Painter(stage);
 const timeline = new Timeline($("timeline"));
 const meters = new Meters();
 const panel = new Panel({ tools, board, run });
-const states = new StateView({ run, link, player, store, startAgain, toStart });
+const states = new StateView({ run, link, player, store, tools, motion, startAgain, toStart });
 const start = new StartView({ onStart: begin, onTake: openTake, onClip: (file) => motionPanel.take(file), onDepth: (file) => depthPanel.take(file), tool: () => tools.tool });
 let painted = { frame: 0, echo: 0 };
 let marksHidden = false;
@@ -114,12 +114,14 @@ function startAgain() {
 
 function toStart() {
   tools.cancel();
+  const picture = run.plan?.picture;
   run.leave();
   board.reset();
   start.clearNote();
   document.title = "motionstream studio";
   view("start");
-  $("gallery").querySelector(".picture-start")?.focus({ preventScroll: true });
+  const came = [...$("gallery").querySelectorAll(".picture-start")].find(({ dataset }) => dataset.picture === picture);
+  (came || $("gallery").querySelector(".picture-start"))?.focus({ preventScroll: !came });
 }
 
 run.addEventListener("refused", ({ detail }) => {

@@ -14,6 +14,9 @@ export function handles(gesture, css) {
   return { centre: [cx, cy], radius, rotate: spot(-Math.PI / 2), scale: spot(Math.PI / 4) };
 }
 
+/** Tools that take hold of the knobs. */
+export const KNOB_TOOLS = ["drag", "select"];
+
 /** "rotate", "scale" or null. */
 export function knobAt(gesture, at, css) {
   if (!gesture || gesture.kind !== "drag") return null;

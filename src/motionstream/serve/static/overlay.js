@@ -2,7 +2,7 @@
 
 import { centreOf, place, reachOf } from "./brush.js";
 import { COLOURS } from "./gestures.js";
-import { handles } from "./hit.js";
+import { KNOB_TOOLS, handles } from "./hit.js";
 
 const DARK = "rgba(8, 10, 12, 0.72)";
 
@@ -59,7 +59,7 @@ export class Painter {
     ink.globalAlpha *= begun ? 1 : 0.6;
     this.#dots(gesture.placed(now), COLOURS.drag, 2.8, false);
     ink.restore();
-    if (selected && !past) this.#handles(gesture);
+    if (selected && !past && KNOB_TOOLS.includes(scene.tools.tool)) this.#handles(gesture);
   }
 
   #handles(gesture) {

@@ -3,20 +3,18 @@
 import * as api from "./api.js";
 import { round } from "./brush.js";
 import { NAMES } from "./gestures.js";
-import { $, announce, icon, make, press, toast } from "./ui.js";
+import { $, announce, fill, icon, make, press, promptProblem, toast } from "./ui.js";
 
 const HINTS = {
   drag: "Press on something and pull. The hollow ring is your hand; the picture follows.",
   pin: "Click, or paint over what should hold still.",
   path: "Pull from a thing along the way that it should take.",
-  camera: "Push the picture, or use the pad. Arrow keys pan, + and − zoom, Q and E roll; Shift+arrows orbit and tilt, W and S dolly.",
+  camera: "Push the picture, or use the pad and the sliders.",
   motion: "A clip or your webcam pulls at the picture: what moves there moves here. Click on the picture to place it.",
   select: "Click on something you drew to move it; Delete removes it.",
 };
+const KEY_HINTS = { camera: " Arrow keys pan, + and − zoom, Q and E roll; Shift+arrows orbit and tilt, W and S dolly." };
 const TITLES = { drag: "Drag", pin: "Pin", path: "Path", camera: "Camera", motion: "Motion", select: "Select" };
-
-/** How far a slider is filled. */
-function fill(input) { input.style.setProperty("--at", `${(100 * (input.value - input.min)) / (input.max - input.min)}%`); }
 
 export class Panel {
   constructor({ tools, board, run }) {
@@ -43,7 +41,10 @@ export class Panel {
       event.preventDefault();
       event.stopPropagation();
     });
-    this.tools.addEventListener("tool", () => this.showTool());
+    this.tools.addEventListener("tool", () => {
+      this.showTool();
+      announce(`${TITLES[this.tools.tool]} tool`);
+    });
     this.tools.addEventListener("refused", (event) => toast(event.detail));
     $("undo").addEventListener("click", () => this.undo());
     $("redo").addEventListener("click", () => this.redo());
@@ -63,7 +64,7 @@ export class Panel {
     const { tool } = this.tools;
     for (const button of document.querySelectorAll("[data-tool].tool")) press(button, button.dataset.tool === tool);
     $("tool-title").textContent = TITLES[tool];
-    $("tool-hint").textContent = HINTS[tool];
+    $("tool-hint").replaceChildren(HINTS[tool], make("span", { class: "for-keys" }, KEY_HINTS[tool] || ""));
     $("brush-options").hidden = !["drag", "pin", "path"].includes(tool);
     $("drag-options").hidden = tool !== "drag";
     $("path-options").hidden = tool !== "path";
@@ -166,8 +167,10 @@ export class Panel {
   #wirePrompt() {
     const box = $("prompt"), apply = $("prompt-apply");
     const changed = () => {
-      apply.disabled = box.value.trim() === this.run.prompt || !this.run.active;
-      $("prompt-note").textContent = "";
+      const problem = promptProblem(box.value.trim(), this.run.limits.prompt_chars);
+      apply.disabled = box.value.trim() === this.run.prompt || !this.run.mayPrompt || Boolean(problem);
+      apply.textContent = this.run.active ? "Use from now on" : "Use at the start";
+      this.#promptNote(problem || "", Boolean(problem));
     };
     box.addEventListener("input", changed);
     apply.addEventListener("click", () => this.applyPrompt());
@@ -177,39 +180,49 @@ export class Panel {
     });
     this.run.addEventListener("prompt", () => {
       box.value = this.run.prompt;
-      box.maxLength = this.run.limits.prompt_chars;
       changed();
     });
-    this.run.addEventListener("phase", () => { apply.disabled = box.value.trim() === this.run.prompt || !this.run.active; });
+    this.run.addEventListener("phase", changed);
   }
 
   applyPrompt() {
     if ($("prompt-apply").disabled) return;
     this.run.setPrompt($("prompt").value.trim());
     $("prompt-apply").disabled = true;
-    $("prompt-note").textContent = "From the next chunk on.";
+    this.#promptNote(this.run.active ? "From the next chunk on." : "With the next start.");
+  }
+
+  #promptNote(text, bad = false) {
+    $("prompt-note").textContent = text;
+    $("prompt-note").classList.toggle("bad", bad);
   }
 
   // ---------------------------------------------------------------- keep
 
   #wireKeep() {
     const jobs = {
-      "save-mp4": ["Preparing the video…", (take) => api.videoBlob(take, false), "mp4"],
-      "save-tracks": ["Preparing the video…", (take) => api.videoBlob(take, true), "tracks.mp4"],
-      "save-take": ["", (take) => api.takeBlob(take), "json"],
-      "save-frame": ["", async () => this.run.framePng(), "png"],
+      "save-mp4": [(take) => api.videoBlob(take, false), "mp4"],
+      "save-tracks": [(take) => api.videoBlob(take, true), "tracks.mp4"],
+      "save-take": [(take) => api.takeBlob(take), "json"],
+      "save-frame": [async () => this.run.framePng(), "png"],
     };
-    for (const [id, [, fetchBlob, ending]] of Object.entries(jobs)) {
-      const button = $(id);
+    for (const [id, [fetchBlob, ending]] of Object.entries(jobs)) {
+      const button = $(id), label = button.querySelector("span"), name = label.textContent;
       button.addEventListener("click", async () => {
         const { take } = this.run;
         if (!take || button.ariaBusy === "true") return;
         button.ariaBusy = "true";
+        const slow = setTimeout(() => {
+          label.textContent = "Preparing…";
+          announce("Preparing the file");
+        }, 300);
         try {
           api.save(await fetchBlob(take.take), `motionstream-${take.take}.${ending}`);
         } catch (error) {
           toast(error.message, "bad", 10);
         } finally {
+          clearTimeout(slow);
+          label.textContent = name;
           button.ariaBusy = "false";
         }
       });

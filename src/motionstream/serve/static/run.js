@@ -147,10 +147,13 @@ export class Run extends EventTarget {
     this.link.send({ kind: "branch", chunk: this.branchChunk });
   }
 
+  /** A running take takes another prompt, and so does one that is still to be started. */
+  get mayPrompt() { return this.active || this.phase === "draft" || (this.phase === "ended" && !this.plan?.take); }
+
   setPrompt(text) {
     this.prompt = text;
     this.plan.prompt = text;
-    this.link.send({ kind: "prompt", text });
+    if (this.active) this.link.send({ kind: "prompt", text });
   }
 
   /** Back to the pictures: the place is free for others. */

@@ -1,9 +1,10 @@
 // The panel's controls of the picture's depth and of borrowed motion.
 
 import * as api from "./api.js";
-import { $, make, toast } from "./ui.js";
+import { $, fill, make, toast } from "./ui.js";
 
 const FILE = "file";
+const PLACES = ["motion-size", "motion-x", "motion-y"];
 
 /** What the camera takes for the picture's depth. */
 export class DepthPanel {
@@ -87,7 +88,7 @@ export class MotionPanel {
     });
     $("motion-stop").addEventListener("click", () => motion.stop());
     $("motion-mirror").addEventListener("change", () => Object.assign(motion, { mirror: $("motion-mirror").checked, cut: true }));
-    for (const name of ["motion-size", "motion-x", "motion-y"]) {
+    for (const name of PLACES) {
       $(name).addEventListener("input", () => this.#place());
     }
     tools.addEventListener("motion", ({ detail: [x, y] }) => {
@@ -111,8 +112,9 @@ export class MotionPanel {
   }
 
   #place() {
-    const [size, x, y] = ["motion-size", "motion-x", "motion-y"].map((name) => Number($(name).value));
+    const [size, x, y] = PLACES.map((name) => Number($(name).value));
     $("motion-size-out").textContent = `${Math.round(100 * size)} %`;
+    for (const name of PLACES) fill($(name));
     this.motion.place(size, x, y);
   }
 
@@ -121,10 +123,7 @@ export class MotionPanel {
     $("motion-video").hidden = $("motion-stop").hidden = !on;
     if (on) this.#place();
     this.#words();
-    for (const name of ["motion-size", "motion-x", "motion-y"]) {
-      const input = $(name);
-      input.style.setProperty("--at", `${(100 * (input.value - input.min)) / (input.max - input.min)}%`);
-    }
+    for (const name of PLACES) fill($(name));
   }
 
   #words() {

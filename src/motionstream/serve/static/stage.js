@@ -19,7 +19,7 @@ export class Stage {
     Object.assign(this, { width, height });
     this.picture.width = width;
     this.picture.height = height;
-    this.easel.style.setProperty("--aspect", width / height);
+    document.documentElement.style.setProperty("--aspect", width / height);
     this.fit();
   }
 

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { Crop } from "./crop.js";
-import { $, icon, make, toast } from "./ui.js";
+import { $, icon, make, promptProblem, toast } from "./ui.js";
 
 const PICTURES = ["image/png", "image/jpeg", "image/webp"];
 
@@ -22,7 +22,6 @@ export class StartView {
     this.preset = presets.find(({ name }) => name === preset) || presets.find(({ loaded }) => loaded) || presets[0];
     $("preset").replaceChildren(...presets.map(({ name, width, height }) => make("option", { value: name }, `${name} · ${width}×${height}`)));
     if (this.preset) $("preset").value = this.preset.name;
-    $("setup-prompt").maxLength = limits.prompt_chars;
     const list = $("gallery");
     for (const old of list.querySelectorAll(".picture")) old.remove();
     for (const entry of gallery) list.append(this.#card(entry));
@@ -98,6 +97,12 @@ export class StartView {
         return;
       }
       const prompt = $("setup-prompt").value.trim();
+      const tooLong = promptProblem(prompt, this.limits.prompt_chars);
+      if (tooLong) {
+        this.problem(tooLong);
+        $("setup-prompt").focus();
+        return;
+      }
       const preset = $("preset").value || this.preset?.name;
       $("setup").close();
       this.onStart({ ...this.plan, crop: this.crop.value, prompt, seed, preset }, drawFirst);

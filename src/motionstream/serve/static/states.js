@@ -6,9 +6,16 @@ const PILLS = {
   idle: ["off", "not connected"], connecting: ["wait", "connecting"], open: ["on", "connected"], lost: ["bad", "reconnecting"], refused: ["bad", "not connected"],
 };
 
+/** What to do first with a tool. */
+const FIRST = {
+  drag: "Press on something and pull", pin: "Click on what should hold still", path: "Pull along the way that it should take",
+  camera: "Push the picture", motion: "Choose a clip or the webcam",
+};
+
 export class StateView {
-  constructor({ run, link, player, store, startAgain, toStart }) {
-    Object.assign(this, { run, link, player, store, startAgain, toStart, covered: "" });
+  constructor({ run, link, player, store, tools, motion, startAgain, toStart }) {
+    Object.assign(this, { run, link, player, store, tools, motion, startAgain, toStart, covered: "" });
+    for (const part of [tools, motion]) for (const event of ["tool", "change"]) part.addEventListener(event, () => this.show());
     run.addEventListener("phase", ({ detail }) => {
       this.show();
       if (detail.before !== run.phase && ["playing", "paused", "ended"].includes(run.phase)) announce({ playing: "Playing", paused: "Paused", ended: `Ended. ${run.reason}` }[run.phase]);
@@ -75,7 +82,7 @@ export class StateView {
     const { run } = this;
     let text = "";
     if (this.link.status !== "open" && run.active) text = "";
-    else if (run.phase === "playing" && !run.recorded && !run.board?.log.length && this.player.shown >= 0 && !run.camera.moving) text = "Press on something and pull";
+    else if (run.phase === "playing" && !run.recorded && !run.board?.log.length && this.player.shown >= 0 && !run.camera.moving && !this.motion.on) text = FIRST[this.tools.tool] || "";
     else if (run.phase === "draft") text = run.reason || "Draw ahead, then press Start";
     else if (run.phase === "paused") {
       const ahead = run.board?.drafts.length;
@@ -97,7 +104,7 @@ export class StateView {
     if (run.phase === "waiting") key = run.position ? `line ${run.position}` : "connecting";
     else if (run.phase === "starting") key = "starting";
     else if (run.phase === "playing" && this.player.shown < 0) key = "starting";
-    else if (run.phase === "ended" && !this.run.past) key = `ended ${run.reason}`;
+    else if (run.phase === "ended" && !run.past) key = `ended ${run.reason}`;
     if (link.status === "lost" && run.phase === "waiting") key = "lost";
     if (key === this.covered) return;
     this.covered = key;

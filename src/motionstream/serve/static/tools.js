@@ -3,7 +3,7 @@
 import { AT_REST, Region, disc, lengthOf, pinch, simplify } from "./brush.js";
 import { clock } from "./socket.js";
 import { Gesture } from "./gestures.js";
-import { gestureAt, handles, knobAt } from "./hit.js";
+import { KNOB_TOOLS, gestureAt, handles, knobAt } from "./hit.js";
 
 const MOVE_MS = 16;
 const STEP = 1 / 128, BIG_STEP = 6 / 128; // of the width
@@ -53,7 +53,7 @@ export class Tools extends EventTarget {
 
   /** What can be taken hold of again: looking back, only what has been drawn there. */
   get #own() { return this.past() ? this.board.drafts : this.board.list; }
-  #knobAt(at) { return knobAt(this.#own.find((one) => one === this.board.selected), at, this.stage.css); }
+  #knobAt(at) { return KNOB_TOOLS.includes(this.tool) ? knobAt(this.#own.find((one) => one === this.board.selected), at, this.stage.css) : null; }
   #gestureAt(at, kinds) { return gestureAt(this.#own, at, kinds, this.stage.css); }
 
   // ---------------------------------------------------------------- pointer
@@ -123,7 +123,7 @@ export class Tools extends EventTarget {
   // ---------------------------------------------------------------- one stroke, by pointer or by keys
 
   begin(at, pointer = undefined, stamp = performance.now()) {
-    const knob = ["drag", "select"].includes(this.tool) ? this.#knobAt(at) : null;
+    const knob = this.#knobAt(at);
     if (knob) this.#beginKnob(knob, at, pointer);
     else this[`_begin_${this.tool}`](at, pointer, stamp);
     this.board.changed();

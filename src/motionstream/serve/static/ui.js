@@ -32,6 +32,12 @@ export function clockText(seconds, digits = 1) {
   return `${minutes}:${rest.padStart(digits ? 3 + digits : 2, "0")}`;
 }
 
+/** Why a prompt cannot be taken, or null. Counted as the server does: by characters, not by UTF-16 units. */
+export function promptProblem(text, most) {
+  const length = [...text].length;
+  return length > most ? `The prompt has ${length} characters; at most ${most} are taken. Shorten it.` : null;
+}
+
 export function toast(text, kind = "info", seconds = 6) {
   const box = $("toasts");
   const same = [...box.children].find((child) => child.dataset.text === text);
@@ -109,3 +115,6 @@ export function wireTheme(changed) {
 
 /** A checkbox-like button. */
 export function press(button, on) { button.setAttribute("aria-pressed", on ? "true" : "false"); }
+
+/** Show how far a slider is filled. */
+export function fill(input) { input.style.setProperty("--at", `${(100 * (input.value - input.min)) / (input.max - input.min)}%`); }
