@@ -8,6 +8,7 @@ import pytest
 
 from motionstream import cli
 from motionstream.errors import UserError
+from motionstream.eval.report import table_lines
 from motionstream.eval.rows import ROWS, RowFile, read_rows
 from motionstream.eval.suites import EvalOptions, build_suite, run_suite
 from motionstream.eval.tasks import Gallery, run_tasks
@@ -132,6 +133,10 @@ def test_a_partial_run_goes_on(engine, tmp_path):
     floors = [report["conditions"][name]["floor_epe_px"]["mean"] for name in ("student", "static")]
     assert floors == [report["conditions"]["warped"]["epe_px"]["mean"]] * 2
     assert set(report["by_kind"]) == {"rabbit", "bunny"}
+    assert report["paired"]["static"]["epe_px"]["n"] == 2
+    difference = [report["conditions"][name]["epe_px"]["mean"] for name in ("student", "static")]
+    assert report["paired"]["static"]["epe_px"]["mean"] == pytest.approx(difference[0] - difference[1], abs=2e-4)
+    assert any("student less static" in line for line in table_lines(report))
     assert "floor_epe_px" not in report["conditions"]["warped"]
     page = (tmp_path / "index.html").read_text()
     assert all(f"media/{path.name}" in page for path in (tmp_path / "media").iterdir())

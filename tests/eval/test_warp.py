@@ -37,6 +37,14 @@ def test_points_carry_what_they_had(texture):
         assert np.abs(np.array(colours) - colours[0]).max() <= 6
 
 
+def begins_late(tracks):
+    visible = tracks.visible[0].numpy().copy()
+    visible[:2] = False
+    visible[:, 1] = True
+    points = tracks.xy[0].numpy()
+    return Tracks.from_points(points, visible=visible, size=tracks.size, fps=tracks.fps)
+
+
 def test_what_moves_is_told_apart(texture):
     points = np.zeros((9, 2, 2), np.float32)
     points[:, 0] = (40.5, 30.5)
@@ -47,5 +55,8 @@ def test_what_moves_is_told_apart(texture):
     assert still["moving"] == 1
     assert still["epe_moving_px"] == pytest.approx(9, abs=0.1)  # mean of 2, 4, ... 16
     assert still["epe_px"] == pytest.approx(4.5, abs=0.1)
+    assert still["epe_late_px"] is None
+    late = following(np.repeat(texture[None], 9, axis=0), begins_late(tracks), "lk", 8)
+    assert late["epe_late_px"] == late["epe_moving_px"] == pytest.approx(7, abs=0.1)  # mean of 2, 4, ... 12
     assert following(warp_along(texture, tracks), tracks, "lk", 8)["epe_moving_px"] < 1
     assert following(np.repeat(texture[None], 9, axis=0), tracks, "lk", 17)["epe_moving_px"] is None

@@ -79,6 +79,10 @@ def _table(report: dict[str, Any]) -> str:
     for multiple in report.get("multiples", []):
         names = [f"{name}@{multiple}x" for name in METRICS if f"{name}@{multiple}x" in found]
         html += f"<h3>At {multiple}x the training length</h3>" + _table_of(conditions, names)
+    if report.get("paired"):
+        paired, found = report["paired"], {name for part in report["paired"].values() for name in part}
+        html += f"<h3>Student less each control, sample by sample; intervals over {escape(report['paired_by'])}</h3>"
+        html += _table_of(paired, [name for name in METRICS if name in found])
     if "by_kind" in report:
         kinds = report["by_kind"]
         head = "".join(f"<th>{escape(name)}</th>" for name in dict.fromkeys(n for part in kinds.values() for n in part))

@@ -31,6 +31,7 @@ METRICS: dict[str, Metric] = {
     "epe_px": Metric("EPE, px", 2, True),
     "floor_epe_px": Metric("floor of EPE, px", 2, True),
     "epe_moving_px": Metric("EPE of what moves, px", 2, True),
+    "epe_late_px": Metric("EPE of what moves and came later, px", 2, True),
     "epe_pct": Metric("EPE, % of width", 2, True),
     "epe_own_px": Metric("EPE to the picture's own tracks, px", 2, True),
     "epe_seen_px": Metric("EPE where seen, px", 2, True),
@@ -130,6 +131,11 @@ def table_lines(report: dict[str, Any]) -> list[str]:
             form = f".{metric.digits}f"
             spread = "" if value["low"] is None else f"  [{value['low']:{form}}, {value['high']:{form}}]"
             lines.append(f"  {metric.label:<40}{value['mean']:>10{form}}{spread}  median {value['median']:{form}}")
+    for other, metrics in report.get("paired", {}).items():
+        lines.append(f"student less {other}, sample by sample, intervals over {report['paired_by']}")
+        for name, value in metrics.items():
+            spread = "" if value["low"] is None else f"  [{value['low']:+.2f}, {value['high']:+.2f}]"
+            lines.append(f"  {METRICS[name].label:<40}{value['mean']:>+10.2f}{spread}")
     lines += [f"note: {note}" for note in report["notes"]]
     lines += [f"{name} is not measured: {why}" for name, why in report["missing"].items()]
     return lines

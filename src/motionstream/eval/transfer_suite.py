@@ -17,6 +17,7 @@ import numpy as np
 
 from motionstream.errors import sentence_of
 from motionstream.eval.following import end_point_error, with_queries
+from motionstream.eval.intervals import interval
 from motionstream.eval.rows import Row
 from motionstream.eval.tasks import Gallery, LastMade, Task, UnusableSample
 from motionstream.eval.transfer_cases import (
@@ -148,7 +149,10 @@ class TransferSuite:
         return driven(self.engine, picture, sights, seed)[:T]
 
     def extra(self, rows: list[Row]) -> dict[str, Any]:
-        """The student for each clip, beside a static copy."""
+        """The student for each clip, beside a static copy; and paired with every control.
+
+        Pictures under one clip share its motion: intervals of the differences are drawn over clips, not samples.
+        """
         by_kind: dict[str, dict[str, float | int]] = {}
         for clip in dict.fromkeys(row["kind"] for row in rows):
             found: dict[str, float | int] = {}
@@ -163,7 +167,22 @@ class TransferSuite:
                 if values:
                     found[label] = round(float(np.mean(values)), 2)
             by_kind[clip] = {**found, "n": len({row["sample"] for row in rows if row["kind"] == clip})}
-        return {"by_kind": by_kind}
+        return {"by_kind": by_kind, "paired": self._paired(rows), "paired_by": "clips"}
+
+    def _paired(self, rows: list[Row]) -> dict[str, Any]:
+        """``{control: {metric: interval of student less control}}``; seeds of the student are averaged first."""
+        table: dict[str, Any] = {}
+        for control in ("static", "tracks_dropped", "shuffled", "other_clip"):
+            other = {row["sample"]: row for row in rows if row["condition"] == control}
+            for metric in ("epe_px", "epe_moving_px"):
+                found = []
+                for sample, row in other.items():
+                    ours = [r[metric] for r in rows if (r["sample"], r["condition"]) == (sample, "student")]
+                    if ours and None not in (row[metric], *ours):
+                        found.append((row["kind"], float(np.mean(ours)) - row[metric]))
+                if found:
+                    table.setdefault(control, {})[metric] = interval(found).as_dict()
+        return table
 
 
 def driven(engine: StreamEngine, picture: Picture, sights: list[LiveSeen], seed: int) -> np.ndarray:
@@ -175,19 +194,28 @@ def driven(engine: StreamEngine, picture: Picture, sights: list[LiveSeen], seed:
 
 
 def following(frames: np.ndarray, tracks: Tracks, tracker: str, moves_px: float) -> dict[str, float | None]:
-    """EPE of ``tracks`` found again in ``frames``; ``epe_moving_px`` of those that get ``moves_px`` from their start."""
+    """EPE of ``tracks`` found again in ``frames``.
+
+    ``epe_moving_px`` is of those that get ``moves_px`` away from where they began, ``epe_late_px`` of those among them that
+    began after the first frame.
+    """
     kept, queries = with_queries(tracks)
     found = track_points(frames, queries, tracker=tracker, fps=tracks.fps)
+
+    def error_of(chosen: np.ndarray) -> float | None:
+        some = chosen.nonzero()[0].tolist()
+        return end_point_error(kept.select(some), found.select(some)).epe_px if some else None
+
     whole = end_point_error(kept, found)
     xy, visible = kept.xy[0].numpy(), kept.visible[0].numpy()
     way = np.linalg.norm(xy - queries[None, :, 1:], axis=-1)
-    moving = np.flatnonzero(((way >= moves_px) & visible).any(axis=0)).tolist()
-    epe_moving = end_point_error(kept.select(moving), found.select(moving)).epe_px if moving else None
+    moving = ((way >= moves_px) & visible).any(axis=0)
     return {
         "epe_px": whole.epe_px,
-        "epe_moving_px": epe_moving,
+        "epe_moving_px": error_of(moving),
+        "epe_late_px": error_of(moving & (queries[:, 0] > 0)),
         "epe_pct": 100 * whole.epe_px / tracks.size[1],
         "epe_seen_px": whole.epe_seen_px,
         "seen_share": whole.seen_share,
-        "moving": len(moving),
+        "moving": int(moving.sum()),
     }
