@@ -9,7 +9,7 @@ from typing import Any
 
 from motionstream.commands.options import device_arguments, say, whole_number
 
-SUITES = ("drags", "camera", "clips", "transfer", "davis", "sora", "llff", "horizon", "speed")
+SUITES = ("drags", "camera", "camera3d", "clips", "transfer", "davis", "sora", "llff", "horizon", "speed")
 EPILOG = """\
 this works on a laptop without a GPU (docs/evaluation.md says what every suite measures):
   motionstream eval --suite drags --scenes 8 --quick --out out/drags

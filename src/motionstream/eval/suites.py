@@ -16,6 +16,7 @@ from motionstream.eval.lpips import LPIPS
 from motionstream.eval.page import write_page
 from motionstream.eval.report import FLOOR, build_report
 from motionstream.eval.rows import REPORT, RowFile, write_json
+from motionstream.eval.space_cases import SpaceCases
 from motionstream.eval.tasks import Gallery, Suite, run_tasks
 from motionstream.eval.teacher import load_teacher
 from motionstream.eval.video_suite import VideoSuite
@@ -122,6 +123,8 @@ def _source(engine: StreamEngine, options: EvalOptions) -> CaseSource:
         raise UserError(f"--frames {frames} is too short: nothing moves in it")
     if name == "camera":
         return CameraCases(geometry, frames, grid)
+    if name == "camera3d":
+        return SpaceCases(geometry, frames, grid)
     if name == "davis":
         return davis_cases(options.data, geometry, grid, frames, options.tracker)
     if name == "sora":
