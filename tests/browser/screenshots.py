@@ -72,14 +72,14 @@ def ahead(studio: StudioPage) -> None:
 
 def branch(studio: StudioPage) -> None:
     studio.play("ball", 10)
-    studio.stroke([(80, 64), (90, 62), (98, 60)])
+    studio.stroke([(80, 64), (86, 63), (91, 62)])
     studio.until("m.frame > 90")
     studio.keys("Space")
     studio.until("m.phase === 'paused'")
     box = studio.page.locator("#timeline").bounding_box()
     studio.page.mouse.click(box["x"] + 0.28 * box["width"], box["y"] + 30)
     studio.until("m.past")
-    studio.stroke([(80, 64), (70, 60), (58, 52)])
+    studio.stroke([(91, 62), (78, 58), (66, 54)])
     studio.page.mouse.move(*studio.place(128, 99))
     studio.page.wait_for_timeout(400)
     keep(studio, "branch")
@@ -111,7 +111,7 @@ def motion(studio: StudioPage) -> None:
     studio.page.fill("#motion-size", "0.9")
     studio.until("m.motion.points.filter(([, , moved]) => moved).length > 5")
     studio.page.focus("#overlay")
-    studio.more(24)
+    studio.more(12)
     keep(studio, "motion")
 
 

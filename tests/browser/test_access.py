@@ -16,7 +16,8 @@ CONTROLS = {
     *("application", "img", "region", "Video", "complementary", "radio", "switch"),
 }
 CONTRAST = """() => {
-    const pen = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
+    const size = { width: 1, height: 1 };
+    const pen = Object.assign(document.createElement("canvas"), size).getContext("2d", { willReadFrequently: true });
     const read = (colour) => {
         pen.clearRect(0, 0, 1, 1);
         pen.fillStyle = colour;
@@ -25,35 +26,38 @@ CONTRAST = """() => {
         return [r, g, b, a / 255];
     };
     const over = ([r, g, b, a], below) => [r, g, b].map((value, n) => a * value + (1 - a) * below[n]);
-    const light = (colour) => {
-        const [r, g, b] = colour.map((value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
+    const linear = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+    const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
     const ratio = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
     // What lies below an element. A picture may be anything: black and white are both tried.
     const grounds = (element) => {
         if (!element) return [[255, 255, 255]];
         if (element.id === "stage") return [[0, 0, 0], [255, 255, 255]];
         const own = read(getComputedStyle(element).backgroundColor);
-        const below = own[3] === 1 ? [[0, 0, 0]] : grounds(element.matches("dialog, .toast") ? document.body : element.parentElement);
-        return below.map((colour) => over(own, colour));
+        const parent = element.matches("dialog, .toast") ? document.body : element.parentElement;
+        return (own[3] === 1 ? [[0, 0, 0]] : grounds(parent)).map((colour) => over(own, colour));
     };
+    const wordsOf = (element) => {
+        if (element.matches("input:not([type=range], [type=checkbox], [type=file]), textarea, select")) return element.value;
+        return [...element.childNodes].map((node) => (node.nodeType === 3 ? node.data.trim() : "")).join("");
+    };
+    // Controls that cannot be used need no contrast; captions lie on photographs, with a shade of their own.
+    const free = ":disabled, .visually-hidden, .skip, .picture-caption, option, script";
     const bad = [];
     let seen = 0;
     const shown = document.querySelector("dialog[open]") || document.body;
     for (const element of shown.querySelectorAll("*")) {
-        const words = element.matches("input:not([type=range], [type=checkbox], [type=file]), textarea, select")
-            ? element.value : [...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data.trim()).join("");
-        // Text of controls that cannot be used has no least contrast; captions lie on photographs, with a shade of their own.
-        if (!words || !element.checkVisibility() || element.closest(":disabled, .visually-hidden, .skip, .picture-caption, option, script")) continue;
-        const style = getComputedStyle(element);
-        let opacity = 1;
+        const words = wordsOf(element);
+        if (!words || !element.checkVisibility() || element.closest(free)) continue;
+        const { color } = getComputedStyle(element), [r, g, b, a] = read(color);
+        let opacity = a;
         for (let up = element; up; up = up.parentElement) opacity *= getComputedStyle(up).opacity;
         for (const ground of grounds(element)) {
-            const [r, g, b, a] = read(style.color);
-            const found = ratio(over([r, g, b, a * opacity], ground), ground);
+            const found = ratio(over([r, g, b, opacity], ground), ground);
             seen += 1;
-            if (found < 4.5) bad.push(`${element.tagName}.${element.className} "${words.slice(0, 30)}" ${found.toFixed(2)} (${style.color} on ${ground.map(Math.round)})`);
+            if (found >= 4.5) continue;
+            const name = `${element.tagName}.${element.className} "${words.slice(0, 30)}"`;
+            bad.push(`${name} ${found.toFixed(2)} (${color} on ${ground})`);
         }
     }
     return [seen, bad];
@@ -62,14 +66,17 @@ CUT = """() => {
     const root = document.documentElement;
     const bad = root.scrollWidth > root.clientWidth ? [`the page is ${root.scrollWidth} wide`] : [];
     const shown = document.querySelector("dialog[open]") || document.body;
-    for (const element of shown.querySelectorAll("button, input:not([type=file]), select, textarea, .own label, .check, canvas, .pad, video, .card, .slider")) {
+    const all = "button, input:not([type=file]), select, textarea, .own label, .check, canvas, .pad, video, .card, .slider";
+    for (const element of shown.querySelectorAll(all)) {
         if (!element.checkVisibility() || element.closest(".visually-hidden")) continue;
         const name = `${element.tagName} ${element.id || element.className} ${element.innerText || ""}`;
-        const box = element.getBoundingClientRect();
-        if (box.left < -0.5 || box.right > innerWidth + 0.5) bad.push(`${name}: ${box.left} to ${box.right} of ${innerWidth}`);
-        if (element.matches("button, .check") && element.scrollWidth > element.clientWidth + 1) bad.push(`${name}: its text is ${element.scrollWidth} wide, it ${element.clientWidth}`);
+        const { left, right } = element.getBoundingClientRect();
+        if (left < -0.5 || right > innerWidth + 0.5) bad.push(`${name}: ${left} to ${right} of ${innerWidth}`);
+        const { scrollWidth, clientWidth } = element;
+        const full = element.matches("button, .check") && scrollWidth > clientWidth + 1;
+        if (full) bad.push(`${name}: ${scrollWidth} in ${clientWidth}`);
         const room = element.closest(".card, .setup-fields, .transport")?.getBoundingClientRect();
-        if (room && (box.left < room.left - 0.5 || box.right > room.right + 0.5)) bad.push(`${name}: outside its card`);
+        if (room && (left < room.left - 0.5 || right > room.right + 0.5)) bad.push(`${name}: outside its card`);
     }
     return bad;
 }"""
@@ -110,7 +117,7 @@ def nameless(studio: StudioPage) -> list[str]:
 
 
 def faces(studio: StudioPage) -> Iterator[str]:
-    """Every face of the page in turn: pictures, set-up, help, and the studio with every tool, running, paused, looking back."""
+    """Every face of the page in turn: pictures, set-up, help, the studio with every tool, and in every phase."""
     yield "pictures"
     studio.page.locator(".picture-adjust").first.evaluate("(button) => button.click()")
     studio.page.wait_for_selector("#setup[open]")
@@ -124,6 +131,7 @@ def faces(studio: StudioPage) -> Iterator[str]:
         studio.page.click(f"[data-tool={tool}].tool")
         if tool == "path":
             studio.page.check("#collect")
+            studio.until("document.activeElement.id === 'overlay'")  # Space and Enter are not the box's
         yield tool
     studio.page.click("[data-tool=pin].tool")
     studio.stroke([(20, 70), (24, 70)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -94,7 +95,7 @@ class Pointer:
 
     def stroke(self, points: Points, *, last: str = "End") -> None:
         self.send("Start", points[0])
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in itertools.pairwise(points):
             for share in (0.5, 1.0):
                 self.send("Move", (start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])))
         self.send(last, points[-1])

@@ -129,3 +129,20 @@ def test_the_prompt_changes_while_the_stream_runs(studio: StudioPage) -> None:
     take = studio.page.evaluate("fetch(`api/takes/${motionstream.take.take}.json`).then((answer) => answer.text())")
     assert "a soccer ball rolls to the left" in take
     assert studio.get("m.phase") == "playing"
+
+
+def test_a_full_disk_is_said_as_long_as_it_lasts_and_what_was_made_can_be_kept(studio: StudioPage, tmp_path: Path) -> None:
+    studio.play("ball", 14)
+    # What the server says then (tests/serve/test_disk.py), put into the page's own socket.
+    sentence = "the disk is full: make room on the server's disk, then resume; nothing made so far is lost"
+    error = {"kind": "error", "code": "disk_full", "message": sentence, "fatal": False}
+    paused = {"kind": "state", "state": "paused", "reason": sentence}
+    for message in (error, paused):
+        studio.page.evaluate("(text) => sockets.at(-1).onmessage({ data: text })", json.dumps(message))
+    studio.until("m.phase === 'paused'")
+    assert "The disk is full: make room" in studio.text("#toasts")
+    assert studio.text("#chip") == "Paused. T" + sentence[1:]
+    studio.download("#save-take", tmp_path / "take.json")
+    assert json.loads((tmp_path / "take.json").read_text(encoding="utf-8"))["num_chunks"] >= 2
+    studio.keys("Space")
+    studio.until("m.phase === 'playing' && document.getElementById('chip').textContent.startsWith('Press')")

@@ -208,6 +208,11 @@ document.addEventListener("click", (event) => {
   if (button && event.detail > 0 && !$("studio-view").hidden && !document.querySelector("dialog[open]")) $("overlay").focus({ preventScroll: true });
 });
 
+// A box ticked or a choice made with the pointer must not keep them either.
+$("studio-view").addEventListener("change", ({ target }) => {
+  if (document.body.dataset.nav === "pointer" && target.matches("input[type=checkbox], select")) setTimeout(() => $("overlay").focus({ preventScroll: true }));
+});
+
 addEventListener("keydown", (event) => { if (event.key === "Tab") document.body.dataset.nav = "keys"; });
 addEventListener("pointerdown", () => { document.body.dataset.nav = "pointer"; });
 

@@ -12,6 +12,8 @@ const FIRST = {
   camera: "Push the picture", motion: "Choose a clip or the webcam",
 };
 
+const capital = (sentence) => sentence[0].toUpperCase() + sentence.slice(1);
+
 export class StateView {
   constructor({ run, link, player, store, tools, motion, startAgain, toStart }) {
     Object.assign(this, { run, link, player, store, tools, motion, startAgain, toStart, covered: "" });
@@ -86,7 +88,7 @@ export class StateView {
     else if (run.phase === "draft") text = run.reason || "Draw ahead, then press Start";
     else if (run.phase === "paused") {
       const ahead = run.board?.drafts.length;
-      text = run.past ? "Looking back. Draw, then branch here" : run.reason ? "Paused" : ahead ? `Paused · ${ahead} drawn ahead` : "Paused. What you draw starts when you resume";
+      text = run.past ? "Looking back. Draw, then branch here" : run.reason ? `Paused. ${capital(run.reason)}` : ahead ? `Paused · ${ahead} drawn ahead` : "Paused. What you draw starts when you resume";
     } else if (run.phase === "branching") text = "Going back…";
     else if (run.recorded && run.active) {
       const at = this.player.grid ? this.player.grid.of(Math.max(this.player.shown, 0)) + 1 : 1;
@@ -129,7 +131,7 @@ export class StateView {
     if (key.startsWith("ended")) {
       return [
         make("strong", {}, "The take has ended."),
-        run.reason ? make("p", {}, run.reason[0].toUpperCase() + run.reason.slice(1)) : "",
+        run.reason ? make("p", {}, capital(run.reason)) : "",
         make("div", { class: "cover-buttons" }, this.#button("Start again", "primary", this.startAgain, "play"), this.#button("Other pictures", "quiet", this.toStart)),
       ];
     }
