@@ -49,6 +49,12 @@ def test_points_in_the_models_pixels(tmp_path):
     assert fast[:, 0].median().item() == pytest.approx(19, abs=1)
 
 
+def test_expected_frames_are_those_that_come(tmp_path):
+    for fps in (12.5, 16, 50):
+        motion = ClipMotion(write_block(tmp_path / "clip.mp4", num_frames=23, fps=fps), GEOMETRY)
+        assert len(motion.take(100)) == motion.expected_frames
+
+
 def test_nothing_to_follow_and_masks(tmp_path):
     path = tmp_path / "flat.mp4"
     write_video(path, np.full((6, 64, 96, 3), 30, np.uint8), fps=16)

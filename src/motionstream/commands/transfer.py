@@ -82,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
         preset(args.preset)
     picture = open_picture(args.image)
     clip = Clip(args.clip)
+    if output.exists() and output.samefile(clip.path):
+        raise UserError(f"output {args.output!r} is the clip itself, which would be lost: choose another name")
     mask = None if args.mask is None else read_mask(args.mask, clip.source)
     tracker = make_tracker(args.tracker, **tracker_options(args))
 

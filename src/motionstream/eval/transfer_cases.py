@@ -17,7 +17,7 @@ from motionstream.eval.clip_cases import VIDEO_SUFFIXES
 from motionstream.eval.quality import resize_frames
 from motionstream.media.images import load_first_frame
 from motionstream.shapes import VideoGeometry
-from motionstream.tracking.borrow import ClipMotion, tracks_of
+from motionstream.tracking.borrow import ClipMotion, expected_at, tracks_of
 from motionstream.tracking.clip import Clip
 from motionstream.tracking.live import LiveSeen
 from motionstream.tracks.tracks import Tracks
@@ -109,10 +109,9 @@ def short_clips(clips: dict[str, Path], geometry: VideoGeometry, max_frames: int
     found = []
     for name, path in clips.items():
         try:
-            clip = Clip(path)
+            frames = expected_at(Clip(path), geometry.fps)
         except ValueError:
             continue
-        frames = int((clip.expected_frames - 1) * geometry.fps / clip.fps) + 1
         if 0 < frames < max_frames:
             found.append(f"Clip {name} ends after {frames} of {max_frames} frames, and its samples with it.")
     return found

@@ -87,7 +87,7 @@ class ClipMotion:
     @property
     def expected_frames(self) -> int:
         """Frames at the model's rate as the file claims; 0 where it does not say."""
-        return math.ceil(self.clip.expected_frames * self.geometry.fps / self.clip.fps)
+        return expected_at(self.clip, self.geometry.fps)
 
     def _followed(self, step: int) -> Iterator[LiveSeen]:
         for frame in self.clip.frames(step):
@@ -119,6 +119,11 @@ class ClipMotion:
         chosen = self._chooser.choose(seen)
         self.ever_moving = max(self.ever_moving, self._chooser.num_moving)
         return [LiveSeen(now.ids, now.xy / self.times, now.visible, now.born / self.times) for now in chosen]
+
+
+def expected_at(clip: Clip, fps: float) -> int:
+    """Frames at another rate between the first and the last frame of a clip; 0 where the file does not say."""
+    return int((clip.expected_frames - 1) * fps / clip.fps + 1e-6) + 1 if clip.expected_frames else 0
 
 
 def _cut(mask: np.ndarray | None, window: PictureFit) -> np.ndarray | None:
