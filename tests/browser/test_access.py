@@ -148,6 +148,9 @@ def faces(studio: StudioPage) -> Iterator[str]:
     studio.until("m.phase === 'ended'")
     studio.keys("End")
     yield "ended"
+    studio.page.click("#home")
+    studio.page.wait_for_selector("#last")
+    yield "pictures and the last take"
 
 
 @pytest.mark.parametrize("width", [360, 1280])

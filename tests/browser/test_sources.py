@@ -85,6 +85,11 @@ def test_a_clip_is_followed_and_placed_and_the_take_holds_its_points(studio: Stu
     studio.until("m.motion.points.some(([, , moved]) => moved)", PATIENCE_SECONDS)
     studio.page.fill("#motion-size", "0.5")
     studio.until("m.motion.region[2] - m.motion.region[0] === 64")
+    # Placed by pulling on the picture, and put back into its middle.
+    studio.stroke([(64, 48), (90, 60)])
+    studio.until("Math.abs(m.motion.region[0] - 58) < 2.6 && Math.abs(m.motion.region[1] - 36) < 2.6")
+    studio.stroke([(90, 60), (64, 48)])
+    studio.until("Math.abs(m.motion.region[0] - 32) < 2.6")
     studio.until("m.motion.points.length && m.motion.points.every(([x, y]) => x >= 30 && x <= 98)", PATIENCE_SECONDS)
     studio.more(30)
     take = studio.get("await (await fetch(`api/takes/${m.take.take}.json`)).json()")

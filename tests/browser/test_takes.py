@@ -146,3 +146,21 @@ def test_a_full_disk_is_said_as_long_as_it_lasts_and_what_was_made_can_be_kept(s
     assert json.loads((tmp_path / "take.json").read_text(encoding="utf-8"))["num_chunks"] >= 2
     studio.keys("Space")
     studio.until("m.phase === 'playing' && document.getElementById('chip').textContent.startsWith('Press')")
+
+
+def test_back_leads_to_the_pictures_and_the_last_take_is_still_there(studio: StudioPage, tmp_path: Path) -> None:
+    page = studio.page
+    assert not page.is_visible("#last")
+    for picture in ("ball", "balloon"):  # twice: the second time the way back is there already
+        studio.play(picture, 14)
+        page.evaluate("history.back()")
+        studio.until("m.phase === 'idle'")
+        assert page.is_visible("#gallery")
+    assert "balloon" in studio.text("#last-words")
+    studio.download("#last-take", tmp_path / "take.json")
+    assert json.loads((tmp_path / "take.json").read_text(encoding="utf-8"))["prompt"].startswith("a red balloon")
+    page.reload()
+    page.wait_for_selector("#last")
+    page.click("#last-open")
+    studio.until("m.recorded > 0 && m.frame >= 2")
+    studio.until("m.recorded === 0 && m.phase === 'playing'")

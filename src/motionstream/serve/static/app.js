@@ -5,6 +5,7 @@ import { Camera } from "./camera.js";
 import { FrameStore } from "./frames.js";
 import { Board } from "./gestures.js";
 import { wireKeys } from "./keys.js";
+import { LastTake } from "./last.js";
 import { LatencyMeter } from "./latency.js";
 import { DepthPanel, MotionPanel } from "./sources.js";
 import { Motion } from "./motion.js";
@@ -50,6 +51,7 @@ const meters = new Meters();
 const panel = new Panel({ tools, board, run });
 const states = new StateView({ run, link, player, store, tools, motion, startAgain, toStart });
 const start = new StartView({ onStart: begin, onTake: openTake, onClip: (file) => motionPanel.take(file), onDepth: (file) => depthPanel.take(file), tool: () => tools.tool });
+const last = new LastTake({ onOpen: openTake });
 let painted = { frame: 0, echo: 0 };
 let marksHidden = false;
 let frozenStats = 0;
@@ -61,6 +63,9 @@ function view(name) {
   $("studio-view").hidden = name !== "studio";
   document.body.dataset.view = name;
   scrollTo(0, 0);
+  // The browser's Back leads from the studio to the pictures, not away from the page: one entry more, with a state.
+  if (history.state) history.replaceState({ view: name }, "");
+  else if (name === "studio") history.pushState({ view: name }, "");
   if (name === "studio") {
     stage.fit();
     $("overlay").focus({ preventScroll: true });
@@ -78,6 +83,7 @@ async function begin(plan, drawFirst) {
     toast("The server has no model that can run here.", "bad");
     return;
   }
+  last.keep({ run, store, player });
   if (run.active) link.sendNow({ kind: "stop" });
   plan.crop = start.cropOf(plan);
   run.prepare(plan, preset);
@@ -96,6 +102,7 @@ async function begin(plan, drawFirst) {
 
 function openTake(info) {
   const preset = presets.find(({ name }) => name === info.preset) || presets[0];
+  last.keep({ run, store, player });
   if (run.active) link.sendNow({ kind: "stop" });
   const plan = { take: info.id, numChunks: info.num_chunks, prompt: info.prompt, seed: info.seed, preset: info.preset, caption: "A saved take" };
   run.prepare(plan, preset);
@@ -107,6 +114,7 @@ function openTake(info) {
 function startAgain() {
   if (!run.plan) return;
   tools.cancel();
+  last.keep({ run, store, player });
   board.reset();
   meters.clear();
   run.start();
@@ -115,13 +123,15 @@ function startAgain() {
 function toStart() {
   tools.cancel();
   const picture = run.plan?.picture;
+  last.keep({ run, store, player });
   run.leave();
   board.reset();
+  meters.clear();
   start.clearNote();
   document.title = "motionstream studio";
   view("start");
   const came = [...$("gallery").querySelectorAll(".picture-start")].find(({ dataset }) => dataset.picture === picture);
-  (came || $("gallery").querySelector(".picture-start"))?.focus({ preventScroll: !came });
+  (came || $("gallery").querySelector(".picture-start"))?.focus({ preventScroll: !came || document.body.dataset.nav !== "keys" });
 }
 
 run.addEventListener("refused", ({ detail }) => {
@@ -213,6 +223,7 @@ $("studio-view").addEventListener("change", ({ target }) => {
   if (document.body.dataset.nav === "pointer" && target.matches("input[type=checkbox], select")) setTimeout(() => $("overlay").focus({ preventScroll: true }));
 });
 
+addEventListener("popstate", ({ state }) => { if (!$("studio-view").hidden && state?.view !== "studio") toStart(); });
 addEventListener("keydown", (event) => { if (event.key === "Tab") document.body.dataset.nav = "keys"; });
 addEventListener("pointerdown", () => { document.body.dataset.nav = "pointer"; });
 

@@ -10,7 +10,7 @@ const HINTS = {
   pin: "Click, or paint over what should hold still.",
   path: "Pull from a thing along the way that it should take.",
   camera: "Push the picture, or use the pad and the sliders.",
-  motion: "A clip or your webcam pulls at the picture: what moves there moves here. Click on the picture to place it.",
+  motion: "A clip or your webcam pulls at the picture: what moves there moves here. Click or pull on the picture to place it.",
   select: "Click on something you drew to move it; Delete removes it.",
 };
 const KEY_HINTS = { camera: " Arrow keys pan, + and − zoom, Q and E roll; Shift+arrows orbit and tilt, W and S dolly." };

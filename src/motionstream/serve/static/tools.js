@@ -173,9 +173,12 @@ export class Tools extends EventTarget {
     this.session = { pointer, push: true, start: at, now: at };
   }
 
-  _begin_motion(at) {
-    this.dispatchEvent(new CustomEvent("motion", { detail: this.stage.clamp(at) }));
+  _begin_motion(at, pointer) {
+    this.session = { pointer, place: true };
+    this.#placeMotion(at);
   }
+
+  #placeMotion(at) { this.dispatchEvent(new CustomEvent("motion", { detail: this.stage.clamp(at) })); }
 
   _begin_select(at, pointer) {
     const gesture = this.#gestureAt(at, ["drag", "pin", "path"]);
@@ -197,6 +200,8 @@ export class Tools extends EventTarget {
     } else if (session.points) {
       const last = session.path[session.path.length - 1];
       if (Math.hypot(at[0] - last[0], at[1] - last[1]) > 0.4) session.path.push(at);
+    } else if (session.place) {
+      this.#placeMotion(at);
     } else if (session.push) {
       const far = 0.3 * this.stage.width;
       const [x, y] = [(at[0] - session.start[0]) / far, (at[1] - session.start[1]) / far];
@@ -323,9 +328,8 @@ export class Tools extends EventTarget {
     if (this.session) return this.finish();
     this.cross ||= [this.stage.width / 2, this.stage.height / 2];
     if (this.tool === "camera") return undefined;
-    if (this.tool === "motion") return this.begin(this.cross);
     this.begin(this.cross);
-    if (this.tool === "pin") this.finish();
+    if (["pin", "motion"].includes(this.tool)) this.finish();
     return undefined;
   }
 
