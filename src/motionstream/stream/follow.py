@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -25,7 +25,7 @@ class Sight(Protocol):
 SightT = TypeVar("SightT", bound=Sight)
 
 
-def follow(session: StreamSession, take: Callable[[int], Sequence[SightT]]) -> Iterator[tuple[Chunk, Sequence[SightT]]]:
+def follow(session: StreamSession, take: Callable[[int], list[SightT]]) -> Iterator[tuple[Chunk, list[SightT]]]:
     """Chunks, each with the sights it was made from, until the source ends.
 
     Args:
