@@ -19,10 +19,15 @@ from motionstream.tracks.codes import draw_ids
 
 ANCHOR_SPACING_CELLS = 1.0
 """Anchors per latent cell, each way."""
-PATCH_CELLS = (1.6, 3.0)
-"""Anchors this close to a held point are held with it: the first number among other points, the second for a lone one.
+PATCH_CELLS = (0.5, 3.0)
+"""Anchors so many latent cells around a held point are held with it: fewest, in a close brush; most, around a lone point.
 
 nano was trained on many tracks per object, so a single point must speak for a patch of picture (docs/LOG.md).
+"""
+PATCH_SHARES = (1.0, 0.65, 0.5)
+"""Between these a patch reaches over the last share of the way to the point's third nearest fellow; with one or two fellows,
+over the first or second share of the way to the farther one. So the patches of a brush meet, and hardly stick out of it:
+what sticks out carries along whatever touches the dragged thing (docs/LOG.md, 2026-11-26).
 """
 MAX_POINTS = 1024
 """Points that live input may hold at once. Ready-made tracks may be more: the buffer draws codes for them."""
@@ -206,14 +211,18 @@ class TrackBuffer:
         del self._trail[:-TRAIL_FRAMES]
 
     def _reaches(self, grabs: list[int], held: dict[int, Point]) -> list[float]:
-        """Radius in pixels of the patch that each new point holds: up to the nearest other one, within PATCH_CELLS."""
+        """Radius in pixels of the patch that each new point holds: see PATCH_CELLS and PATCH_SHARES."""
         near, far = (self.geometry.stride * cells for cells in PATCH_CELLS)
         places = torch.tensor([[float(point.x), float(point.y)] for point in held.values()])
         order = {key: row for row, key in enumerate(held)}
         rows = torch.tensor([order[key] for key in grabs])
+        if len(places) == 1:
+            return [far]
         gaps = torch.cdist(places[rows], places)
         gaps[torch.arange(len(rows)), rows] = torch.inf
-        return gaps.amin(dim=1).clamp(near, far).tolist()
+        count = min(len(PATCH_SHARES), len(places) - 1)
+        fellow = gaps.topk(count, dim=1, largest=False).values[:, -1]
+        return (PATCH_SHARES[count - 1] * fellow).clamp(near, far).tolist()
 
     def _regrab(self, key: int) -> bool:
         """Whether ready-made track ``key`` came back and holds what it held before."""
