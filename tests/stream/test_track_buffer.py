@@ -62,6 +62,24 @@ def test_a_lone_point_holds_a_larger_patch_than_one_of_several(monkeypatch):
     assert len(several) < len(lone)
 
 
+def test_the_patches_of_a_brush_meet_and_hardly_stick_out(monkeypatch):
+    """A brush of 3x3 points 8 pixels apart: all anchors under it move, of those around it only what half a gap reaches."""
+    monkeypatch.setattr(track_buffer, "PATCH_CELLS", (0.5, 3.0))
+    for left, top in ((20.0, 12.0), (22.0, 11.0)):
+        brush = [Point(3 * j + i, left + 8 * i, top + 8 * j) for j in range(3) for i in range(3)]
+        held = shown(started().chunk([brush], first=False), 0)
+        assert len(held) == 9, "one anchor for each point, none beside them"
+        close = [Point(10 * j + i, left + 4 * i, top + 4 * j) for j in range(5) for i in range(5)]
+        assert len(shown(started().chunk([close], first=False), 0)) == 9, "a closer brush over the same place moves the same"
+
+
+@pytest.mark.parametrize(("fellows", "reach"), [([], 24), ([12], 12), ([12, 20], 13), ([12, 20, 30], 15), ([4, 5, 6], 4)])
+def test_how_far_a_patch_reaches(monkeypatch, fellows, reach):
+    monkeypatch.setattr(track_buffer, "PATCH_CELLS", (0.5, 3.0))
+    held = {n: Point(n, float(x), 16.0) for n, x in enumerate([0, *fellows])}
+    assert started()._reaches([0], held) == [pytest.approx(reach)]
+
+
 def test_a_late_grab_takes_the_anchor_under_it_and_its_neighbours():
     made = started()
     tracks = made.chunk([[Point(7, 12.0, 20.0)], [Point(7, 30.0, 22.0)]], first=False)

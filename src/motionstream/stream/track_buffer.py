@@ -29,6 +29,8 @@ PATCH_SHARES = (1.0, 0.65, 0.5)
 over the first or second share of the way to the farther one. So the patches of a brush meet, and hardly stick out of it:
 what sticks out carries along whatever touches the dragged thing (docs/LOG.md, 2026-11-26).
 """
+HALF_DIAGONAL = 0.71
+"""A point speaks for an anchor at most this far away, in anchor spacings: the anchor of its own cell."""
 MAX_POINTS = 1024
 """Points that live input may hold at once. Ready-made tracks may be more: the buffer draws codes for them."""
 TRAIL_FRAMES = 96
@@ -245,13 +247,14 @@ class TrackBuffer:
         distance = (self.place[: self.num_anchors] - where).norm(dim=-1)
         free = torch.where(self._taken, torch.inf, distance)
         best = int(free.argmin())
-        own = self.geometry.stride * ANCHOR_SPACING_CELLS
-        if free[best] <= own:
+        cell = self.geometry.stride * ANCHOR_SPACING_CELLS
+        if free[best] <= HALF_DIAGONAL * cell:
             self._taken[best] = True
             self.grips[point.id] = _Grip(torch.tensor([best]), (where - self.place[best])[None])
             return
-        if distance.min() <= own:
-            # Anchors here are held already. A code that the sink does not know would only blur what theirs say.
+        if distance.min() <= cell:
+            # The anchor here is held already, and the next one may lie beyond the thing; a code that the sink does not know
+            # would only blur what it says.
             self.grips[point.id] = _Grip(torch.zeros(0, dtype=torch.long), torch.zeros(0, 2))
             return
         self._give_spare(point)  # this is new picture, that no anchor came with
