@@ -2,8 +2,9 @@
 # nano's causal student on one GPU; FIT_MINUTES and MINUTES as in 10.
 #   [IN=earlier_results] [OUT=folder] [METHOD=rollout|forcing|ode] [FIT_MINUTES=8] runs/gpu/20-nano-student.sh
 # METHOD=rollout, the default, goes on with a student on its own rollouts: that of METHOD=forcing in the work folder, else of
-# IN, else the shipped one (INIT=FOLDER: another). forcing and ode make a first student from the teacher of 10 (else of IN, else the
-# shipped one); ode writes CLIPS trajectories first. The settings are those that were run on a GPU (README.md).
+# IN, else the shipped one (INIT=FOLDER: another). It streams up to PAST (8) chunks before a clip is judged. forcing and ode make
+# a first student from the teacher of 10 (else of IN, else the shipped one); ode writes CLIPS trajectories first. All but PAST is
+# as it was run on a GPU (README.md).
 set -euo pipefail
 source "$(dirname "$0")/start.sh"
 method=${METHOD:-rollout}
@@ -15,7 +16,7 @@ case $method in
         run=$work/student name=student fit=8
         init=${INIT:-$(first student.safetensors "$work/student_forcing" "$start")}
         [ -n "$init" ] || die "no student to go on from: run METHOD=forcing $0 first"
-        how=(method=forcing init="$init" own=rollout p_own_context=1.0 error=robust batch="${BATCH:-96}" lr="${LR:-1.5e-3}" ema=0.98
+        how=(method=forcing init="$init" own=rollout p_own_context=1.0 past_chunks="${PAST:-8}" error=robust batch="${BATCH:-96}" lr="${LR:-1.5e-3}" ema=0.98
             'camera_tracks=[32,200]' 'tracks_per_object=[4,96]' p_camera=0.35 p_anchor=1.0 seed=21)
         ;;
     forcing)
