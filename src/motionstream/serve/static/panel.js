@@ -81,7 +81,7 @@ export class Panel {
     this.unit = unit;
     Object.assign($("radius"), { max: 40 * unit, step: unit / 2 });
     Object.assign($("spacing"), { min: 2 * unit, max: 16 * unit, step: unit / 2 });
-    const wanted = Math.min(Math.max(radius ?? 12 * unit, 6 * unit), 30 * unit);
+    const wanted = Math.min(Math.max(radius ?? 15 * unit, 6 * unit), 30 * unit);
     Object.assign(this.tools, { radius: Math.round((wanted * 2) / unit) * (unit / 2), spacing: 6 * unit });
     this.showBrush();
   }
