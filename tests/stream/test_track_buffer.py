@@ -73,6 +73,17 @@ def test_the_patches_of_a_brush_meet_and_hardly_stick_out(monkeypatch):
         assert len(shown(started().chunk([close], first=False), 0)) == 9, "a closer brush over the same place moves the same"
 
 
+def test_a_late_point_takes_the_nearest_anchor_even_where_they_were_drawn_apart(monkeypatch):
+    """After a zoom anchors lie farther apart than a cell; past one that is held a point does not reach that far."""
+    monkeypatch.setattr(track_buffer, "PATCH_CELLS", (0.1, 0.1))
+    made = started()
+    made.place[: made.num_anchors] *= 1.6  # (12, 12) lies at (19.2, 19.2), (20, 12) at (32, 19.2)
+    held = made.chunk([[Point(1, 25.0, 19.2)]], first=False)
+    assert shown(held, 0)[id_of((12, 12), made)] == pytest.approx([19.2, 19.2]), "5.8 pixels away, and nobody's"
+    both = made.chunk([[Point(1, 25.0, 19.2), Point(2, 25.5, 19.2)]], first=False)
+    assert len(shown(both, 0)) == 1, "the next one is 6.5 pixels away"
+
+
 @pytest.mark.parametrize(("fellows", "reach"), [([], 24), ([12], 12), ([12, 20], 13), ([12, 20, 30], 15), ([4, 5, 6], 4)])
 def test_how_far_a_patch_reaches(monkeypatch, fellows, reach):
     monkeypatch.setattr(track_buffer, "PATCH_CELLS", (0.5, 3.0))

@@ -30,7 +30,7 @@ over the first or second share of the way to the farther one. So the patches of 
 what sticks out carries along whatever touches the dragged thing (docs/LOG.md, 2026-11-26).
 """
 HALF_DIAGONAL = 0.71
-"""A point speaks for an anchor at most this far away, in anchor spacings: the anchor of its own cell."""
+"""How far a point may reach past an anchor that is held already, in anchor spacings: not beyond its own cell."""
 MAX_POINTS = 1024
 """Points that live input may hold at once. Ready-made tracks may be more: the buffer draws codes for them."""
 TRAIL_FRAMES = 96
@@ -246,13 +246,13 @@ class TrackBuffer:
         where = torch.tensor([point.x, point.y])
         distance = (self.place[: self.num_anchors] - where).norm(dim=-1)
         free = torch.where(self._taken, torch.inf, distance)
-        best = int(free.argmin())
+        best, nearest = int(free.argmin()), int(distance.argmin())
         cell = self.geometry.stride * ANCHOR_SPACING_CELLS
-        if free[best] <= HALF_DIAGONAL * cell:
+        if free[best] <= (cell if best == nearest else HALF_DIAGONAL * cell):
             self._taken[best] = True
             self.grips[point.id] = _Grip(torch.tensor([best]), (where - self.place[best])[None])
             return
-        if distance.min() <= cell:
+        if distance[nearest] <= cell:
             # The anchor here is held already, and the next one may lie beyond the thing; a code that the sink does not know
             # would only blur what it says.
             self.grips[point.id] = _Grip(torch.zeros(0, dtype=torch.long), torch.zeros(0, 2))
