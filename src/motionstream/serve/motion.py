@@ -22,13 +22,13 @@ from motionstream.config import PresetConfig
 from motionstream.serve.binary import MotionFrame
 from motionstream.serve.protocol import Followed, MotionEnded
 from motionstream.stream.swarm import Swarm
+from motionstream.tracking.borrow import PIN_CELLS, START_CELLS
 from motionstream.tracking.choose import MovingPoints
 from motionstream.tracking.live import LivePoints, LiveSeen, seen_at
 
 log = logging.getLogger(__name__)
 FORMATS = ("JPEG", "WEBP")
 MIN_SIDE_PX = 48
-START_CELLS, PIN_CELLS = 1.0, 3.0  # as `motionstream transfer`
 STRETCH = 1.5  # chunks: what was followed over a longer time (a pause) is not squeezed into the next one
 HELD_SECONDS = 3.0  # without a frame for so long what was followed is let go
 MOST_KEPT = 96
