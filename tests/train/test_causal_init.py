@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from motionstream.causal.rollout import SeededNoise, rollout
+from motionstream.data.conditions import Batch
 from motionstream.device import choose_compute
-from motionstream.models.dit import WanDiT
+from motionstream.models.dit import Condition, WanDiT
 from motionstream.models.init import init_from_scratch
 from motionstream.models.load import save_weights
 from motionstream.models.vae import NanoVAE
@@ -30,6 +31,20 @@ def stage(tmp_path) -> CausalInitStage:
     return CausalInitStage(preset, config, vae, tmp_path / "teacher.safetensors", choose_compute("cpu", "float32"))
 
 
+def streamed(stage: CausalInitStage, batch: Batch, condition: Condition, past: int = 0) -> tuple[torch.Tensor, float]:
+    """What the ring cache of streaming makes with the draws of ``rollout_loss`` (seed 5), without the ``past`` chunks in
+    all steps before it; and the noise level at which it stops."""
+    generator = torch.Generator().manual_seed(5)
+    seed, exit_step = int(torch.randint(2**31 - 1, (), generator=generator)), int(torch.randint(3, (), generator=generator))
+    ring = SinkWindowCache(stage.preset.model, stage.preset.cache, batch=2, grid=stage.grid)
+    noise = SeededNoise(seed, (2, 3, *batch.latents.shape[2:]), torch.device("cpu"))
+    sigmas, chunks = stage.preset.sample.student_sigmas, batch.latents.shape[1] // 3
+    with torch.no_grad():
+        assert len(list(rollout(stage.model, ring, condition, noise, sigmas, past))) == past
+        made = list(rollout(stage.model, ring, condition, noise, sigmas, chunks, exit_step=exit_step))
+    return torch.cat(made, dim=1), sigmas[exit_step]
+
+
 @pytest.mark.parametrize("error", ["squared", "robust"])
 def test_rollout_loss_judges_what_streaming_would_make(stage, error):
     stage.config = replace(stage.config, error=error)
@@ -37,18 +52,12 @@ def test_rollout_loss_judges_what_streaming_would_make(stage, error):
     condition = condition_of(stage.model, stage.preset, batch)
     loss = stage.rollout_loss(batch, condition, torch.Generator().manual_seed(5))
 
-    generator = torch.Generator().manual_seed(5)
-    seed, exit_step = int(torch.randint(2**31 - 1, (), generator=generator)), int(torch.randint(3, (), generator=generator))
-    ring = SinkWindowCache(stage.preset.model, stage.preset.cache, batch=2, grid=stage.grid)
-    noise = SeededNoise(seed, (2, 3, *batch.latents.shape[2:]), torch.device("cpu"))
-    sigmas = stage.preset.sample.student_sigmas
-    with torch.no_grad():
-        made = torch.cat(list(rollout(stage.model, ring, condition, noise, sigmas, 4, exit_step=exit_step)), dim=1)
+    made, level = streamed(stage, batch, condition)
     weight = 1 + stage.config.moving_weight * batch.moving
     far = (made - batch.latents).pow(2).mean(dim=2, keepdim=True)
     if error == "robust":
         far = (far + 0.03**2).sqrt() - 0.03
-    wanted = (far * weight).mean() / sigmas[exit_step] ** 2
+    wanted = (far * weight).mean() / level**2
     assert float(loss.detach()) == pytest.approx(float(wanted), rel=1e-4)
 
 
@@ -59,16 +68,9 @@ def test_a_past_that_the_student_streamed_is_given_and_not_judged(stage):
     condition = condition_of(stage.model, stage.preset, batch)
     loss = stage.rollout_loss(batch, condition, torch.Generator().manual_seed(5))
 
-    generator = torch.Generator().manual_seed(5)
-    seed, exit_step = int(torch.randint(2**31 - 1, (), generator=generator)), int(torch.randint(3, (), generator=generator))
-    ring = SinkWindowCache(stage.preset.model, stage.preset.cache, batch=2, grid=stage.grid)
-    noise = SeededNoise(seed, (2, 3, *batch.latents.shape[2:]), torch.device("cpu"))
-    sigmas = stage.preset.sample.student_sigmas
-    with torch.no_grad():
-        assert len(list(rollout(stage.model, ring, condition, noise, sigmas, 2))) == 2
-        made = torch.cat(list(rollout(stage.model, ring, condition, noise, sigmas, 6, exit_step=exit_step)), dim=1)
+    made, level = streamed(stage, batch, condition, past=2)
     weight = 1 + stage.config.moving_weight * batch.moving[:, 6:]
-    wanted = ((made - batch.latents[:, 6:]).pow(2).mean(dim=2, keepdim=True) * weight).mean() / sigmas[exit_step] ** 2
+    wanted = ((made - batch.latents[:, 6:]).pow(2).mean(dim=2, keepdim=True) * weight).mean() / level**2
     assert float(loss.detach()) == pytest.approx(float(wanted), rel=1e-4)
     assert {stage.batch_at(step).latents.shape[1] for step in range(20)} == {12, 15, 18}
 

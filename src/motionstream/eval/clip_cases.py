@@ -135,31 +135,53 @@ def grid_tracks(frames: np.ndarray, grid: tuple[int, int], tracker: str, fps: fl
 
 def bundled_clips(window_frames: int) -> list[Clip]:
     """The clips that ship with the package (THIRD_PARTY.md), each cut into windows of ``window_frames``."""
-    folder = Path(str(resources.files("motionstream"))) / "assets" / "clips"
     clips = []
-    for entry in json.loads((folder / "clips.json").read_text(encoding="utf-8")):
-        count = len(read_video(folder / entry["file"], size=(16, 16))[0])
+    for name, (path, caption) in bundled_files().items():
+        count = len(read_video(path, size=(16, 16))[0])
         for start in range(0, max(count - window_frames, 0) + 1, window_frames):
-            clips.append(Clip(f"{entry['name']}-{start:03d}", folder / entry["file"], entry["caption"], start))
+            clips.append(Clip(f"{name}-{start:03d}", path, caption, start))
     return clips
+
+
+def bundled_files() -> dict[str, tuple[Path, str]]:
+    """Name -> (file, caption) of the clips that ship with the package."""
+    folder = Path(str(resources.files("motionstream"))) / "assets" / "clips"
+    entries = json.loads((folder / "clips.json").read_text(encoding="utf-8"))
+    return {entry["name"]: (folder / entry["file"], entry["caption"]) for entry in entries}
 
 
 def folder_clips(folder: Path, fps: float) -> list[Clip]:
     """Every video file of a folder, thinned to about ``fps`` frames a second; ``prompts.json`` may name prompts.
 
     A file that cannot be read is listed too: what is wrong with it is said when it is its turn.
+
+    Raises:
+        UserError: no such folder, no video in it, or prompts that cannot be read.
     """
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
-    prompts, stems = read_prompts(folder), [path.stem for path in files]
+    files, prompts = folder_files(folder), read_prompts(folder)
     clips = []
-    for path in files:
-        name = path.stem if stems.count(path.stem) == 1 else path.name  # a.mp4 beside a.webm
+    for name, path in files.items():
         try:
             own = read_video(path, max_frames=1, size=(16, 16))[1]
         except ValueError:
             own = fps
         clips.append(Clip(name, path, prompts.get(name, ""), step=max(1, round(own / fps))))
     return clips
+
+
+def folder_files(folder: Path) -> dict[str, Path]:
+    """Name -> file of a folder's videos.
+
+    Raises:
+        UserError: no such folder, or no video in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"the folder {str(folder)!r} does not exist: give --data a folder of videos")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    if not files:
+        raise UserError(f"{folder} holds no video (mp4, webm, mov, mkv): give --data a folder of videos")
+    stems = [path.stem for path in files]
+    return {path.stem if stems.count(path.stem) == 1 else path.name: path for path in files}  # a.mp4 beside a.webm
 
 
 def read_prompts(folder: Path) -> dict[str, str]:

@@ -135,12 +135,8 @@ def _source(engine: StreamEngine, options: EvalOptions) -> CaseSource:
         clips = bundled_clips(frames)
         notes = ["The bundled clips, cut into windows; every window starts from its own first frame."]
     else:
-        if not options.data.is_dir():
-            raise UserError(f"the folder {str(options.data)!r} does not exist: give --data a folder of videos")
         clips = folder_clips(options.data, geometry.fps)
         notes = [f"Clips of the folder {options.data.name!r}: not the bundled set."]
-        if not clips:
-            raise UserError(f"{options.data} holds no video (mp4, webm, mov, mkv): give --data a folder of videos")
     return ClipCases(
         "clips", clips, geometry, max_frames=frames, grid=grid, expected=len(clips), tracker=options.tracker, notes=notes
     )

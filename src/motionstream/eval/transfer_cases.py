@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from motionstream.errors import UserError
-from motionstream.eval.clip_cases import VIDEO_SUFFIXES
+from motionstream.eval.clip_cases import bundled_files, folder_files
 from motionstream.eval.quality import resize_frames
 from motionstream.media.images import load_first_frame
 from motionstream.shapes import VideoGeometry
@@ -92,16 +92,7 @@ def transfer_clips(folder: Path | None) -> dict[str, Path]:
     Raises:
         UserError: a folder that does not exist or holds no video.
     """
-    if folder is None:
-        entries = json.loads((ASSETS / "clips" / "clips.json").read_text(encoding="utf-8"))
-        return {entry["name"]: ASSETS / "clips" / entry["file"] for entry in entries}
-    if not folder.is_dir():
-        raise UserError(f"the folder {str(folder)!r} does not exist: give --data a folder of videos")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
-    if not files:
-        raise UserError(f"{folder} holds no video (mp4, webm, mov, mkv): give --data a folder of videos")
-    stems = [path.stem for path in files]
-    return {path.stem if stems.count(path.stem) == 1 else path.name: path for path in files}
+    return {name: path for name, (path, _) in bundled_files().items()} if folder is None else folder_files(folder)
 
 
 def short_clips(clips: dict[str, Path], geometry: VideoGeometry, max_frames: int) -> list[str]:
