@@ -16,12 +16,12 @@ train() { # train STAGE FOLDER STEPS [more arguments]
 made=(--vae "$work/vae" --teacher "$work/teacher")
 
 train vae vae 2200
-train teacher teacher 1500 --vae "$work/vae" --set dense_until=0.3 long_from=0.75
+train teacher teacher 1200 --vae "$work/vae" --set dense_until=0.3 long_from=0.75
 # On the truth first: every chunk is denoised given true chunks through the real cache.
-train causal-init forced 300 "${made[@]}" --set batch=4 ema=0.99 decay_share=0.5
+train causal-init forced 200 "${made[@]}" --set batch=4 ema=0.99 decay_share=0.5
 # Then on itself: it streams from pure noise, and the truth judges what it made (docs/LOG.md says why all motion is told).
-train causal-init student 700 "${made[@]}" --set init="$work/forced" own=rollout p_own_context=0.75 error=robust \
-    p_mask_chunk=0 p_drop_motion=0 num_frames=57 batch=4 lr=1e-3 warmup=60 decay_share=0.5 ema=0.995 \
+train causal-init student 450 "${made[@]}" --set init="$work/forced" own=rollout p_own_context=0.75 error=robust \
+    p_mask_chunk=0 p_drop_motion=0 num_frames=57 batch=4 lr=1e-3 warmup=40 decay_share=0.5 ema=0.995 \
     'camera_tracks=[32,150]' p_camera=0.25 p_anchor=1.0
 
 mkdir -p "$work/nano"

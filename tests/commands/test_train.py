@@ -1,6 +1,8 @@
 """Every training verb on the smallest preset, in order, through the command line; then resume, evaluation and speed."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from motionstream.models.vae import NanoVAE
 from motionstream.presets import tiny_debug
 from motionstream.train.loop import LoopConfig
 from motionstream.train.teacher import TeacherStage, TeacherTrainConfig
+from motionstream.train.vae import VAEStage
 
 SMALL = ["--preset", "tiny-debug", "--device", "cpu", "--dtype", "float32"]
 
@@ -111,6 +114,28 @@ def test_bad_input_is_one_sentence(work, tmp_path, capsys):
     assert "both set the length" in refused(capsys, "train", "vae", *SMALL, "--out", out, *both)
     assert "at least 4" in refused(capsys, "bench", "--preset", "tiny-debug", "--chunks", "2")
     assert "neither a preset" in refused(capsys, "eval", "--preset", str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_fails_so_that_no_later_stage_begins(tmp_path, capsys, monkeypatch, number, code):
+    step_of = VAEStage.train_step
+
+    def interrupted(self, step):
+        os.kill(os.getpid(), number)
+        return step_of(self, step)
+
+    command = ["train", "vae", *SMALL, "--out", str(tmp_path), "--steps", "3", "--set", "batch=2", "fit_clips=8"]
+    with monkeypatch.context() as patch:
+        patch.setattr(VAEStage, "train_step", interrupted)
+        try:
+            ended = main(command)
+        except SystemExit as leave:
+            ended = leave.code
+    assert ended == code
+    assert "stopped early, --resume goes on" in capsys.readouterr().out
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 1
+    assert main([*command, "--resume"]) == 0
+    assert "complete" in capsys.readouterr().out
 
 
 def test_a_real_stage_goes_on_exactly(work):

@@ -173,7 +173,8 @@ def test_ctrl_c_finishes_the_step_and_saves(tmp_path):
 
     config = config_of()
     before = signal.getsignal(signal.SIGINT)
-    assert run(Interrupted(config), config.loop, tmp_path, config=config, resume=False) is False
+    with pytest.raises(KeyboardInterrupt):
+        run(Interrupted(config), config.loop, tmp_path, config=config, resume=False)
     assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 8
     assert signal.getsignal(signal.SIGINT) is before
     resumed, whole = train(tmp_path, config, resume=True), train(tmp_path / "whole", config)

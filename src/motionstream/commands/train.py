@@ -64,8 +64,13 @@ def run(args: argparse.Namespace) -> int:
     if args.stage == "ode-pairs":
         return _ode_pairs(args, config, chosen, compute)
     stage = _stage(args, config, chosen, compute)
-    complete = run_loop(stage, config.loop, args.out, config=config, resume=args.resume)
-    print(f"{args.out}: {'complete' if complete else 'stopped early, --resume goes on'}")
+    early = f"{args.out}: stopped early, --resume goes on"
+    try:
+        complete = run_loop(stage, config.loop, args.out, config=config, resume=args.resume)
+    except (KeyboardInterrupt, SystemExit):  # saved before; the exit code tells a script of several stages to stop too
+        print(early)
+        raise
+    print(f"{args.out}: complete" if complete else early)
     return 0
 
 

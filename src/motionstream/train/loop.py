@@ -79,7 +79,10 @@ class LoopConfig:
 def run(stage: Stage, loop: LoopConfig, folder: Path, *, config: Any, resume: bool) -> bool:
     """Train ``stage`` in ``folder`` until the planned steps are done; returns whether the run is complete.
 
+    Ctrl-C and SIGTERM finish the step and save; then they do what they would have done without this loop.
+
     Raises:
+        KeyboardInterrupt: after Ctrl-C, where nobody handles it otherwise.
         ValueError: when ``folder`` holds another run and ``resume`` is off, or the saved configuration differs.
         FloatingPointError: when a metric is not finite; the last good checkpoint is kept.
     """
@@ -116,7 +119,7 @@ def run(stage: Stage, loop: LoopConfig, folder: Path, *, config: Any, resume: bo
             if loop.sheet_steps and done % loop.sheet_steps == 0:
                 stage.sheet(folder / f"sheet_{done:06d}.png")
             now = time.monotonic()
-            stop = now > deadline or stopping.asked
+            stop = now > deadline or stopping.asked is not None
             if done == plan.steps or stop or now - saved_at > loop.checkpoint_minutes * 60:
                 state = {"step": done, "planned": plan.steps, "trained_s": plan.trained_s, "stage": stage.state_dict()}
                 save_checkpoint(folder, state)
@@ -125,6 +128,8 @@ def run(stage: Stage, loop: LoopConfig, folder: Path, *, config: Any, resume: bo
                 saved_at = now
             if stop:
                 break
+    if stopping.asked is not None:
+        signal.raise_signal(stopping.asked)  # all is saved: whoever called, a script of several stages say, must not go on
     return done >= plan.steps
 
 
@@ -211,12 +216,12 @@ class _StopRequest:
     """SIGTERM and the first Ctrl-C finish the step and save; the second Ctrl-C interrupts."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked: int | None = None  # the signal
 
     def _handle(self, signum: int, frame: object) -> None:
-        if self.asked and signum == signal.SIGINT:
+        if self.asked is not None and signum == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked = True
+        self.asked = signum
 
     def __enter__(self) -> None:
         self.previous = {}
