@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from motionstream.config import TrackConfig
 from motionstream.shapes import VideoGeometry
-from motionstream.stream import track_buffer
+from motionstream.stream import patch
 from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer, resample_pushes
 
 GEOMETRY = VideoGeometry(height=32, width=64)
@@ -49,11 +49,11 @@ def test_anchors_cover_the_picture_in_frame_0_alone():
 @pytest.fixture(autouse=True)
 def _small_patches(monkeypatch):
     """Patches of one size keep the numbers below easy to check; the test of lone points restores the real ones."""
-    monkeypatch.setattr(track_buffer, "PATCH_CELLS", (1.6, 1.6))
+    monkeypatch.setattr(patch, "PATCH_CELLS", (1.6, 1.6))
 
 
 def test_a_lone_point_holds_a_larger_patch_than_one_of_several(monkeypatch):
-    monkeypatch.setattr(track_buffer, "PATCH_CELLS", (1.6, 3.0))
+    monkeypatch.setattr(patch, "PATCH_CELLS", (1.6, 3.0))
     lone = shown(started().chunk([[Point(1, 28.0, 12.0)]], first=False), 0)
     several = shown(started().chunk([[Point(1, 28.0, 12.0), Point(2, 34.0, 12.0)]], first=False), 0)
     reach = max(abs(x - 28) for x, _ in lone.values())
@@ -64,7 +64,7 @@ def test_a_lone_point_holds_a_larger_patch_than_one_of_several(monkeypatch):
 
 def test_the_patches_of_a_brush_meet_and_hardly_stick_out(monkeypatch):
     """A brush of 3x3 points 8 pixels apart: all anchors under it move, of those around it only what half a gap reaches."""
-    monkeypatch.setattr(track_buffer, "PATCH_CELLS", (0.5, 3.0))
+    monkeypatch.setattr(patch, "PATCH_CELLS", (0.5, 3.0))
     for left, top in ((20.0, 12.0), (22.0, 11.0)):
         brush = [Point(3 * j + i, left + 8 * i, top + 8 * j) for j in range(3) for i in range(3)]
         held = shown(started().chunk([brush], first=False), 0)
@@ -75,20 +75,13 @@ def test_the_patches_of_a_brush_meet_and_hardly_stick_out(monkeypatch):
 
 def test_a_late_point_takes_the_nearest_anchor_even_where_they_were_drawn_apart(monkeypatch):
     """After a zoom anchors lie farther apart than a cell; past one that is held a point does not reach that far."""
-    monkeypatch.setattr(track_buffer, "PATCH_CELLS", (0.1, 0.1))
+    monkeypatch.setattr(patch, "PATCH_CELLS", (0.1, 0.1))
     made = started()
     made.place[: made.num_anchors] *= 1.6  # (12, 12) lies at (19.2, 19.2), (20, 12) at (32, 19.2)
     held = made.chunk([[Point(1, 25.0, 19.2)]], first=False)
     assert shown(held, 0)[id_of((12, 12), made)] == pytest.approx([19.2, 19.2]), "5.8 pixels away, and nobody's"
     both = made.chunk([[Point(1, 25.0, 19.2), Point(2, 25.5, 19.2)]], first=False)
     assert len(shown(both, 0)) == 1, "the next one is 6.5 pixels away"
-
-
-@pytest.mark.parametrize(("fellows", "reach"), [([], 24), ([12], 12), ([12, 20], 13), ([12, 20, 30], 15), ([4, 5, 6], 4)])
-def test_how_far_a_patch_reaches(monkeypatch, fellows, reach):
-    monkeypatch.setattr(track_buffer, "PATCH_CELLS", (0.5, 3.0))
-    held = {n: Point(n, float(x), 16.0) for n, x in enumerate([0, *fellows])}
-    assert started()._reaches([0], held) == [pytest.approx(reach)]
 
 
 def test_a_late_grab_takes_the_anchor_under_it_and_its_neighbours():

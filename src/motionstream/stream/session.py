@@ -24,6 +24,7 @@ from motionstream.nn.kv_cache import CacheState
 from motionstream.stream.chunk import Chunk, ChunkStats, Mark, PendingChunk
 from motionstream.stream.exhaustion import advice, guarded, release
 from motionstream.stream.lane import Lane
+from motionstream.stream.outline import can_outline
 from motionstream.stream.random_parts import stamp
 from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer, resample_pushes
 from motionstream.tracks.tracks import Tracks
@@ -83,7 +84,13 @@ class StreamSession:
         self.noise = SeededNoise(seed, shape, device)
         self._lane: Lane = engine.lend_lane()
         self.cache = self._lane.cache
-        self.buffer = TrackBuffer(geometry, preset.model.tracks, seed, hold_moved=preset.sample.hold_moved)
+        self.buffer = TrackBuffer(
+            geometry,
+            preset.model.tracks,
+            seed,
+            hold_moved=preset.sample.hold_moved,
+            picture=first_frame if can_outline() else None,
+        )
         self._lock = threading.Lock()
         self._closed = False
         self.reset()

@@ -15,20 +15,11 @@ from torch import Tensor
 
 from motionstream.config import TrackConfig
 from motionstream.shapes import VideoGeometry
+from motionstream.stream.patch import patches
 from motionstream.tracks.codes import draw_ids
 
 ANCHOR_SPACING_CELLS = 1.0
 """Anchors per latent cell, each way."""
-PATCH_CELLS = (0.5, 3.0)
-"""Anchors so many latent cells around a held point are held with it: fewest, in a close brush; most, around a lone point.
-
-nano was trained on many tracks per object, so a single point must speak for a patch of picture (docs/LOG.md).
-"""
-PATCH_SHARES = (1.0, 0.65, 0.5)
-"""Between these a patch reaches over the last share of the way to the point's third nearest fellow; with one or two fellows,
-over the first or second share of the way to the farther one. So the patches of a brush meet, and hardly stick out of it:
-what sticks out carries along whatever touches the dragged thing (docs/LOG.md, 2026-11-26).
-"""
 HALF_DIAGONAL = 0.71
 """How far a point may reach past an anchor that is held already, in anchor spacings: not beyond its own cell."""
 MAX_POINTS = 1024
@@ -66,7 +57,8 @@ class TrackBuffer:
     """Holds anchors and active points of one stream; turns per-frame points into what the track head reads.
 
     Slots ``0 .. num_anchors`` are anchors; the rest are spare codes for points that no anchor can stand for. There are
-    ``spare`` of them, or as many as were ever active in one chunk if that is more.
+    ``spare`` of them, or as many as were ever active in one chunk if that is more. In ``picture`` (frame 0, uint8)
+    it looks for the things that few points hold (stream/patch.py).
     """
 
     geometry: VideoGeometry
@@ -74,6 +66,7 @@ class TrackBuffer:
     seed: int
     spare: int = MAX_POINTS
     hold_moved: bool = False
+    picture: np.ndarray | None = None
     home: Tensor = field(init=False)
     place: Tensor = field(init=False)
     ids: Tensor = field(init=False)
@@ -156,8 +149,7 @@ class TrackBuffer:
                 for key in new:
                     self._grab(held[key], first=first and t == 0)
                 if new:
-                    for key, reach in zip(new, self._reaches(new, held), strict=True):
-                        self._extend(held[key], reach)
+                    self._extend(new, held)
             if list(held) != keys:  # mostly it is the same points, frame after frame
                 keys = list(held)
                 grips = [_Grip(torch.zeros(0, dtype=torch.long), torch.zeros(0, 2)), *(self.grips[key] for key in keys)]
@@ -212,20 +204,6 @@ class TrackBuffer:
         self._trail.append(self.place[: self.num_anchors].clone())
         del self._trail[:-TRAIL_FRAMES]
 
-    def _reaches(self, grabs: list[int], held: dict[int, Point]) -> list[float]:
-        """Radius in pixels of the patch that each new point holds: see PATCH_CELLS and PATCH_SHARES."""
-        near, far = (self.geometry.stride * cells for cells in PATCH_CELLS)
-        places = torch.tensor([[float(point.x), float(point.y)] for point in held.values()])
-        order = {key: row for row, key in enumerate(held)}
-        rows = torch.tensor([order[key] for key in grabs])
-        if len(places) == 1:
-            return [far]
-        gaps = torch.cdist(places[rows], places)
-        gaps[torch.arange(len(rows)), rows] = torch.inf
-        count = min(len(PATCH_SHARES), len(places) - 1)
-        fellow = gaps.topk(count, dim=1, largest=False).values[:, -1]
-        return (PATCH_SHARES[count - 1] * fellow).clamp(near, far).tolist()
-
     def _regrab(self, key: int) -> bool:
         """Whether ready-made track ``key`` came back and holds what it held before."""
         known = self._remembered.pop(key, None)
@@ -264,14 +242,29 @@ class TrackBuffer:
             self._forget_oldest()
         self.grips[point.id] = _Grip(torch.tensor([self._free.pop()]), torch.zeros(1, 2))
 
-    def _extend(self, point: Point, reach: float) -> None:
-        """Hold the free anchors within ``reach`` pixels with the point."""
-        where = torch.tensor([point.x, point.y])
-        distance = (self.place[: self.num_anchors] - where).norm(dim=-1)
-        near = ((distance <= reach) & ~self._taken).nonzero()[:, 0]
-        self._taken[near] = True
-        grip = self.grips[point.id]
-        self.grips[point.id] = _Grip(torch.cat([grip.slots, near]), torch.cat([grip.offsets, where - self.place[near]]))
+    def _extend(self, new: list[int], held: dict[int, Point]) -> None:
+        """Hold the free anchors of each new point's patch with it."""
+        rows = {key: row for row, key in enumerate(held)}
+        places = torch.tensor([[float(point.x), float(point.y)] for point in held.values()])
+        picks = torch.tensor([rows[key] for key in new])
+        anchors = self.place[: self.num_anchors]
+        seen = torch.cat([torch.stack([self._in_frame_0(key, places[rows[key]]) for key in new]), self.home])
+        mine = patches(places, picks, anchors, self.geometry.stride, picture=self.picture, seen=seen)
+        for key, row, patch in zip(new, picks.tolist(), mine, strict=True):
+            near = (patch & ~self._taken).nonzero()[:, 0]
+            self._taken[near] = True
+            grip, offsets = self.grips[key], places[row] - anchors[near]
+            self.grips[key] = _Grip(torch.cat([grip.slots, near]), torch.cat([grip.offsets, offsets]))
+
+    def _in_frame_0(self, key: int, where: Tensor) -> Tensor:
+        """Where the first frame shows what a new point at ``where`` lies on, ``(2,)``; nan where it does not.
+
+        Anchors move with the picture, so that is told by the one which stands for the point.
+        """
+        grip = self.grips[key]
+        if len(grip.slots) and int(grip.slots[0]) < self.num_anchors:
+            return self.home[grip.slots[0]] + grip.offsets[0]
+        return where if self.frame == 0 else torch.full((2,), torch.nan)
 
     def _forget_oldest(self) -> None:
         """Codes ran out: a ready-made track that has been gone longest will not be known again if it comes back."""

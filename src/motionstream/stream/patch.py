@@ -1,0 +1,77 @@
+"""Which anchors a newly held point takes along: those of a disc around it, or of the thing it lies on.
+
+nano was trained on many tracks per object, so few points must speak for a patch of picture (docs/LOG.md).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motionstream.stream.outline import FARTHEST_CELLS, LIKELY_CELLS, outlines
+
+PATCH_CELLS = (0.5, 3.0)
+"""Radius of a disc in latent cells: least, in a close brush; most, around a lone point."""
+PATCH_SHARES = (1.0, 0.65, 0.5)
+"""Between these a disc reaches over the last share of the way to the point's third nearest fellow; with one or two fellows,
+over the first or second share of the way to the farther one. So the patches of a brush meet, and hardly stick out of it:
+what sticks out carries along whatever touches the dragged thing (docs/LOG.md, 2026-11-26).
+"""
+FEW_POINTS, OUTLINE_CELLS = 8, 1.0
+"""A point with a disc of so many cells or more, one of so few within ``FARTHEST_CELLS``, holds the thing under it in place
+of the disc: more points, or closer ones, show by themselves how far it reaches."""
+FEWEST_ANCHORS = 4
+"""A thing of fewer anchors was hardly found: a disc of ``LIKELY_CELLS`` stands in for it."""
+
+
+def patches(
+    places: Tensor,
+    new: Tensor,
+    anchors: Tensor,
+    cell: float,
+    *,
+    picture: np.ndarray | None = None,
+    seen: Tensor | None = None,
+) -> Tensor:
+    """Anchors of the patch of each new point.
+
+    Args:
+        places: ``(m, 2)`` pixels, all points that are held. new: ``(k,)`` rows of it that were grabbed just now.
+        anchors: ``(n, 2)`` where the anchors are. cell: pixels per latent cell.
+        picture: ``(H, W, 3)`` uint8, frame 0, to look for things in; None = discs only.
+        seen: ``(k + n, 2)`` where frame 0 has what is under the new points (nan: not at all), and where it has the anchors.
+
+    Returns:
+        ``(k, n)`` bool.
+    """
+    distance = torch.cdist(places[new], anchors)
+    radius = reaches(places, new, cell)
+    mine = distance <= radius[:, None]
+    crowd = (torch.cdist(places[new], places) <= FARTHEST_CELLS * cell).sum(dim=1)
+    alone = ((radius >= OUTLINE_CELLS * cell) & (crowd <= FEW_POINTS)).nonzero()[:, 0]
+    if picture is None or seen is None or not len(alone):
+        return mine
+    under, homes = seen[: len(new)][alone], seen[len(new) :].long()
+    shapes = torch.from_numpy(outlines(picture, under.numpy(), cell))
+    things = shapes[:, homes[:, 1], homes[:, 0]]
+    found = things.sum(dim=1) >= FEWEST_ANCHORS
+    near = torch.where(found, FARTHEST_CELLS, LIKELY_CELLS)[:, None] * cell
+    # Of two points on one thing each takes the part that is nearer to it, so that they can turn and stretch it.
+    nearest = distance[alone] <= torch.cdist(anchors, places).amin(dim=1) + 1e-3
+    part = (things | ~found[:, None]) & nearest & (distance[alone] <= near)
+    known = under.isfinite().all(dim=1)
+    mine[alone[known]] = part[known]
+    return mine
+
+
+def reaches(places: Tensor, new: Tensor, cell: float) -> Tensor:
+    """Radius of each new point's disc in pixels, ``(k,)``: see PATCH_CELLS and PATCH_SHARES."""
+    near, far = (cell * cells for cells in PATCH_CELLS)
+    if len(places) == 1:
+        return torch.tensor([far])
+    gaps = torch.cdist(places[new], places)
+    gaps[torch.arange(len(new)), new] = torch.inf
+    count = min(len(PATCH_SHARES), len(places) - 1)
+    fellow = gaps.topk(count, dim=1, largest=False).values[:, -1]
+    return (PATCH_SHARES[count - 1] * fellow).clamp(near, far)

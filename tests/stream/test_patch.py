@@ -1,0 +1,147 @@
+"""Few points hold the thing under them, many the picture between them."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from motionstream.config import TrackConfig
+from motionstream.shapes import VideoGeometry
+from motionstream.stream.outline import FARTHEST_CELLS, outlines
+from motionstream.stream.patch import FEW_POINTS, patches, reaches
+from motionstream.stream.track_buffer import Point, TrackBuffer
+
+HEIGHT, WIDTH, CELL = 96, 128, 8
+
+
+def scene(disc: tuple[int, int, int] | None = (44, 40, 14)) -> np.ndarray:
+    """A red disc (x, y, radius) and a yellow bar beside it on grainy green."""
+    rng = np.random.default_rng(0)
+    picture = np.clip(np.array([40, 110, 60]) + rng.normal(0, 12, (HEIGHT, WIDTH, 1)), 0, 255).astype(np.uint8)
+    if disc is not None:
+        cv2.circle(picture, disc[:2], disc[2], (200, 40, 40), -1)
+    cv2.rectangle(picture, (64, 28), (76, 76), (220, 200, 60), -1)
+    return picture
+
+
+def inside(mask: np.ndarray) -> set[tuple[int, int]]:
+    """Cells whose middle lies in the mask."""
+    return {(x, y) for y in range(4, HEIGHT, 8) for x in range(4, WIDTH, 8) if mask[y, x]}
+
+
+def disc_mask() -> np.ndarray:
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    return np.hypot(x - 44, y - 40) <= 14
+
+
+def buffer(picture: np.ndarray | None) -> TrackBuffer:
+    return TrackBuffer(VideoGeometry(height=HEIGHT, width=WIDTH), TrackConfig(), 0, picture=picture)
+
+
+def held(made: TrackBuffer, *points: Point, first: bool = False) -> set[tuple[float, float]]:
+    """First places of the anchors that the points of one frame hold."""
+    made.chunk([list(points)] * 12 if not first else [list(points)] * 9, first=first)
+    slots = torch.cat([made.grips[point.id].slots for point in points])
+    return {tuple(place) for place in made.home[slots[slots < made.num_anchors]].tolist()}
+
+
+def started(picture: np.ndarray | None) -> TrackBuffer:
+    made = buffer(picture)
+    made.chunk([[]] * 9, first=True)
+    return made
+
+
+@pytest.mark.parametrize("at", [(44, 40), (38, 46), (52, 33)])
+def test_a_point_on_a_thing_finds_its_outline(at):
+    (found,) = outlines(scene(), np.array([at], float), CELL)
+    true = disc_mask()
+    assert (found & true).sum() > 0.95 * true.sum()
+    assert (found & ~true).sum() < 0.1 * true.sum()
+
+
+def test_two_points_on_two_things_find_both():
+    red, yellow = outlines(scene(), np.array([[44.0, 40.0], [70.0, 50.0]]), CELL)
+    assert (red & disc_mask()).sum() > 0.95 * disc_mask().sum()
+    assert not red[50, 70]
+    assert yellow[50, 70]
+    assert not yellow[40, 44]
+
+
+def test_the_same_question_has_the_same_answer_and_a_finer_picture_nearly():
+    point = np.array([[44.0, 40.0]])
+    (first,), (again,) = outlines(scene(), point, CELL), outlines(scene(), point, CELL)
+    assert (first == again).all()
+    large = cv2.resize(scene(), None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
+    (found,) = outlines(large, point * 4, CELL * 4)
+    small = cv2.resize(found.astype(np.uint8), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) > 0
+    assert (small ^ first).sum() < 0.15 * first.sum()
+
+
+def test_nothing_is_found_outside_in_crowds_and_in_pictures_of_a_few_cells():
+    outside = np.array([[-3.0, 5.0], [5.0, 96.0], [np.nan, np.nan]])
+    assert not outlines(scene(), outside, CELL).any()
+    assert not outlines(scene()[:16, :16], np.array([[8.0, 8.0]]), CELL).any()
+    everywhere = np.stack(np.meshgrid(np.arange(8, WIDTH, 16.0), np.arange(8, HEIGHT, 16.0)), -1).reshape(-1, 2)
+    assert not outlines(scene(), everywhere, CELL).any()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_lone_point_holds_its_thing_and_nothing_else(first):
+    made = buffer(scene()) if first else started(scene())
+    assert held(made, Point(1, 46.0, 42.0), first=first) == inside(disc_mask())
+    plain = buffer(None) if first else started(None)
+    assert len(held(plain, Point(1, 46.0, 42.0), first=first)) > 1.5 * len(inside(disc_mask())), "a disc of three cells"
+
+
+def test_a_thing_that_has_moved_is_still_known():
+    made = started(scene())
+    way = [[Point(1, 44.0 + 3 * t, 40.0)] for t in range(12)]  # over the bar, to the other side of it
+    made.chunk(way, first=False)
+    made.chunk([[]] * 12, first=False)
+    assert held(made, Point(2, 80.0, 44.0)) == inside(disc_mask())
+
+
+def test_points_on_one_thing_share_it_and_can_turn_it():
+    made = started(scene())
+    assert held(made, Point(1, 36.0, 40.0), Point(2, 54.0, 40.0)) == inside(disc_mask())
+    left, right = (made.home[made.grips[key].slots][:, 0].tolist() for key in (1, 2))
+    assert max(left) <= min(right)
+    assert min(len(left), len(right)) >= 2
+
+
+def test_a_speck_is_held_as_a_disc_and_new_picture_too():
+    speck = scene(disc=(44, 40, 3))
+    assert len(held(started(speck), Point(1, 44.0, 40.0))) > 10
+    made = started(scene())
+    made.place[: made.num_anchors] += 60  # all went away to the lower right: nothing is known of what came in
+    made.chunk([[Point(1, 10.0, 10.0)]] * 12, first=False)
+    assert made.grips[1].slots.tolist() == [made.num_anchors]
+
+
+def test_a_crowd_holds_discs():
+    """Beyond FEW_POINTS what lies under them is not looked for: their number shows how far the thing reaches."""
+    made = started(scene())
+    crowd = [Point(n, 30.0 + 9 * (n % 4), 26.0 + 9 * (n // 4)) for n in range(FEW_POINTS + 1)]
+    plain = started(None)
+    assert held(made, *crowd) == held(plain, *crowd)
+
+
+@pytest.mark.parametrize(("fellows", "reach"), [([], 24), ([12], 12), ([12, 20], 13), ([12, 20, 30], 15), ([4, 5, 6], 4)])
+def test_how_far_a_disc_reaches(fellows, reach):
+    places = torch.tensor([[float(x), 16.0] for x in [0, *fellows]])
+    assert reaches(places, torch.tensor([0]), CELL).tolist() == [pytest.approx(reach)]
+
+
+def test_nothing_farther_than_a_thing_may_reach_is_held():
+    flat = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    anchors = buffer(None).home
+    mine = patches(
+        torch.tensor([[60.0, 50.0]]),
+        torch.tensor([0]),
+        anchors,
+        CELL,
+        picture=flat,
+        seen=torch.cat([torch.tensor([[60.0, 50.0]]), anchors]),
+    )
+    assert (anchors[mine[0]] - torch.tensor([60.0, 50.0])).norm(dim=-1).max() <= FARTHEST_CELLS * CELL
+    assert mine.any()
