@@ -7,11 +7,12 @@ import torch
 
 from motionstream.config import TrackConfig
 from motionstream.shapes import VideoGeometry
-from motionstream.stream.outline import FARTHEST_CELLS, outlines
-from motionstream.stream.patch import FEW_POINTS, patches, reaches
+from motionstream.stream.outline import FARTHEST, outlines
+from motionstream.stream.patch import FEW_POINTS, OUTLINE_CELLS, patches, reaches
 from motionstream.stream.track_buffer import Point, TrackBuffer
 
 HEIGHT, WIDTH, CELL = 96, 128, 8
+RADIUS = np.array([20.0])
 
 
 def scene(disc: tuple[int, int, int] | None = (44, 40, 14)) -> np.ndarray:
@@ -53,14 +54,14 @@ def started(picture: np.ndarray | None) -> TrackBuffer:
 
 @pytest.mark.parametrize("at", [(44, 40), (38, 46), (52, 33)])
 def test_a_point_on_a_thing_finds_its_outline(at):
-    (found,) = outlines(scene(), np.array([at], float), CELL)
+    (found,) = outlines(scene(), np.array([at], float), RADIUS, CELL)
     true = disc_mask()
     assert (found & true).sum() > 0.95 * true.sum()
     assert (found & ~true).sum() < 0.1 * true.sum()
 
 
 def test_two_points_on_two_things_find_both():
-    red, yellow = outlines(scene(), np.array([[44.0, 40.0], [70.0, 50.0]]), CELL)
+    red, yellow = outlines(scene(), np.array([[44.0, 40.0], [70.0, 50.0]]), RADIUS.repeat(2), CELL)
     assert (red & disc_mask()).sum() > 0.95 * disc_mask().sum()
     assert not red[50, 70]
     assert yellow[50, 70]
@@ -69,20 +70,20 @@ def test_two_points_on_two_things_find_both():
 
 def test_the_same_question_has_the_same_answer_and_a_finer_picture_nearly():
     point = np.array([[44.0, 40.0]])
-    (first,), (again,) = outlines(scene(), point, CELL), outlines(scene(), point, CELL)
+    (first,), (again,) = outlines(scene(), point, RADIUS, CELL), outlines(scene(), point, RADIUS, CELL)
     assert (first == again).all()
     large = cv2.resize(scene(), None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
-    (found,) = outlines(large, point * 4, CELL * 4)
+    (found,) = outlines(large, point * 4, RADIUS * 4, CELL * 4)
     small = cv2.resize(found.astype(np.uint8), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) > 0
     assert (small ^ first).sum() < 0.15 * first.sum()
 
 
 def test_nothing_is_found_outside_in_crowds_and_in_pictures_of_a_few_cells():
     outside = np.array([[-3.0, 5.0], [5.0, 96.0], [np.nan, np.nan]])
-    assert not outlines(scene(), outside, CELL).any()
-    assert not outlines(scene()[:16, :16], np.array([[8.0, 8.0]]), CELL).any()
+    assert not outlines(scene(), outside, RADIUS.repeat(3), CELL).any()
+    assert not outlines(scene()[:16, :16], np.array([[8.0, 8.0]]), RADIUS, CELL).any()
     everywhere = np.stack(np.meshgrid(np.arange(8, WIDTH, 16.0), np.arange(8, HEIGHT, 16.0)), -1).reshape(-1, 2)
-    assert not outlines(scene(), everywhere, CELL).any()
+    assert not outlines(scene(), everywhere, RADIUS.repeat(len(everywhere)), CELL).any()
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -143,5 +144,5 @@ def test_nothing_farther_than_a_thing_may_reach_is_held():
         picture=flat,
         seen=torch.cat([torch.tensor([[60.0, 50.0]]), anchors]),
     )
-    assert (anchors[mine[0]] - torch.tensor([60.0, 50.0])).norm(dim=-1).max() <= FARTHEST_CELLS * CELL
+    assert (anchors[mine[0]] - torch.tensor([60.0, 50.0])).norm(dim=-1).max() <= FARTHEST * OUTLINE_CELLS[1] * CELL
     assert mine.any()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motionstream.stream.outline import FARTHEST_CELLS, LIKELY_CELLS, outlines
+from motionstream.stream.outline import FARTHEST, outlines
 
 PATCH_CELLS = (0.5, 3.0)
 """Radius of a disc in latent cells: least, in a close brush; most, around a lone point."""
@@ -18,11 +18,13 @@ PATCH_SHARES = (1.0, 0.65, 0.5)
 over the first or second share of the way to the farther one. So the patches of a brush meet, and hardly stick out of it:
 what sticks out carries along whatever touches the dragged thing (docs/LOG.md, 2026-11-26).
 """
-FEW_POINTS, OUTLINE_CELLS = 8, 1.0
-"""A point with a disc of so many cells or more, one of so few within ``FARTHEST_CELLS``, holds the thing under it in place
-of the disc: more points, or closer ones, show by themselves how far it reaches."""
+OUTLINE_CELLS = (1.0, 2.5)
+"""A point whose disc has so many cells or more holds the thing under it in place of the disc, which at first is taken to lie
+in the disc, or within the second number of cells. It ends ``FARTHEST`` such radii away (docs/LOG.md, 2026-11-26)."""
+FEW_POINTS, CROWD_CELLS = 8, 5.0
+"""More points than this within so many cells show by themselves how far a thing reaches: they hold discs."""
 FEWEST_ANCHORS = 4
-"""A thing of fewer anchors was hardly found: a disc of ``LIKELY_CELLS`` stands in for it."""
+"""A thing of fewer anchors was hardly found: what it was looked for in is held in its place."""
 
 
 def patches(
@@ -48,20 +50,20 @@ def patches(
     distance = torch.cdist(places[new], anchors)
     radius = reaches(places, new, cell)
     mine = distance <= radius[:, None]
-    crowd = (torch.cdist(places[new], places) <= FARTHEST_CELLS * cell).sum(dim=1)
-    alone = ((radius >= OUTLINE_CELLS * cell) & (crowd <= FEW_POINTS)).nonzero()[:, 0]
+    least, most = (cell * cells for cells in OUTLINE_CELLS)
+    crowd = (torch.cdist(places[new], places) <= CROWD_CELLS * cell).sum(dim=1)
+    under = torch.zeros(len(new), 2) if seen is None else seen[: len(new)]
+    alone = ((radius >= least) & (crowd <= FEW_POINTS) & under.isfinite().all(dim=1)).nonzero()[:, 0]
     if picture is None or seen is None or not len(alone):
         return mine
-    under, homes = seen[: len(new)][alone], seen[len(new) :].long()
-    shapes = torch.from_numpy(outlines(picture, under.numpy(), cell))
+    homes, near = seen[len(new) :].long(), radius[alone].clamp(max=most)
+    shapes = torch.from_numpy(outlines(picture, under[alone].numpy(), near.numpy(), cell))
     things = shapes[:, homes[:, 1], homes[:, 0]]
-    found = things.sum(dim=1) >= FEWEST_ANCHORS
-    near = torch.where(found, FARTHEST_CELLS, LIKELY_CELLS)[:, None] * cell
+    found = things.sum(dim=1, keepdim=True) >= FEWEST_ANCHORS
     # Of two points on one thing each takes the part that is nearer to it, so that they can turn and stretch it.
     nearest = distance[alone] <= torch.cdist(anchors, places).amin(dim=1) + 1e-3
-    part = (things | ~found[:, None]) & nearest & (distance[alone] <= near)
-    known = under.isfinite().all(dim=1)
-    mine[alone[known]] = part[known]
+    whole = things & nearest & (distance[alone] <= FARTHEST * near[:, None])
+    mine[alone] = torch.where(found, whole, distance[alone] <= near[:, None])
     return mine
 
 
