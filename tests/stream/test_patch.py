@@ -1,5 +1,7 @@
 """Few points hold the thing under them, many the picture between them."""
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -7,12 +9,12 @@ import torch
 
 from motionstream.config import TrackConfig
 from motionstream.shapes import VideoGeometry
-from motionstream.stream.outline import FARTHEST, outlines
-from motionstream.stream.patch import FEW_POINTS, OUTLINE_CELLS, patches, reaches
+from motionstream.stream.outline import outlines
+from motionstream.stream.patch import FEW_POINTS, patches, reaches
 from motionstream.stream.track_buffer import Point, TrackBuffer
 
 HEIGHT, WIDTH, CELL = 96, 128, 8
-RADIUS = np.array([20.0])
+NEAR, FAR = np.array([20.0]), np.array([40.0])
 
 
 def scene(disc: tuple[int, int, int] | None = (44, 40, 14)) -> np.ndarray:
@@ -54,14 +56,14 @@ def started(picture: np.ndarray | None) -> TrackBuffer:
 
 @pytest.mark.parametrize("at", [(44, 40), (38, 46), (52, 33)])
 def test_a_point_on_a_thing_finds_its_outline(at):
-    (found,) = outlines(scene(), np.array([at], float), RADIUS, CELL)
+    (found,) = outlines(scene(), np.array([at], float), NEAR, FAR, CELL)
     true = disc_mask()
     assert (found & true).sum() > 0.95 * true.sum()
     assert (found & ~true).sum() < 0.1 * true.sum()
 
 
 def test_two_points_on_two_things_find_both():
-    red, yellow = outlines(scene(), np.array([[44.0, 40.0], [70.0, 50.0]]), RADIUS.repeat(2), CELL)
+    red, yellow = outlines(scene(), np.array([[44.0, 40.0], [70.0, 50.0]]), NEAR.repeat(2), FAR.repeat(2), CELL)
     assert (red & disc_mask()).sum() > 0.95 * disc_mask().sum()
     assert not red[50, 70]
     assert yellow[50, 70]
@@ -70,20 +72,20 @@ def test_two_points_on_two_things_find_both():
 
 def test_the_same_question_has_the_same_answer_and_a_finer_picture_nearly():
     point = np.array([[44.0, 40.0]])
-    (first,), (again,) = outlines(scene(), point, RADIUS, CELL), outlines(scene(), point, RADIUS, CELL)
+    (first,), (again,) = outlines(scene(), point, NEAR, FAR, CELL), outlines(scene(), point, NEAR, FAR, CELL)
     assert (first == again).all()
     large = cv2.resize(scene(), None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
-    (found,) = outlines(large, point * 4, RADIUS * 4, CELL * 4)
+    (found,) = outlines(large, point * 4, NEAR * 4, FAR * 4, CELL * 4)
     small = cv2.resize(found.astype(np.uint8), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) > 0
     assert (small ^ first).sum() < 0.15 * first.sum()
 
 
 def test_nothing_is_found_outside_in_crowds_and_in_pictures_of_a_few_cells():
     outside = np.array([[-3.0, 5.0], [5.0, 96.0], [np.nan, np.nan]])
-    assert not outlines(scene(), outside, RADIUS.repeat(3), CELL).any()
-    assert not outlines(scene()[:16, :16], np.array([[8.0, 8.0]]), RADIUS, CELL).any()
+    assert not outlines(scene(), outside, NEAR.repeat(3), FAR.repeat(3), CELL).any()
+    assert not outlines(scene()[:16, :16], np.array([[8.0, 8.0]]), NEAR, FAR, CELL).any()
     everywhere = np.stack(np.meshgrid(np.arange(8, WIDTH, 16.0), np.arange(8, HEIGHT, 16.0)), -1).reshape(-1, 2)
-    assert not outlines(scene(), everywhere, RADIUS.repeat(len(everywhere)), CELL).any()
+    assert not outlines(scene(), everywhere, NEAR.repeat(len(everywhere)), FAR.repeat(len(everywhere)), CELL).any()
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -119,6 +121,59 @@ def test_a_speck_is_held_as_a_disc_and_new_picture_too():
     assert made.grips[1].slots.tolist() == [made.num_anchors]
 
 
+def dab(x: float, y: float, turn: float = 0.0, scale: float = 1.0) -> list[Point]:
+    """Five points as the studio's brush of 8 pixels has them, turned and scaled about (x, y)."""
+    spots = [0j, 6 + 0j, -6 + 0j, 6j, -6j]
+    turned = [spot * scale * complex(math.cos(turn), math.sin(turn)) for spot in spots]
+    return [Point(n, x + spot.real, y + spot.imag) for n, spot in enumerate(turned)]
+
+
+@pytest.mark.parametrize("spacing", [2.0, 6.0])
+def test_a_dab_holds_its_thing_however_fine_it_is(spacing):
+    steps = np.arange(-8 // spacing, 8 // spacing + 1) * spacing
+    spots = [(x, y) for x in steps for y in steps if math.hypot(x, y) <= 8]
+    points = [Point(n, 44 + x, 40 + y) for n, (x, y) in enumerate(spots)]
+    found, true = held(started(scene()), *points), inside(disc_mask())
+    assert found <= true
+    assert len(true - found) <= 1
+
+
+def test_a_larger_brush_holds_what_it_covers():
+    spots = [(x, y) for x in range(-12, 13, 6) for y in range(-12, 13, 6)]
+    brush = [Point(n, 70.0 + x, 66.0 + y) for n, (x, y) in enumerate(spots)]  # the lower end of the bar
+    assert held(started(scene()), *brush) == held(started(None), *brush)
+
+
+def test_what_a_dab_holds_turns_and_grows_with_it():
+    made = started(scene())
+    home = dict(enumerate(made.home.tolist()))
+    tracks = made.chunk([dab(44, 40)] * 6 + [dab(60, 50, turn=math.pi / 2, scale=1.5)] * 6, first=False)
+    for n, (x, y) in home.items():
+        if any(n in grip.slots for grip in made.grips.values()):
+            spot = complex(x - 44, y - 40) * 1.5j + complex(60, 50)
+            assert made.place[n].tolist() == pytest.approx([spot.real, spot.imag], abs=1e-3)
+    assert (tracks[0][0, -1, :, 0] < WIDTH).all()
+
+
+def test_a_dab_of_which_points_are_let_go_is_held_by_the_rest():
+    made = started(scene())
+    rest = dab(44, 40)[:1]
+    made.chunk([dab(44, 40)] * 6 + [rest] * 6, first=False)
+    assert torch.isfinite(made.place).all()
+    assert (made.place[: made.num_anchors] - made.home).norm(dim=-1).max() < 1e-3
+
+
+def test_a_dab_goes_back_with_the_stream():
+    made = started(scene())
+    made.chunk([dab(44, 40)] * 12, first=False)
+    saved = made.snapshot()
+    turned = [[dab(44 + t, 40, turn=t / 12) for t in range(12)] for _ in range(2)]
+    one = made.chunk(turned[0], first=False)
+    made.restore(saved)
+    two = made.chunk(turned[1], first=False)
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
 def test_a_crowd_holds_discs():
     """Beyond FEW_POINTS what lies under them is not looked for: their number shows how far the thing reaches."""
     made = started(scene())
@@ -144,5 +199,5 @@ def test_nothing_farther_than_a_thing_may_reach_is_held():
         picture=flat,
         seen=torch.cat([torch.tensor([[60.0, 50.0]]), anchors]),
     )
-    assert (anchors[mine[0]] - torch.tensor([60.0, 50.0])).norm(dim=-1).max() <= FARTHEST * OUTLINE_CELLS[1] * CELL
+    assert (anchors[mine[0]] - torch.tensor([60.0, 50.0])).norm(dim=-1).max() <= FAR[0]
     assert mine.any()

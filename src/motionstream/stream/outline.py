@@ -12,8 +12,6 @@ import numpy as np
 
 SURE_CELLS = 0.4
 """Cells around a point that surely belong to its thing."""
-FARTHEST = 2.0
-"""Where the thing ends at last, as a share of the radius within which it is taken to lie at first."""
 MARGIN_CELLS = 3.0
 """So much of the picture beyond the farthest is looked at, to learn what the surroundings look like."""
 CELL_PX = 8
@@ -26,17 +24,17 @@ def can_outline() -> bool:
     return importlib.util.find_spec("cv2") is not None
 
 
-def outlines(picture: np.ndarray, points: np.ndarray, radii: np.ndarray, cell: float) -> np.ndarray:
+def outlines(picture: np.ndarray, points: np.ndarray, near: np.ndarray, far: np.ndarray, cell: float) -> np.ndarray:
     """The connected part of ``picture`` around each point that looks unlike what surrounds the points.
 
     The same arguments always give the same answer.
 
     Args:
-        picture: ``(H, W, 3)`` uint8. points: ``(k, 2)`` x and y in its pixels. radii: ``(k,)`` pixels within which the
-            thing of each is taken to lie at first. cell: pixels per latent cell, the measure of length.
+        picture: ``(H, W, 3)`` uint8. points: ``(k, 2)`` x and y in its pixels. near: ``(k,)`` pixels within which the
+            thing of each is taken to lie at first. far: ``(k,)`` pixels where it ends at last. cell: pixels per latent cell.
 
     Returns:
-        ``(k, H, W)`` bool, nowhere farther than ``FARTHEST`` radii from a point; all false where nothing can be told: the
+        ``(k, H, W)`` bool, nowhere farther than ``far`` from the points; all false where nothing can be told: the
         point lies outside of the picture, or there is nothing but the surroundings of points.
     """
     import cv2
@@ -46,8 +44,8 @@ def outlines(picture: np.ndarray, points: np.ndarray, radii: np.ndarray, cell: f
     inside = np.flatnonzero(((points >= 0) & (points < (width, height))).all(axis=1))
     if not len(inside):
         return whole
-    seeds, radii = points[inside], radii[inside, None, None]
-    reach = FARTHEST * radii.max() + MARGIN_CELLS * cell
+    seeds, near, far = points[inside], near[inside, None, None], far[inside, None, None]
+    reach = far.max() + MARGIN_CELLS * cell
     left, top = np.maximum(0, seeds.min(axis=0) - reach).astype(int)
     right, bottom = np.minimum((width, height), seeds.max(axis=0) + reach + 1).astype(int)
     part = np.ascontiguousarray(picture[top:bottom, left:right])
@@ -56,15 +54,15 @@ def outlines(picture: np.ndarray, points: np.ndarray, radii: np.ndarray, cell: f
     small = cv2.resize(part, size, interpolation=cv2.INTER_AREA) if share < 1 else part
     rows, columns = np.mgrid[: size[1], : size[0]] + 0.5
     at = np.stack([columns * part.shape[1] / size[0] + left, rows * part.shape[0] / size[1] + top], -1)
-    far = np.linalg.norm(at[None] - seeds[:, None, None], axis=-1)
-    likely = (far / radii).min(axis=0)
-    if (likely <= 1).all():
+    gap = np.linalg.norm(at[None] - seeds[:, None, None], axis=-1)
+    likely = (gap <= near).any(axis=0)
+    if likely.all():
         return whole
     mask = np.full(likely.shape, cv2.GC_BGD, np.uint8)
-    mask[likely <= FARTHEST] = cv2.GC_PR_BGD
-    mask[likely <= 1] = cv2.GC_PR_FGD
-    mask[(far <= SURE_CELLS * cell).any(axis=0)] = cv2.GC_FGD
-    homes = [np.unravel_index(one.argmin(), one.shape) for one in far]
+    mask[(gap <= far).any(axis=0)] = cv2.GC_PR_BGD
+    mask[likely] = cv2.GC_PR_FGD
+    mask[(gap <= SURE_CELLS * cell).any(axis=0)] = cv2.GC_FGD
+    homes = [np.unravel_index(one.argmin(), one.shape) for one in gap]
     for home in homes:  # where cells are small, no pixel may lie that near
         mask[home] = cv2.GC_FGD
     cv2.setRNGSeed(0)  # it begins with k-means

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motionstream.stream.outline import FARTHEST, outlines
+from motionstream.stream.outline import outlines
 
 PATCH_CELLS = (0.5, 3.0)
 """Radius of a disc in latent cells: least, in a close brush; most, around a lone point."""
@@ -20,7 +20,12 @@ what sticks out carries along whatever touches the dragged thing (docs/LOG.md, 2
 """
 OUTLINE_CELLS = (1.0, 2.5)
 """A point whose disc has so many cells or more holds the thing under it in place of the disc, which at first is taken to lie
-in the disc, or within the second number of cells. It ends ``FARTHEST`` such radii away (docs/LOG.md, 2026-11-26)."""
+in the disc, or within the second number of cells (docs/LOG.md, 2026-11-26)."""
+DAB_CELLS = 1.25
+"""Three or more points that were grabbed together and lie so close around their middle are a *dab*: however many, they speak
+as one, and what they touch shows what their thing looks like."""
+BEYOND_CELLS = 1.5
+"""A thing ends so far beyond the radius in which it is looked for, or twice as far away as that, if that is more."""
 FEW_POINTS, CROWD_CELLS = 8, 5.0
 """More points than this within so many cells show by themselves how far a thing reaches: they hold discs."""
 FEWEST_ANCHORS = 4
@@ -50,21 +55,34 @@ def patches(
     distance = torch.cdist(places[new], anchors)
     radius = reaches(places, new, cell)
     mine = distance <= radius[:, None]
-    least, most = (cell * cells for cells in OUTLINE_CELLS)
-    crowd = (torch.cdist(places[new], places) <= CROWD_CELLS * cell).sum(dim=1)
-    under = torch.zeros(len(new), 2) if seen is None else seen[: len(new)]
-    alone = ((radius >= least) & (crowd <= FEW_POINTS) & under.isfinite().all(dim=1)).nonzero()[:, 0]
-    if picture is None or seen is None or not len(alone):
+    if picture is None or seen is None:
         return mine
-    homes, near = seen[len(new) :].long(), radius[alone].clamp(max=most)
-    shapes = torch.from_numpy(outlines(picture, under[alone].numpy(), near.numpy(), cell))
+    dab, least = is_dab(places[new], cell), OUTLINE_CELLS[0] * cell
+    under, homes = seen[: len(new)], seen[len(new) :].long()
+    close = torch.cdist(places[new], places) <= CROWD_CELLS * cell
+    if dab:
+        close[:, new] = False
+    lonely = close.sum(dim=1) + dab <= FEW_POINTS
+    picks = (lonely & ((radius >= least) | dab) & under.isfinite().all(dim=1)).nonzero()[:, 0]
+    if not len(picks):
+        return mine
+    near = radius[picks].clamp(least, OUTLINE_CELLS[1] * cell)
+    far = near + near.clamp(min=BEYOND_CELLS * cell)
+    shapes = torch.from_numpy(outlines(picture, under[picks].numpy(), near.numpy(), far.numpy(), cell))
     things = shapes[:, homes[:, 1], homes[:, 0]]
     found = things.sum(dim=1, keepdim=True) >= FEWEST_ANCHORS
     # Of two points on one thing each takes the part that is nearer to it, so that they can turn and stretch it.
-    nearest = distance[alone] <= torch.cdist(anchors, places).amin(dim=1) + 1e-3
-    whole = things & nearest & (distance[alone] <= FARTHEST * near[:, None])
-    mine[alone] = torch.where(found, whole, distance[alone] <= near[:, None])
+    nearest = distance[picks] <= torch.cdist(anchors, places).amin(dim=1) + 1e-3
+    whole = things & nearest & (distance[picks] <= far[:, None])
+    touched = distance[picks] <= torch.minimum(radius[picks], near)[:, None]
+    mine[picks] = torch.where(found, whole | touched if dab else whole, touched)
     return mine
+
+
+def is_dab(places: Tensor, cell: float) -> bool:
+    """Whether points ``(k, 2)`` that were grabbed together lie so close that they speak as one: see DAB_CELLS."""
+    middle = places.mean(dim=0)
+    return len(places) > 2 and bool(((places - middle).norm(dim=1) <= DAB_CELLS * cell).all())
 
 
 def reaches(places: Tensor, new: Tensor, cell: float) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from motionstream.config import TrackConfig
 from motionstream.shapes import VideoGeometry
-from motionstream.stream.patch import patches
+from motionstream.stream.patch import is_dab, patches
 from motionstream.tracks.codes import draw_ids
 
 ANCHOR_SPACING_CELLS = 1.0
@@ -45,11 +45,13 @@ class Point:
 class _Grip:
     """What an active point holds: slots that move with it, and how far each lies from the point, ``(k,)`` and ``(k, 2)``.
 
-    The first slot speaks for the point itself; the others are anchors of the patch around it.
+    The first slot speaks for the point itself; the others are anchors of the patch around it. Points of a ``dab`` know each
+    other, and where each of them was when it was grabbed: what they hold turns and grows with them.
     """
 
     slots: Tensor
     offsets: Tensor
+    dab: dict[int, tuple[float, float]] | None = None
 
 
 @dataclass
@@ -156,9 +158,11 @@ class TrackBuffer:
                 slots = torch.cat([grip.slots for grip in grips])
                 offsets = torch.cat([grip.offsets for grip in grips])
                 owners = torch.arange(-1, len(keys)).repeat_interleave(torch.tensor([len(grip.slots) for grip in grips]))
+                dabs = any(grip.dab for grip in grips)
             if len(slots):
                 where = torch.tensor([(float(point.x), float(point.y)) for point in held.values()])
-                places = where[owners] - offsets  # (slots held, 2)
+                turned = _turned(offsets, owners, [self.grips[key].dab for key in keys], held) if dabs else offsets
+                places = where[owners] - turned  # (slots held, 2)
                 xy[0, t, slots], visible[0, t, slots] = places, True
                 self.place[slots] = places
             if self.hold_moved and not remember:
@@ -221,7 +225,7 @@ class TrackBuffer:
         if first:  # the sink learns it as well as any anchor's
             self._give_spare(point)
             return
-        where = torch.tensor([point.x, point.y])
+        where = torch.tensor([float(point.x), float(point.y)])
         distance = (self.place[: self.num_anchors] - where).norm(dim=-1)
         free = torch.where(self._taken, torch.inf, distance)
         best, nearest = int(free.argmin()), int(distance.argmin())
@@ -250,11 +254,14 @@ class TrackBuffer:
         anchors = self.place[: self.num_anchors]
         seen = torch.cat([torch.stack([self._in_frame_0(key, places[rows[key]]) for key in new]), self.home])
         mine = patches(places, picks, anchors, self.geometry.stride, picture=self.picture, seen=seen)
+        dab = None
+        if self.picture is not None and is_dab(places[picks], self.geometry.stride):
+            dab = {key: (held[key].x, held[key].y) for key in new}
         for key, row, patch in zip(new, picks.tolist(), mine, strict=True):
             near = (patch & ~self._taken).nonzero()[:, 0]
             self._taken[near] = True
             grip, offsets = self.grips[key], places[row] - anchors[near]
-            self.grips[key] = _Grip(torch.cat([grip.slots, near]), torch.cat([grip.offsets, offsets]))
+            self.grips[key] = _Grip(torch.cat([grip.slots, near]), torch.cat([grip.offsets, offsets]), dab)
 
     def _in_frame_0(self, key: int, where: Tensor) -> Tensor:
         """Where the first frame shows what a new point at ``where`` lies on, ``(2,)``; nan where it does not.
@@ -284,6 +291,32 @@ class TrackBuffer:
         self._taken[slots[slots < self.num_anchors]] = False
         if remember:
             self._remembered[point_id] = grip
+
+
+def _turned(
+    offsets: Tensor, owners: Tensor, dabs: list[dict[int, tuple[float, float]] | None], held: dict[int, Point]
+) -> Tensor:
+    """Offsets ``(n, 2)`` of slots, those of a dab turned and scaled as its points have been since they were grabbed.
+
+    The similarity is that of least squares, in complex numbers; with fewer than two points of the dab left it is none.
+    """
+    factors = torch.ones(len(dabs), dtype=torch.complex64)
+    known: dict[int, complex] = {}
+    for row, dab in enumerate(dabs):
+        if dab is None:
+            continue
+        if id(dab) not in known:
+            there = [key for key in dab if key in held]
+            before, now = (
+                np.array([complex(*place) for place in places])
+                for places in ([dab[key] for key in there], [(held[key].x, held[key].y) for key in there])
+            )
+            before, now = before - before.mean(), now - now.mean()
+            size = float((np.abs(before) ** 2).sum())
+            known[id(dab)] = complex((before.conj() * now).sum() / size) if size else 1.0
+        factors[row] = known[id(dab)]
+    turned = torch.view_as_complex(offsets.contiguous()) * factors[owners]
+    return torch.view_as_real(turned)
 
 
 def resample_pushes(
