@@ -18,6 +18,8 @@ from motionstream.serve.images import TooLarge, WrongType, read_upload
 from motionstream.serve.limits import frames_of_chunks
 from motionstream.serve.store import TakeFolder
 from motionstream.serve.studio import Studio
+from motionstream.stream.outline import can_outline
+from motionstream.stream.patch import DAB_CELLS
 from motionstream.stream.take import Take
 
 router = APIRouter()
@@ -42,6 +44,7 @@ class PresetRow(BaseModel):
     fps: float
     first_chunk_frames: int
     chunk_frames: int
+    dab_px: float
     loaded: bool
 
 
@@ -118,6 +121,7 @@ async def presets(request: Request) -> list[PresetRow]:
                 fps=geometry.fps,
                 first_chunk_frames=first,
                 chunk_frames=later,
+                dab_px=DAB_CELLS * geometry.stride if can_outline() else 0.0,
                 loaded=preset.name == studio.worker.loaded,
             )
         )

@@ -87,7 +87,7 @@ async function begin(plan, drawFirst) {
   if (run.active) link.sendNow({ kind: "stop" });
   plan.crop = start.cropOf(plan);
   run.prepare(plan, preset);
-  panel.scale(preset.width, plan.object && brushFor(plan.object, plan.crop, preset.width));
+  panel.scale(preset, plan.object && brushFor(plan.object, plan.crop, preset.width));
   meters.clear();
   view("studio");
   document.title = `${plan.caption || "Your picture"} – motionstream studio`;

@@ -17,6 +17,12 @@ export function disc(x, y, radius, spacing, width, height, limit = 256) {
   }
 }
 
+/** Whether the engine takes points as one touch of a thing: three or more, no farther than `reach` from their middle. */
+export function isDab(points, reach) {
+  const middle = centreOf(points);
+  return points.length > 2 && points.every(([x, y]) => Math.hypot(x - middle[0], y - middle[1]) <= reach);
+}
+
 /** A painted region: cells of one lattice over the canvas, so that strokes that overlap add no point twice. */
 export class Region {
   constructor(spacing, width, height, limit) {

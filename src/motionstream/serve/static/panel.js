@@ -1,7 +1,7 @@
 // The side panel: options of the tool in hand, what is on the picture, the prompt, and what can be kept.
 
 import * as api from "./api.js";
-import { round } from "./brush.js";
+import { isDab, round } from "./brush.js";
 import { NAMES } from "./gestures.js";
 import { $, announce, fill, icon, make, press, promptProblem, toast } from "./ui.js";
 
@@ -74,17 +74,21 @@ export class Panel {
     this.showBrush();
   }
 
-  /** Brush sizes that suit a canvas `width` pixels wide; `radius` where one is known that suits the picture. */
-  scale(width, radius = null) {
+  /** Brush sizes that suit the canvas of a preset; `radius` where one is known that suits the picture. */
+  scale({ width, dab_px }, radius = null) {
     const unit = Math.max(width / 128, 0.25);
-    if (unit === this.unit && !radius) return;
-    this.unit = unit;
+    if (unit === this.unit && dab_px === this.dab && !radius) return;
+    Object.assign(this, { unit, dab: dab_px });
     Object.assign($("radius"), { max: 40 * unit, step: unit / 2 });
     Object.assign($("spacing"), { min: 2 * unit, max: 16 * unit, step: unit / 2 });
-    const wanted = Math.min(Math.max(radius ?? 15 * unit, 6 * unit), 30 * unit);
+    const usual = this.#takesThings ? 8 * unit : 15 * unit;
+    const wanted = Math.min(Math.max(radius ?? usual, 6 * unit), 30 * unit);
     Object.assign(this.tools, { radius: Math.round((wanted * 2) / unit) * (unit / 2), spacing: 6 * unit });
     this.showBrush();
   }
+
+  /** Whether a touch is enough to take a thing: on a large canvas the engine does not look far enough for that. */
+  get #takesThings() { return this.dab >= 8 * this.unit; }
 
   showBrush() {
     const { tools } = this;
@@ -92,8 +96,9 @@ export class Panel {
     $("spacing").value = tools.spacing;
     $("seconds").value = tools.seconds;
     for (const name of ["radius", "spacing", "seconds"]) fill($(name));
-    const points = tools.brushAt([tools.stage.width / 2, tools.stage.height / 2]).length;
+    const shape = tools.brushAt([tools.stage.width / 2, tools.stage.height / 2]), points = shape.length;
     $("radius-out").textContent = points === 1 ? "1 point" : `${round(tools.radius, 1)} px`;
+    $("brush-says").hidden = !(this.#takesThings && (points === 1 || isDab(shape, this.dab)));
     $("spacing-out").textContent = `${round(tools.spacing, 1)} px`;
     $("seconds-out").textContent = `${tools.seconds} s`;
     this.tools.stage.dirty = true;
