@@ -24,8 +24,10 @@ in the disc, or within the second number of cells (docs/LOG.md, 2026-11-26)."""
 DAB_CELLS = 1.25
 """Three or more points that were grabbed together and lie so close around their middle are a *dab*: however many, they speak
 as one, and what they touch shows what their thing looks like."""
+DAB_NEAR, DAB_FAR = 2.0, 5.0
+"""Cells around the points of a dab within which its thing is taken to lie at first, and where it ends at last."""
 BEYOND_CELLS = 1.5
-"""A thing ends so far beyond the radius in which it is looked for, or twice as far away as that, if that is more."""
+"""For other points a thing ends so far beyond the radius in which it is looked for, or at twice that radius if that is more."""
 FEW_POINTS, CROWD_CELLS = 8, 5.0
 """More points than this within so many cells show by themselves how far a thing reaches: they hold discs."""
 FEWEST_ANCHORS = 4
@@ -68,6 +70,8 @@ def patches(
         return mine
     near = radius[picks].clamp(least, OUTLINE_CELLS[1] * cell)
     far = near + near.clamp(min=BEYOND_CELLS * cell)
+    if dab:
+        near, far = torch.full_like(near, DAB_NEAR * cell), torch.full_like(far, DAB_FAR * cell)
     shapes = torch.from_numpy(outlines(picture, under[picks].numpy(), near.numpy(), far.numpy(), cell))
     things = shapes[:, homes[:, 1], homes[:, 0]]
     found = things.sum(dim=1, keepdim=True) >= FEWEST_ANCHORS
