@@ -52,15 +52,6 @@ def test_brush_stays_in_the_picture_and_within_the_limit(run: Module) -> None:
     assert 1 <= len(points) <= 50
     assert all(0 <= x < 128 and 0 <= y < 96 and math.hypot(x - 2, y - 3) <= 10.001 for x, y in points)
     assert run("brush", "return m.disc(64, 48, 0, 5, 128, 96);") == [[64, 48]]
-
-
-@pytest.mark.parametrize("radius", [0, 4, 6, 8, 10, 12, 20])
-def test_what_is_called_a_dab_is_one_to_the_engine(run: Module, radius: float) -> None:
-    points = run("brush", "return m.disc(64, 48, a, 6, 128, 96);", radius)
-    cell = 8
-    assert run("brush", "return m.isDab(a[0], a[1]);", [points, DAB_CELLS * cell]) is is_dab(
-        torch.tensor(points, dtype=torch.float32), cell
-    )
     code = """
         const r = new m.Region(4, 128, 96, 30);
         for (let x = 0; x < 128; x += 2) for (const again of [1, 2]) r.add(x, 48, 8);
@@ -68,6 +59,13 @@ def test_what_is_called_a_dab_is_one_to_the_engine(run: Module, radius: float) -
     """
     painted = run("brush", code)
     assert len(painted) == 30 == len({tuple(point) for point in painted})
+
+
+@pytest.mark.parametrize("radius", [0, 4, 6, 8, 10, 12, 20])
+def test_what_is_called_a_dab_is_one_to_the_engine(run: Module, radius: float) -> None:
+    places = torch.tensor(run("brush", "return m.disc(64, 48, a, 6, 128, 96);", radius), dtype=torch.float32)
+    told = is_dab(places, torch.arange(len(places)), cell=8)
+    assert run("brush", "return m.isDab(a[0], a[1]);", [places.tolist(), DAB_CELLS * 8]) is told
 
 
 def test_simplified_path_stays_close_and_short(run: Module) -> None:

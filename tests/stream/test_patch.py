@@ -174,6 +174,16 @@ def test_a_dab_goes_back_with_the_stream():
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
+def test_a_dab_in_a_crowd_is_part_of_the_crowd():
+    """Points of ready-made tracks that come in between others, three at a time."""
+    others = [Point(100 + n, 24.0 + 12 * (n % 4), 22.0 + 12 * (n // 4)) for n in range(16)]
+    made, plain = started(scene()), started(None)
+    for one in (made, plain):
+        one.chunk([others] * 4 + [[*others, *dab(42, 40)]] * 8, first=False)
+        assert all(one.grips[point.id].dab is None for point in dab(42, 40))
+    assert torch.equal(made.place, plain.place)
+
+
 def test_a_crowd_holds_discs():
     """Beyond FEW_POINTS what lies under them is not looked for: their number shows how far the thing reaches."""
     made = started(scene())

@@ -27,7 +27,7 @@ as one, and what they touch shows what their thing looks like."""
 DAB_NEAR, DAB_FAR = 2.0, 5.0
 """Cells around the points of a dab within which its thing is taken to lie at first, and where it ends at last."""
 BEYOND_CELLS = 1.5
-"""For other points a thing ends so far beyond the radius in which it is looked for, or at twice that radius if that is more."""
+"""For other points a thing ends so far beyond the radius in which it is looked for, or at twice that if it is more."""
 FEW_POINTS, CROWD_CELLS = 8, 5.0
 """More points than this within so many cells show by themselves how far a thing reaches: they hold discs."""
 FEWEST_ANCHORS = 4
@@ -59,13 +59,11 @@ def patches(
     mine = distance <= radius[:, None]
     if picture is None or seen is None:
         return mine
-    dab, least = is_dab(places[new], cell), OUTLINE_CELLS[0] * cell
+    dab, least = is_dab(places, new, cell), OUTLINE_CELLS[0] * cell
     under, homes = seen[: len(new)], seen[len(new) :].long()
-    close = torch.cdist(places[new], places) <= CROWD_CELLS * cell
-    if dab:
-        close[:, new] = False
-    lonely = close.sum(dim=1) + dab <= FEW_POINTS
-    picks = (lonely & ((radius >= least) | dab) & under.isfinite().all(dim=1)).nonzero()[:, 0]
+    crowd = (torch.cdist(places[new], places) <= CROWD_CELLS * cell).sum(dim=1)
+    lonely = ((crowd <= FEW_POINTS) & (radius >= least)) | dab
+    picks = (lonely & under.isfinite().all(dim=1)).nonzero()[:, 0]
     if not len(picks):
         return mine
     near = radius[picks].clamp(least, OUTLINE_CELLS[1] * cell)
@@ -83,10 +81,13 @@ def patches(
     return mine
 
 
-def is_dab(places: Tensor, cell: float) -> bool:
-    """Whether points ``(k, 2)`` that were grabbed together lie so close that they speak as one: see DAB_CELLS."""
-    middle = places.mean(dim=0)
-    return len(places) > 2 and bool(((places - middle).norm(dim=1) <= DAB_CELLS * cell).all())
+def is_dab(places: Tensor, new: Tensor, cell: float) -> bool:
+    """Whether the points in rows ``new (k,)`` of ``places (m, 2)``, grabbed together, lie so close, and so far from a crowd
+    of others, that they speak as one: see DAB_CELLS and FEW_POINTS."""
+    middle = places[new].mean(dim=0)
+    away = (places - middle).norm(dim=1)
+    others = (away <= CROWD_CELLS * cell).sum() - len(new)
+    return len(new) > 2 and bool((away[new] <= DAB_CELLS * cell).all() and others < FEW_POINTS)
 
 
 def reaches(places: Tensor, new: Tensor, cell: float) -> Tensor:
