@@ -66,7 +66,8 @@ def outlines(picture: np.ndarray, points: np.ndarray, near: np.ndarray, far: np.
     for home in homes:  # where cells are small, no pixel may lie that near
         mask[home] = cv2.GC_FGD
     cv2.setRNGSeed(0)  # it begins with k-means
-    cv2.grabCut(small, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_MASK)
+    unused = 0, 0, 1, 1  # a rectangle; the mask says all
+    cv2.grabCut(small, mask, unused, np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS, cv2.GC_INIT_WITH_MASK)
     _, parts = cv2.connectedComponents(np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8))
     full = (part.shape[1], part.shape[0])
     for row, home in zip(inside, homes, strict=True):

@@ -300,7 +300,7 @@ def _turned(
 
     The similarity is that of least squares, in complex numbers; with fewer than two points of the dab left it is none.
     """
-    factors = torch.ones(len(dabs), dtype=torch.complex64)
+    factors = [1.0 + 0j] * len(dabs)
     known: dict[int, complex] = {}
     for row, dab in enumerate(dabs):
         if dab is None:
@@ -315,7 +315,7 @@ def _turned(
             size = float((np.abs(before) ** 2).sum())
             known[id(dab)] = complex((before.conj() * now).sum() / size) if size else 1.0
         factors[row] = known[id(dab)]
-    turned = torch.view_as_complex(offsets.contiguous()) * factors[owners]
+    turned = torch.view_as_complex(offsets.contiguous()) * torch.tensor(factors, dtype=torch.complex64)[owners]
     return torch.view_as_real(turned)
 
 
