@@ -99,8 +99,9 @@ class FakePerformance:
         if not self.scripted and self.live.refused:
             self.live.refused = None
         frames = np.full((count, *self.size, 3), self.grey(index), np.uint8)
+        took = {begin.id: tuple(begin.points) for begin in made.begins}
         marks = [[Mark(*begin.points[0], begin.kind) for begin in self._active.values()] for _ in range(count)]
-        return PerformedChunk(frames, index, first, echo, ChunkStats(0, 1, 2, 3), ended, marks)
+        return PerformedChunk(frames, index, first, echo, ChunkStats(0, 1, 2, 3), ended, marks, took)
 
     def grey(self, index: int) -> int:
         return (40 + 20 * index + self.take.seed + 7 * len(self.take.inputs[index].begins)) % 256

@@ -264,6 +264,10 @@ def test_a_live_take_of_a_real_engine_replays_to_the_last_bit(serve):
         client.say("grab", id=1, points=[[20, 15], [24, 15]], seen=0, t=10)
         for n in range(1, 6):
             client.say("move", id=1, pose=[2.0 * n, 0, 0, 1], t=10 + n)
+        held = client.until("held", id=1)
+        shown = [header for header, _ in client.frames if header.echo_t >= 10]
+        assert not shown, "what it took is told before the first frame that shows it"
+        assert any(np.hypot(x - 20, y - 15) <= client.started["cell"] for x, y in held["points"])
         client.until_frame(50)
         client.say("release", id=1, t=20)
         client.until("ended", id=1)

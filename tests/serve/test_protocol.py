@@ -58,7 +58,7 @@ def test_the_document_lists_the_same_kinds():
     assert kinds(page) | {"hello"} == set(GOOD)
     said = (protocol.Welcome, protocol.Queued, protocol.Ready, protocol.Started, protocol.State, protocol.Ended)
     said += (protocol.Branched, protocol.Stats, protocol.Pong, protocol.Error)
-    said += (protocol.DepthUsed, protocol.Followed, protocol.MotionEnded, protocol.Stilled)
+    said += (protocol.DepthUsed, protocol.Followed, protocol.Held, protocol.MotionEnded, protocol.Stilled)
     assert kinds(server) == {model.model_fields["kind"].default for model in said}
     for model in said:
         row = next(row for row in server.splitlines() if row.startswith(f"| `{model.model_fields['kind'].default}`"))

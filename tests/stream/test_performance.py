@@ -173,3 +173,32 @@ def test_take_of_another_canvas(engine, picture):
     assert scaled.picture.shape == (geometry.height, geometry.width, 3)
     with Performance.of_take(engine, scaled) as show:
         assert show.step().marks[0]
+
+
+def test_what_a_gesture_took_lies_where_its_hand_saw_it(engine, picture):
+    stride = engine.preset.geometry.stride
+    with Performance(engine, picture, "a cup", seed=3) as show:
+        show.live.grab(1, [(20.0, 12.0)], seen=0, t=1)
+        first = show.step()
+        assert set(first.took) == {1}
+        near = np.array(first.took[1])
+        assert np.hypot(*(near - (20.0, 12.0)).T).max() <= 5 * stride
+        assert len({tuple(cell) for cell in near.tolist()}) == len(near), "no cell twice"
+        show.live.move(1, (8.0, 0.0, 0.0, 1.0), t=2)
+        assert show.step().took == {}, "it took nothing more"
+        show.step()
+        # A pin set by a hand that still sees the picture before the move takes cells that are elsewhere by now.
+        show.live.release(1, t=3)
+        show.step()
+        show.live.pin(2, [(20.0, 12.0)], seen=0, t=4)
+        late = np.array(show.step().took[2])
+    assert np.hypot(*(late - (20.0, 12.0)).T).min() <= stride
+    assert np.allclose((late - near[0]) % stride, 0, atol=1e-3), "the same lattice, as the hand saw it"
+
+
+def test_a_gesture_that_is_over_took_nothing(engine, picture):
+    with Performance(engine, picture, "a cup", seed=3) as show:
+        show.step()
+        show.live.grab(1, [(20.0, 12.0)], seen=0, t=1)
+        show.live.release(1, t=2)
+        assert show.step().took == {}

@@ -266,6 +266,7 @@ class Started(_Said):
     prompt: str
     seed: int
     preset: str
+    cell: int
     resumed: bool = False
     frame: int = 0
     chunk: int = 0
@@ -306,6 +307,14 @@ class MotionEnded(_Said):
 class Ended(_Said):
     kind: Literal["ended"] = "ended"
     id: int
+
+
+class Held(_Said):
+    """What a gesture has taken hold of: middles of latent cells, pixels of the canvas, where its hand saw them."""
+
+    kind: Literal["held"] = "held"
+    id: int
+    points: tuple[tuple[float, float], ...]
 
 
 class Branched(_Said):

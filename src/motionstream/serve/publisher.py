@@ -16,7 +16,7 @@ from motionstream.serve.events import LiveTake, Made
 from motionstream.serve.images import jpeg
 from motionstream.serve.marks import pack_marks
 from motionstream.serve.outbox import FramePacket
-from motionstream.serve.protocol import MAX_T, Ended, Error
+from motionstream.serve.protocol import MAX_T, Ended, Error, Held
 from motionstream.stream.performance import PerformedChunk
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,8 @@ class Publisher:
 
     def _publish(self, take: LiveTake, chunk: PerformedChunk, made: Made) -> None:
         take.listener(take, made)
+        for key, cells in chunk.took.items():
+            take.listener(take, Held(id=key, points=tuple((round(x, 2), round(y, 2)) for x, y in cells)))
         rows, last = [], len(chunk.frames) - 1
         handed_over = time.monotonic()
         for n, frame in enumerate(chunk.frames):

@@ -17,6 +17,7 @@ from motionstream.serve.protocol import (
     Ended,
     Error,
     Followed,
+    Held,
     Latency,
     MotionEnded,
     ProtocolError,
@@ -327,7 +328,7 @@ class Visitor:
                     self.part("the take has ended")
         elif isinstance(event, Followed):
             self.outbox.put_newest(event.text())
-        elif isinstance(event, (Error, DepthUsed, MotionEnded, Stilled)):
+        elif isinstance(event, (Error, DepthUsed, Held, MotionEnded, Stilled)):
             self.say(event)
 
     def _say_stats(self, made: Made) -> None:

@@ -210,6 +210,7 @@ class Worker:
             prompt=show.prompt,
             seed=show.take.seed,
             preset=engine.preset.name,
+            cell=geometry.stride,
         )
         self._publisher.tell(take, Begun(started, show.live))
         self._publisher.tell(take, State(state="playing"))

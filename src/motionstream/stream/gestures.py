@@ -131,6 +131,11 @@ class _Active:
         return transform(self.points, pose)
 
 
+def point_key(gesture: int, n: int) -> int:
+    """Id in the track buffer of a gesture's ``n``-th point."""
+    return gesture * 1024 + n
+
+
 def transform(points: np.ndarray, pose: Pose) -> np.ndarray:
     """``(k, 2)`` points turned and scaled about their centre, then moved."""
     dx, dy, angle, scale = pose
@@ -251,7 +256,7 @@ class GestureBoard:
                 if arrived and (before.leaving or t >= ends.get(key, num_frames)):
                     continue
                 for n, (x, y) in enumerate(gesture.placed(gesture.pose).tolist()):
-                    points.append(Point(key * 1024 + n, x, y))
+                    points.append(Point(point_key(key, n), x, y))
                     seen.append(Mark(x, y, gesture.begin.kind))
             if not (first and t == 0):
                 for swarm in chunk.swarms:
@@ -276,6 +281,17 @@ class GestureBoard:
         return held, marks, ended
 
     # ------------------------------------------------------------------ gestures
+
+    def took(self, begin: Begin) -> tuple[tuple[float, float], ...]:
+        """Middles of the cells of the picture that a gesture has taken hold of, as the hand saw them, in pixels.
+
+        To be asked after the chunk in which it began; empty when it is over by then, or when nothing was taken.
+        """
+        gesture = self.active.get(begin.id)
+        if gesture is None:
+            return ()
+        held = [np.asarray(place) + self.buffer.holds(point_key(begin.id, n)) for n, place in enumerate(begin.points)]
+        return tuple((float(x), float(y)) for x, y in np.concatenate(held))
 
     def _total(self, begin: Begin) -> int:
         return max(1, round(begin.seconds * self.geometry.fps))

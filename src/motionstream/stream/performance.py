@@ -10,7 +10,7 @@ with Performance(engine, picture, "a cup", seed=0) as show:
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -33,6 +33,8 @@ class PerformedChunk:
         frames: ``(T, H, W, 3)`` uint8; frame 0 of them is frame ``first_frame`` of the take.
         echo: per frame the ``t`` of the newest input event that it shows, 0 for none.
         ended: gestures that ended with this chunk. marks: per frame, where held points are.
+        took: gestures that began with this chunk -> middles of the latent cells of the picture that each took hold of, in
+            pixels, where its hand saw them.
     """
 
     frames: np.ndarray
@@ -42,6 +44,7 @@ class PerformedChunk:
     stats: ChunkStats
     ended: tuple[int, ...]
     marks: list[list[Mark]]
+    took: dict[int, tuple[tuple[float, float], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,9 @@ class Performance:
         self.live.forget(chunk.ended)
         if not self.scripted and self.live.refused:
             self._hand_over()
-        return PerformedChunk(chunk.frames, index, chunk.first_frame, echo, chunk.stats, chunk.ended, chunk.marks)
+        return PerformedChunk(
+            chunk.frames, index, chunk.first_frame, echo, chunk.stats, chunk.ended, chunk.marks, chunk.took
+        )
 
     def branch(self, chunk: int) -> None:
         """Go back: the next chunk made is ``chunk``, and input recorded from there on is forgotten.
@@ -232,7 +237,8 @@ class Performance:
             self.session.set_prompt(made.prompt)
             self.prompt = made.prompt
         chunk = self.session.step_frames(frames)
-        return PerformedChunk(chunk.frames, index, self.first_frame(index), (), chunk.stats, ended, marks)
+        took = {begin.id: cells for begin in made.begins if (cells := self.board.took(begin))}
+        return PerformedChunk(chunk.frames, index, self.first_frame(index), (), chunk.stats, ended, marks, took)
 
     def _keep_state(self) -> None:
         known = self.snapshots.states[max(self.snapshots.states)].session if self.snapshots.states else None

@@ -120,6 +120,16 @@ class TrackBuffer:
         nearest = torch.cdist(torch.from_numpy(points).float(), then).argmin(dim=1)
         return (self.place[nearest] - then[nearest]).median(dim=0).values.double().numpy()
 
+    def holds(self, point_id: int) -> np.ndarray:
+        """Where the anchors that a held point has taken along lay from it when it took them, ``(k, 2)`` pixels.
+
+        None for a point that nobody holds.
+        """
+        grip = self.grips.get(point_id)
+        if grip is None:
+            return np.zeros((0, 2))
+        return -grip.offsets[grip.slots < self.num_anchors].double().numpy()
+
     def chunk(self, frames: list[list[Point]], *, first: bool, remember: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Tracks of one chunk: ``frames[t]`` lists the points held in pixel frame t.
 

@@ -5,12 +5,21 @@ import { notAfter } from "./latency.js";
 
 export const COLOURS = { drag: "#35d07f", pin: "#ff5a52", path: "#4c9dff", camera: "#f2b33d", motion: "#ba82ff" };
 export const NAMES = { drag: "Drag", pin: "Pin", path: "Path" };
+
+/** Edges of squares `cell` wide around `points` that no other one of them touches: [from, to] each. */
+function edgesOf(points, cell) {
+  const half = cell / 2;
+  return points.flatMap(([x, y]) => [[1, 0], [0, 1], [-1, 0], [0, -1]]
+    .filter(([dx, dy]) => !points.some(([ox, oy]) => Math.max(Math.abs(ox - x - dx * cell), Math.abs(oy - y - dy * cell)) < 0.6 * cell))
+    .map(([dx, dy]) => [[x + (dx - dy) * half, y + (dy + dx) * half], [x + (dx + dy) * half, y + (dy - dx) * half]]));
+}
+
 const HISTORY = 4000;
 const UNDO_STEPS = 100;
 
 export class Gesture {
   constructor(kind, points, extra = {}) {
-    Object.assign(this, { kind, points, pose: AT_REST, wire: "draft", id: 0, t: 0, seen: 0 });
+    Object.assign(this, { kind, points, pose: AT_REST, wire: "draft", id: 0, t: 0, seen: 0, held: null });
     Object.assign(this, { path: null, seconds: 3, ease: "smooth", mode: "once", history: [], from: null, until: null, goneT: 0 }, extra);
     this.measure();
   }
@@ -51,8 +60,8 @@ export class Gesture {
   }
 
   plain() {
-    const { kind, points, pose, wire, id, t, seen, path, seconds, ease, mode, from, until, goneT, number } = this;
-    return { kind, points, pose, wire, id, t, seen, path, seconds, ease, mode, from, until, goneT, number, history: this.history.slice(-50) };
+    const { kind, points, pose, wire, id, t, seen, held, path, seconds, ease, mode, from, until, goneT, number } = this;
+    return { kind, points, pose, wire, id, t, seen, held, path, seconds, ease, mode, from, until, goneT, number, history: this.history.slice(-50) };
   }
 }
 
@@ -173,13 +182,21 @@ export class Board extends EventTarget {
 
   #send(gesture) {
     const t = this.wire.now();
-    Object.assign(gesture, { id: this.nextId++, t, wire: "live", from: null, until: null, goneT: 0, history: [{ t, pose: AT_REST }] });
+    Object.assign(gesture, { id: this.nextId++, t, wire: "live", held: null, from: null, until: null, goneT: 0, history: [{ t, pose: AT_REST }] });
     this.wire.send(gesture.message());
     this.wire.sent(t);
     if (gesture.kind === "drag" && gesture.pose.some((value, n) => value !== AT_REST[n])) this.move(gesture, gesture.pose, t);
   }
 
   // ---------------------------------------------------------------- what comes back
+
+  /** What gesture `id` has taken hold of, as it lay when the hand took it: middles of squares `cell` wide. */
+  took(id, points, cell) {
+    const gesture = this.log.findLast((other) => other.id === id && other.wire !== "draft");
+    if (!gesture) return;
+    gesture.held = { points, cell, edges: edgesOf(points, cell) };
+    this.changed();
+  }
 
   /** The server has ended gesture `id` (a path at its end, a branch). */
   ended(id, frame) {

@@ -55,6 +55,7 @@ export class Painter {
       this.#dots(gesture.placed(hand), COLOURS.drag, 2.6, true);
       this.#ring(to, Math.max(gesture.reach * hand[3], 5 * this.unit) + 5 * this.unit, COLOURS.drag, 1.5, [4, 4]);
     }
+    if (begun) this.#held(gesture, (point) => place(point, gesture.centre, now));
     ink.save();
     ink.globalAlpha *= begun ? 1 : 0.6;
     this.#dots(gesture.placed(now), COLOURS.drag, 2.8, false);
@@ -103,6 +104,7 @@ export class Painter {
     const { ink } = this.stage, unit = this.unit;
     ink.save();
     ink.globalAlpha *= gesture.from === null && gesture.wire === "live" ? 0.7 : 1;
+    if (gesture.from !== null) this.#held(gesture, (point) => point);
     const points = gesture.placed();
     if (points.length === 1) {
       this.#ring(points[0], 7 * unit, COLOURS.pin, 2);
@@ -114,12 +116,32 @@ export class Painter {
 
   #path(gesture, { frame, fps }, selected) {
     const moved = gesture.wire === "draft" ? [0, 0] : gesture.travelled(frame, fps);
+    if (gesture.from !== null) this.#held(gesture, ([x, y]) => [x + moved[0], y + moved[1]]);
     const line = gesture.mode === "loop" ? [...gesture.path, gesture.path[0]] : gesture.path;
     this.#line(line, COLOURS.path, selected ? 3 : 2.2, gesture.wire === "draft" ? [6, 5] : []);
     if (gesture.mode !== "loop") this.#arrow(line, COLOURS.path);
     if (gesture.mode === "swing") this.#arrow([...line].reverse(), COLOURS.path);
     this.#diamonds(gesture.points.map(([x, y]) => [x + moved[0], y + moved[1]]), COLOURS.path, 3.2);
     if (selected) this.#ring(gesture.centre, gesture.reach + 10 * this.unit, "#fff", 1.25, [3, 4]);
+  }
+
+  /** An outline of the cells of the picture that the engine moves with it, `at` where they are on screen. */
+  #held({ held, kind }, at) {
+    if (!held) return;
+    const { ink } = this.stage;
+    ink.save();
+    ink.globalAlpha *= 0.75;
+    ink.beginPath();
+    for (const edge of held.edges) {
+      ink.moveTo(...at(edge[0]));
+      ink.lineTo(...at(edge[1]));
+    }
+    for (const [style, width] of [[DARK, 2.6], [COLOURS[kind], 1.2]]) {
+      ink.strokeStyle = style;
+      ink.lineWidth = width * this.unit;
+      ink.stroke();
+    }
+    ink.restore();
   }
 
   /** Velocity of the picture at a few places. */

@@ -6,7 +6,7 @@ import { NAMES } from "./gestures.js";
 import { $, announce, fill, icon, make, press, promptProblem, toast } from "./ui.js";
 
 const HINTS = {
-  drag: "Press on something and pull. The hollow ring is your hand; the picture follows.",
+  drag: "Press on something and pull. The hollow ring is your hand; the picture follows, and the outline is what it took.",
   pin: "Click, or paint over what should hold still.",
   path: "Pull from a thing along the way that it should take.",
   camera: "Push the picture, or use the pad and the sliders.",

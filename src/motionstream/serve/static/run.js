@@ -299,6 +299,8 @@ export class Run extends EventTarget {
     toast(`A branch from ${clockText(frame / this.player.fps)}, chunk ${chunk}.`);
   }
 
+  _on_held({ id, points }) { this.board.took(id, points, this.take.cell); }
+
   _on_ended({ id }) { this.board.ended(id, this.player.head); }
 
   _on_stats(message) { this.dispatchEvent(new CustomEvent("stats", { detail: message })); }

@@ -1,0 +1,54 @@
+"""What a gesture has taken hold of is outlined over the picture, goes with the hand, and is hidden with the marks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from studio_page import StudioPage
+
+pytestmark = [pytest.mark.browser, pytest.mark.weights]
+
+INKED = """([x0, y0, x1, y1]) => {
+    const canvas = document.getElementById("overlay");
+    const across = canvas.width / window.motionstream.take.width, down = canvas.height / window.motionstream.take.height;
+    const part = canvas.getContext("2d").getImageData(x0 * across, y0 * down, (x1 - x0) * across, (y1 - y0) * down);
+    return part.data.filter((value, n) => n % 4 === 3 && value > 0).length;
+}"""
+
+
+def test_what_a_drag_took_is_outlined_where_it_is_now(studio: StudioPage) -> None:
+    studio.play("balloon", 5)
+    studio.stroke([(84, 38), (84, 38)], let_go=False)
+    studio.until("m.gestures.some((g) => g.held && g.from !== null)")
+    held = studio.gestures("drag")[-1]["held"]
+    cells, edges = np.array(held["points"]), np.array(held["edges"])
+    assert held["cell"] == 8
+    assert len(cells) >= 2
+    assert np.abs(cells.mean(axis=0) - (84, 38)).max() < 10, "they lie around the hand, where it took them"
+    assert np.allclose(np.abs(edges[:, 0] - edges[:, 1]).sum(-1), 8)
+    assert 4 <= len(edges) < 4 * len(cells), "sides between two cells are not drawn"
+
+    # Its left side, a strip beyond the points of the brush, which the outline leaves when it follows the hand.
+    left, top, bottom = edges[..., 0].min(), edges[..., 1].min(), edges[..., 1].max()
+    strip = [float(side) for side in (max(0, left - 0.8), top, left + 0.8, bottom)]
+    assert studio.page.evaluate(INKED, strip) > 0
+    studio.page.mouse.move(*studio.place(108, 38), steps=6)
+    studio.more(60)
+    assert studio.page.evaluate(INKED, strip) == 0
+    studio.page.mouse.move(2, 2)  # the brush goes with the mouse, and shows by itself where it is
+    studio.page.wait_for_timeout(200)
+    assert studio.page.evaluate(INKED, [0.0, 0.0, 128.0, 96.0]) > 0
+    studio.keys("t")
+    studio.page.wait_for_timeout(200)
+    assert studio.page.evaluate(INKED, [0.0, 0.0, 128.0, 96.0]) == 0
+
+
+def test_a_pin_shows_what_it_holds_and_a_new_one_nothing_yet(studio: StudioPage) -> None:
+    studio.play("balloon", 5)
+    studio.keys("p")
+    studio.stroke([(84, 38), (84, 38)])
+    assert studio.gestures("pin")[-1]["held"] is None
+    studio.until("m.gestures.some((g) => g.kind === 'pin' && g.held)")
+    studio.page.reload()
+    studio.until("m.phase === 'playing' && m.frame > 5")
+    assert studio.gestures("pin")[-1]["held"]["points"], "a reload forgets nothing"
