@@ -7,6 +7,7 @@ first one, which is our convention: no half-pixel shift.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from motionstream.tracking.tracker import Seen, check_frame, check_points
 SIDE_PX = 256
 
 
-class _Square:
+class _Square(ABC):
     """What both share: the square picture they see, scaling to and from it, and loading."""
 
     name, weights_hint = "", ""
@@ -35,11 +36,13 @@ class _Square:
         self.model: Any = self._load(model_class, Path(weights)).to(self.device).eval()
         self._size: tuple[int, int] | None = None
 
+    @abstractmethod
     def _import(self) -> Any:
-        raise NotImplementedError
+        """The class of the model, or ValueError where ``tapnet`` is missing."""
 
+    @abstractmethod
     def _load(self, model_class: Any, weights: Path) -> Any:
-        raise NotImplementedError
+        """The model with its weights."""
 
     def _say_missing(self, error: ImportError) -> ValueError:
         return ValueError(
