@@ -20,13 +20,15 @@ def test_what_a_drag_took_is_outlined_where_it_is_now(studio: StudioPage) -> Non
     studio.play("balloon", 5)
     studio.stroke([(84, 38), (84, 38)], let_go=False)
     studio.until("m.gestures.some((g) => g.held && g.from !== null)")
-    held = studio.gestures("drag")[-1]["held"]
-    cells, edges = np.array(held["points"]), np.array(held["edges"])
-    assert held["cell"] == 8
-    assert len(cells) >= 2
-    assert np.abs(cells.mean(axis=0) - (84, 38)).max() < 10, "they lie around the hand, where it took them"
-    assert np.allclose(np.abs(edges[:, 0] - edges[:, 1]).sum(-1), 8)
-    assert 4 <= len(edges) < 4 * len(cells), "sides between two cells are not drawn"
+    edges = np.array(studio.gestures("drag")[-1]["held"])
+    assert np.allclose(np.abs(edges[:, 0] - edges[:, 1]).sum(-1), 8), "sides of cells"
+    assert np.abs(edges.mean(axis=(0, 1)) - (84, 38)).max() < 10, "they lie around the hand, where it took them"
+    starts, ends = (sorted(map(tuple, side.tolist())) for side in (edges[:, 0], edges[:, 1]))
+    assert starts == ends, "the outline is closed"
+    (x0, y0), (x1, y1) = edges[:, 0].T, edges[:, 1].T
+    num_cells = abs((x0 * y1 - x1 * y0).sum()) / 2 / 8**2
+    assert num_cells >= 2
+    assert 4 <= len(edges) < 4 * num_cells, "sides between two cells are not drawn"
 
     # Its left side, a strip beyond the points of the brush, which the outline leaves when it follows the hand.
     left, top, bottom = edges[..., 0].min(), edges[..., 1].min(), edges[..., 1].max()
@@ -51,4 +53,4 @@ def test_a_pin_shows_what_it_holds_and_a_new_one_nothing_yet(studio: StudioPage)
     studio.until("m.gestures.some((g) => g.kind === 'pin' && g.held)")
     studio.page.reload()
     studio.until("m.phase === 'playing' && m.frame > 5")
-    assert studio.gestures("pin")[-1]["held"]["points"], "a reload forgets nothing"
+    assert studio.gestures("pin")[-1]["held"], "a reload forgets nothing"

@@ -10,7 +10,7 @@ with Performance(engine, picture, "a cup", seed=0) as show:
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class PerformedChunk:
     stats: ChunkStats
     ended: tuple[int, ...]
     marks: list[list[Mark]]
-    took: dict[int, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    took: dict[int, tuple[tuple[float, float], ...]]
 
 
 @dataclass(frozen=True)
@@ -200,9 +200,7 @@ class Performance:
         self.live.forget(chunk.ended)
         if not self.scripted and self.live.refused:
             self._hand_over()
-        return PerformedChunk(
-            chunk.frames, index, chunk.first_frame, echo, chunk.stats, chunk.ended, chunk.marks, chunk.took
-        )
+        return replace(chunk, echo=echo)
 
     def branch(self, chunk: int) -> None:
         """Go back: the next chunk made is ``chunk``, and input recorded from there on is forgotten.

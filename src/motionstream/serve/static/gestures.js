@@ -5,17 +5,16 @@ import { notAfter } from "./latency.js";
 
 export const COLOURS = { drag: "#35d07f", pin: "#ff5a52", path: "#4c9dff", camera: "#f2b33d", motion: "#ba82ff" };
 export const NAMES = { drag: "Drag", pin: "Pin", path: "Path" };
+const HISTORY = 4000;
+const UNDO_STEPS = 100;
 
-/** Edges of squares `cell` wide around `points` that no other one of them touches: [from, to] each. */
+/** Outline: edges of squares `cell` wide around `points` that no other one of them touches: [from, to] each. */
 function edgesOf(points, cell) {
   const half = cell / 2;
   return points.flatMap(([x, y]) => [[1, 0], [0, 1], [-1, 0], [0, -1]]
     .filter(([dx, dy]) => !points.some(([ox, oy]) => Math.max(Math.abs(ox - x - dx * cell), Math.abs(oy - y - dy * cell)) < 0.6 * cell))
     .map(([dx, dy]) => [[x + (dx - dy) * half, y + (dy + dx) * half], [x + (dx + dy) * half, y + (dy - dx) * half]]));
 }
-
-const HISTORY = 4000;
-const UNDO_STEPS = 100;
 
 export class Gesture {
   constructor(kind, points, extra = {}) {
@@ -97,7 +96,7 @@ export class Board extends EventTarget {
     gesture.number ??= ++this.counts[gesture.kind];
     this.list.push(gesture);
     if (!this.log.includes(gesture)) this.log.push(gesture);
-    gesture.wire = "draft";
+    Object.assign(gesture, { wire: "draft", held: null });
     this.selected = gesture;
     if (this.wire.accepts() && !(gesture.kind === "path" && this.collecting)) this.#send(gesture);
     if (step) this.step(`${NAMES[gesture.kind]} ${gesture.number}`, () => this.#takeBack(gesture), () => this.#again(gesture));
@@ -164,7 +163,7 @@ export class Board extends EventTarget {
     if (live) {
       this.log = this.log.filter((other) => other !== gesture);
       this.log.push(Object.assign(Object.create(Gesture.prototype), gesture, { wire: "gone", goneT: this.wire.now() }), gesture);
-      Object.assign(gesture, { wire: "draft", from: null, until: null });
+      Object.assign(gesture, { wire: "draft", held: null, from: null, until: null });
       this.#send(gesture);
     }
     this.changed();
@@ -182,7 +181,7 @@ export class Board extends EventTarget {
 
   #send(gesture) {
     const t = this.wire.now();
-    Object.assign(gesture, { id: this.nextId++, t, wire: "live", held: null, from: null, until: null, goneT: 0, history: [{ t, pose: AT_REST }] });
+    Object.assign(gesture, { id: this.nextId++, t, wire: "live", from: null, until: null, goneT: 0, history: [{ t, pose: AT_REST }] });
     this.wire.send(gesture.message());
     this.wire.sent(t);
     if (gesture.kind === "drag" && gesture.pose.some((value, n) => value !== AT_REST[n])) this.move(gesture, gesture.pose, t);
@@ -190,11 +189,11 @@ export class Board extends EventTarget {
 
   // ---------------------------------------------------------------- what comes back
 
-  /** What gesture `id` has taken hold of, as it lay when the hand took it: middles of squares `cell` wide. */
+  /** What gesture `id` has taken hold of, as it lay when the hand took it: middles of squares `cell` wide; its outline is kept. */
   took(id, points, cell) {
     const gesture = this.log.findLast((other) => other.id === id && other.wire !== "draft");
     if (!gesture) return;
-    gesture.held = { points, cell, edges: edgesOf(points, cell) };
+    gesture.held = edgesOf(points, cell);
     this.changed();
   }
 

@@ -132,7 +132,7 @@ export class Painter {
     ink.save();
     ink.globalAlpha *= 0.75;
     ink.beginPath();
-    for (const edge of held.edges) {
+    for (const edge of held) {
       ink.moveTo(...at(edge[0]));
       ink.lineTo(...at(edge[1]));
     }
