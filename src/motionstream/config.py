@@ -9,11 +9,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
 import types
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from motionstream.errors import UserError
 from motionstream.shapes import VideoGeometry
 
 ConfigT = TypeVar("ConfigT")
@@ -161,6 +163,19 @@ class CacheConfig:
                 f"cache c{self.chunk_frames}s{self.sink_chunks}w{self.window_chunks} is invalid: "
                 "chunk_frames must be >= 1, sink_chunks and window_chunks >= 0"
             )
+
+    @classmethod
+    def parse(cls, tag: str) -> CacheConfig:
+        """``"c3s1w1"`` -> a cache setting.
+
+        Raises:
+            UserError: another form, or values out of range.
+        """
+        match = re.fullmatch(r"c(\d{1,3})s(\d{1,3})w(\d{1,3})", tag)
+        if match is None:
+            raise UserError(f"cache setting {tag!r} must look like c3s1w1: chunk, sink and window")
+        chunk, sink, window = (int(part) for part in match.groups())
+        return cls(chunk_frames=chunk, sink_chunks=sink, window_chunks=window)
 
     @property
     def tag(self) -> str:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from motionstream.config import CacheConfig
 from motionstream.data.render import render
 from motionstream.errors import UserError
-from motionstream.eval.horizon import CURVE, HorizonSuite, parse_setting, with_cache
+from motionstream.eval.horizon import CURVE, HorizonSuite, with_cache
 from motionstream.eval.horizon_scene import HorizonScene
 from motionstream.eval.rows import RowFile
 from motionstream.eval.tasks import Gallery, run_tasks
@@ -45,7 +46,7 @@ def test_an_object_left_behind_is_found_where_it_is():
 
 
 def test_settings(engine):
-    cache = parse_setting("c1s0w6")
+    cache = CacheConfig.parse("c1s0w6")
     assert (cache.chunk_frames, cache.sink_chunks, cache.window_chunks) == (1, 0, 6)
     variant = with_cache(engine, cache)
     assert variant.preset.cache.tag == "c1s0w6"
@@ -53,7 +54,7 @@ def test_settings(engine):
     assert variant.model is engine.model
     for wrong in ("c3s1", "c0s1w1", "3-1-1"):
         with pytest.raises(ValueError, match=r"must look like|invalid"):
-            parse_setting(wrong)
+            CacheConfig.parse(wrong)
 
 
 def test_rows_of_a_stream(engine):

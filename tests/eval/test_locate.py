@@ -1,12 +1,15 @@
 """The measuring stick itself: a known object is found where it was put, and the controls read as they must."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from motionstream.config import CacheConfig
 from motionstream.eval.drag_suite import rest_summary, summary
-from motionstream.eval.drags import DragCase, drag_cases, drag_error_pct, points_per_frame
+from motionstream.eval.drags import DragCase, drag_case, drag_cases, drag_error_pct, points_per_frame, stream_frames
+from motionstream.eval.horizon import with_cache
 from motionstream.eval.locate import locate
 from motionstream.presets import preset
 
@@ -63,6 +66,22 @@ def test_cases_are_held_out_drags_of_one_thing(cases):
         moved = (case.points[-1] - case.points[0]).norm(dim=-1)
         assert torch.allclose(moved, moved.mean().expand_as(moved), atol=1e-3), "one rigid thing"
         assert "moves" in case.caption
+
+
+@pytest.mark.parametrize("setting", ["c1s1w2", "c2s1w1"])
+def test_cases_do_not_depend_on_the_cache_setting(cases, setting):
+    other = SimpleNamespace(preset=replace(preset("nano"), cache=CacheConfig.parse(setting)))
+    assert torch.equal(next(drag_cases(other, 1)).video, cases[0].video)
+    assert torch.equal(drag_case(other, 0, grab_chunk=2).points, cases[3].points)
+
+
+def test_a_stream_of_chunks_that_overshoot_ends_with_the_case(engine):
+    engine = with_cache(engine, CacheConfig.parse("c2s1w1"))  # chunks of 5, 8, 8, ... frames
+    small = next(drag_cases(engine, 1))
+    frames = points_per_frame(small, 4, 0)
+    assert stream_frames(engine, small, frames[:9]).shape[0] == 9
+    whole = stream_frames(engine, small, frames[:9] + [frames[8]] * 4)
+    assert torch.equal(whole[:9], stream_frames(engine, small, frames[:9]))
 
 
 def test_a_late_grab_rests_until_its_chunk(cases):

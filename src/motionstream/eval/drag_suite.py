@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from motionstream.eval.drags import (
+    CHUNK,
     TRACK_COUNTS,
     DragCase,
     drag_case,
@@ -132,16 +133,14 @@ class DragSuite:
         grab: int = 0,
     ) -> Row:
         case = self._late[grab](index) if grab else self._case(index)
-        preset = self.engine.preset
-        first = 0 if grab == 0 else preset.geometry.frame_span(0, grab * preset.cache.chunk_frames)[1]
+        first = 0 if grab == 0 else self.engine.preset.geometry.frame_span(0, grab * CHUNK)[1]
         video = stream_frames(self.engine, case, points_per_frame(case, count, first), steps=steps, seed=seed)
         row = self._row(index, name, video[len(case.points) - 1], case, gallery, count)
         # What was there to be grabbed after so many chunks without a hand?
         return row | rest_measures(video[first - 1], case) if grab else row
 
     def _stream_unheld(self, index: int, seed: int) -> Tensor:
-        preset = self.engine.preset
-        frames = preset.geometry.pixel_frames(REST_CHUNKS * preset.cache.chunk_frames)
+        frames = self.engine.preset.geometry.pixel_frames(REST_CHUNKS * CHUNK)
         return stream_frames(self.engine, self._case(index), [[]] * frames, seed=seed)
 
     def _dropped(self, index: int, seed: int, gallery: Gallery) -> Row:

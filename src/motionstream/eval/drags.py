@@ -24,6 +24,8 @@ from motionstream.eval.presence import change_inside, share_at
 from motionstream.stream.engine import StreamEngine
 from motionstream.stream.track_buffer import Point
 
+CHUNK = 3
+"""Latent frames, the paper's chunk. Scenes are timed by it and not by the engine's: every cache setting is asked the same."""
 MOVE_CHUNKS = 2
 TRACK_COUNTS = (1, 4, 12, 24)
 LOOK_SEED = 90_000_000
@@ -62,20 +64,20 @@ def pictures_mark(split: Split = "eval") -> str:
 
 
 def drag_cases(engine: StreamEngine, count: int, grab_chunk: int = 0) -> Iterator[DragCase]:
-    """Held-out scenes, the same for every engine of one geometry: the drag starts with chunk ``grab_chunk``, lasts two
-    chunks and holds for one."""
+    """Held-out scenes, the same for every engine of one geometry: the drag starts with chunk ``grab_chunk`` (of `CHUNK`
+    latent frames), lasts two and holds for one."""
     return (drag_case(engine, index, grab_chunk) for index in range(count))
 
 
 def drag_case(engine: StreamEngine, index: int, grab_chunk: int = 0) -> DragCase:
     """Scene ``index`` of `drag_cases`."""
-    geometry, size = engine.preset.geometry, engine.preset.cache.chunk_frames
-    frames = geometry.pixel_frames((grab_chunk + MOVE_CHUNKS + 1) * size)
+    geometry = engine.preset.geometry
+    frames = geometry.pixel_frames((grab_chunk + MOVE_CHUNKS + 1) * CHUNK)
     config = SceneConfig(
         num_frames=frames, height=geometry.height, width=geometry.width, fps=geometry.fps, p_camera=0.0, split="eval"
     )
-    begin = 0 if grab_chunk == 0 else geometry.frame_span(0, grab_chunk * size)[1] - 1
-    moving = MOVE_CHUNKS * size * geometry.t_stride - geometry.t_stride
+    begin = 0 if grab_chunk == 0 else geometry.frame_span(0, grab_chunk * CHUNK)[1] - 1
+    moving = MOVE_CHUNKS * CHUNK * geometry.t_stride - geometry.t_stride
     scenes = _with_drag(sample_scenes(1, config, look_seed=LOOK_SEED + index, motion_seed=index), index, begin, moving)
     top = scenes.active.shape[1] - 1
     shown = render(scenes, grid=(48, 64), point_seed=index)
@@ -180,13 +182,17 @@ def points_per_frame(case: DragCase, count: int, first_frame: int) -> list[list[
 def stream_frames(
     engine: StreamEngine, case: DragCase, frames: list[list[Point]], *, steps: int | None = None, seed: int = 0
 ) -> Tensor:
-    """The student's stream of whole chunks, ``(T, 3, H, W)`` in [0, 1]; ``frames`` are the points held in each frame."""
+    """The student's stream, ``(len(frames), 3, H, W)`` in [0, 1]; ``frames`` are the points held in each frame.
+
+    Where the last chunk is longer than what is left of them, its further frames hold the last points and are cut off.
+    """
     picture = (case.video[0].permute(1, 2, 0) * 255).round().byte().numpy()
     made: list[np.ndarray] = []
     done = 0
     with engine.start(picture, case.caption, seed=seed, steps=steps) as session:
         while done < len(frames):
             count = session.frames_in_chunk(session.index)
-            made.append(session.step_frames(frames[done : done + count]).frames)
+            held = frames[done : done + count]
+            made.append(session.step_frames(held + held[-1:] * (count - len(held))).frames)
             done += count
-    return torch.from_numpy(np.concatenate(made)).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(np.concatenate(made)[: len(frames)]).permute(0, 3, 1, 2).float() / 255

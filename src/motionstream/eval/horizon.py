@@ -7,7 +7,6 @@ Settings other than the one a model was trained with run on the same weights (th
 from __future__ import annotations
 
 import copy
-import re
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -45,19 +44,6 @@ CURVE = (
 FLOOR = "truth"
 LOOKS = 3
 """How often in a window the front object is looked for."""
-
-
-def parse_setting(text: str) -> CacheConfig:
-    """``"c3s1w1"`` -> a cache setting.
-
-    Raises:
-        UserError: another form, or values out of range.
-    """
-    match = re.fullmatch(r"c(\d{1,3})s(\d{1,3})w(\d{1,3})", text)
-    if match is None:
-        raise UserError(f"cache setting {text!r} must look like c3s1w1: chunk, sink and window")
-    chunk, sink, window = (int(part) for part in match.groups())
-    return CacheConfig(chunk_frames=chunk, sink_chunks=sink, window_chunks=window)
 
 
 def with_cache(engine: StreamEngine, cache: CacheConfig) -> StreamEngine:
@@ -109,7 +95,7 @@ class HorizonSuite:
         self.window = engine.preset.clip_frames
         if num_frames < self.window:
             raise UserError(f"--frames {num_frames} is shorter than the training length: use at least {self.window}")
-        self.caches = {name: parse_setting(name) for name in dict.fromkeys(settings)}
+        self.caches = {name: CacheConfig.parse(name) for name in dict.fromkeys(settings)}
         self.seeds, self.samples = list(seeds), [f"horizon-{index:03d}" for index in range(scenes)]
         self.expected = PUBLISHED_SCENES
         self.settings: dict[str, Any] = {
