@@ -188,6 +188,29 @@ def test_weight_gradient_is_that_of_the_exit_step_with_a_frozen_past(model, cond
         torch.testing.assert_close(got[name], grad, atol=1e-4, rtol=1e-3, msg=name)
 
 
+def test_every_estimate_carries_its_own_gradient_and_no_other(model, condition_for):
+    cache, condition = plan(2, 1, 1), condition_for(4)
+    leaves = {(k, s): torch.randn(1, 2, 4, *GRID, requires_grad=True) for k in range(2) for s in range(len(SIGMAS))}
+    seen: list[Tensor] = []
+    args = (model, history(model, cache), condition, lambda k, s: leaves[k, s], SIGMAS, 2)
+    made = list(rollout(*args, grad=True, estimates=seen))
+    assert len(seen) == 2 * len(SIGMAS)
+    for chunk, latents in enumerate(made):
+        assert torch.equal(seen[(chunk + 1) * len(SIGMAS) - 1], latents), "the last estimate is the chunk"
+    for place, estimate in enumerate(seen):
+        grads = torch.autograd.grad(estimate.sum(), list(leaves.values()), retain_graph=True, allow_unused=True)
+        reached = {key for key, grad in zip(leaves, grads, strict=True) if grad is not None and grad.abs().max() > 0}
+        assert reached == {divmod(place, len(SIGMAS))}
+
+
+def test_estimates_change_nothing(model, condition_for):
+    cache, condition = plan(2, 1, 1), condition_for(4)
+    noise, seen = noise_for(model, cache), []
+    plain = list(rollout(model, ring(model, cache), condition, noise, SIGMAS, 2))
+    kept = list(rollout(model, ring(model, cache), condition, noise, SIGMAS, 2, estimates=seen))
+    assert all(torch.equal(a, b) for a, b in zip(plain, kept, strict=True))
+
+
 def test_without_grad_nothing_is_recorded(model, condition_for):
     cache = plan(1, 1, 1)
     for latents in rollout(model, history(model, cache), condition_for(3), noise_for(model, cache), SIGMAS, 3):

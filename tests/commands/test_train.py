@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def work(tmp_path_factory) -> Path:
     train("causal-init", "ode", *vae, *teacher, "--steps", "2", "--set", "batch=2", *ode)
     student = ["--student", str(root / "student")]
     train("distill", "distilled", *vae, *teacher, *student, "--steps", "5", "--set", "batch=1", "loop.sheet_steps=5")
+    train("rechunk", "short", *vae, *student, "--steps", "3", "--set", "batch=1", "num_frames=21", "loop.sheet_steps=3")
     nano = root / "weights"
     nano.mkdir()
     for source in ("vae/vae.safetensors", "vae/config.json", "teacher/teacher.safetensors", "student/student.safetensors"):
@@ -44,21 +46,42 @@ def work(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("run", ["vae", "teacher", "student", "ode", "distilled"])
+@pytest.mark.parametrize("run", ["vae", "teacher", "student", "ode", "distilled", "short"])
 def test_each_run_leaves_config_metrics_and_weights(work, run):
     folder = work / run
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == json.loads((folder / "train_config.json").read_text())["loop"]["steps"]
     assert all(torch.isfinite(torch.tensor(list(row.values()))).all() for row in rows)
     assert list(folder.glob("*.safetensors"))
-    if run in ("vae", "teacher", "distilled"):
+    if run in ("vae", "teacher", "distilled", "short"):
         assert list(folder.glob("sheet_*.png"))
 
 
 def test_training_changed_the_student(work):
-    names = ("teacher/teacher", "student/student", "distilled/student", "ode/student")
+    names = ("teacher/teacher", "student/student", "distilled/student", "ode/student", "short/student")
     files = [(work / f"{name}.safetensors").read_bytes() for name in names]
     assert len(set(files)) == len(files)
+
+
+def test_a_rechunked_student_streams_in_its_own_chunks_and_is_known_by_them(work, tmp_path, capsys):
+    weights = tmp_path / "weights"
+    shutil.copytree(work / "weights", weights)
+    for name in ("student.safetensors", "config.json"):
+        shutil.copy(work / "short" / name, weights)
+    assert main(["bench", "--preset", str(weights), "--chunks", "5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["setting"] == "c1s1w1"
+    argv = [
+        "train",
+        "rechunk",
+        *SMALL,
+        "--vae",
+        str(work / "vae"),
+        "--student",
+        str(weights),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert "no multiple: use one of [1]" in refused(capsys, *argv, "--set", "cache=c3s1w1")
 
 
 def test_status(work, capsys):

@@ -50,6 +50,7 @@ def denoise_chunk(
     *,
     exit_step: int | None = None,
     grad: bool = False,
+    estimates: list[Tensor] | None = None,
 ) -> Tensor:
     """Clean latents ``(B, chunk_frames, C, h, w)`` of the cache's next chunk; nothing is committed.
 
@@ -58,7 +59,9 @@ def denoise_chunk(
         noise: ``noise(chunk, step)`` gives the noise before step ``step``.
         sigmas: descending noise levels, without the final 0.
         exit_step: stop after this step (training draws it at random); None runs all.
-        grad: let gradients flow through the last step that runs, as in Self Forcing; earlier ones never carry any.
+        grad: let gradients flow through the last step that runs, as in Self Forcing; earlier ones carry none.
+        estimates: where given, the clean estimate of every step that runs is appended; with ``grad`` each carries its own
+            gradient, and none flows from one step to the next.
     """
     chunk, start = cache.chunk, cache.chunk * cache.cache.chunk_frames
     last = len(sigmas) - 1 if exit_step is None else exit_step
@@ -70,9 +73,11 @@ def denoise_chunk(
     for step in range(last + 1):
         level = torch.full((B, F), sigmas[step], device=noisy.device)
         if step:
-            noisy = add_noise(x0, noise(chunk, step), level)
-        with torch.set_grad_enabled(grad and step == last):
+            noisy = add_noise(x0.detach(), noise(chunk, step), level)
+        with torch.set_grad_enabled(grad and (step == last or estimates is not None)):
             x0 = predict(model, noisy, level, condition, start=start, cache=cache, level=sigmas[step]).x0
+        if estimates is not None:
+            estimates.append(x0)
     return x0
 
 
@@ -93,15 +98,17 @@ def rollout(
     *,
     exit_step: int | None = None,
     grad: bool = False,
+    estimates: list[Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """Yield the chunks of a video of ``num_chunks`` that the cache does not hold yet, each made from the model's own past.
 
     Args:
         condition: track latents of the whole video, ``num_chunks * chunk_frames`` latent frames.
+        exit_step, grad, estimates: as in :func:`denoise_chunk`, for every chunk.
     """
     size = cache.cache.chunk_frames
     for index in range(cache.chunk, num_chunks):
         part = condition.frames(index * size, (index + 1) * size)
-        latents = denoise_chunk(model, cache, part, noise, sigmas, exit_step=exit_step, grad=grad)
+        latents = denoise_chunk(model, cache, part, noise, sigmas, exit_step=exit_step, grad=grad, estimates=estimates)
         commit_chunk(model, cache, latents, part)
         yield latents

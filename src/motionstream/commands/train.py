@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-STAGES = ("vae", "teacher", "ode-pairs", "causal-init", "distill", "average", "status")
+STAGES = ("vae", "teacher", "ode-pairs", "causal-init", "distill", "rechunk", "average", "status")
 EPILOG = """\
 stages, in order (runs/nano_cpu.sh runs them all on two processor cores):
   vae          fit the latents, train the streaming decoder
@@ -16,6 +16,7 @@ stages, in order (runs/nano_cpu.sh runs them all on two processor cores):
   ode-pairs    the teacher's trajectories, for method=ode        needs --vae --teacher
   causal-init  the causal student's start (method=forcing|ode)   needs --vae --teacher
   distill      Self Forcing with DMD                             needs --vae --teacher --student
+  rechunk      the same student with smaller chunks              needs --vae --student, --set cache=c1s1w1
   average      a mean of two students                            needs --student, --set other=DIR
   status       where a run stands: motionstream train status --out DIR
 
@@ -80,6 +81,7 @@ def _config(args: argparse.Namespace) -> Any:
     from motionstream.train.causal_init import CausalInitConfig
     from motionstream.train.distill import DistillConfig
     from motionstream.train.ode_pairs import OdePairsConfig
+    from motionstream.train.rechunk import RechunkConfig
     from motionstream.train.teacher import TeacherTrainConfig
     from motionstream.train.vae import VAETrainConfig
 
@@ -89,6 +91,7 @@ def _config(args: argparse.Namespace) -> Any:
         "ode-pairs": OdePairsConfig,
         "causal-init": CausalInitConfig,
         "distill": DistillConfig,
+        "rechunk": RechunkConfig,
         "average": AverageConfig,
     }
     config = with_overrides(kinds[args.stage](), args.settings)
@@ -141,6 +144,11 @@ def _stage(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> 
         from motionstream.train.teacher import TeacherStage
 
         return TeacherStage(chosen, config, vae, compute)
+    if args.stage == "rechunk":
+        from motionstream.train.rechunk import RechunkStage
+
+        student = _need(args, "student")
+        return RechunkStage(_as_streamed(chosen, student.parent), config, vae, student, compute)
     teacher = _need(args, "teacher")
     if args.stage == "causal-init":
         from motionstream.train.causal_init import CausalInitStage
@@ -149,6 +157,13 @@ def _stage(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> 
     from motionstream.train.distill import DistillStage
 
     return DistillStage(chosen, config, vae, teacher, _need(args, "student"), compute)
+
+
+def _as_streamed(chosen: Any, folder: Path) -> Any:
+    """The preset with the cache setting that a student was made for, which the ``config.json`` beside it says."""
+    from motionstream.stream.engine import read_config
+
+    return replace(chosen, cache=read_config(folder).cache) if (folder / "config.json").is_file() else chosen
 
 
 def _ode_pairs(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> int:

@@ -1,0 +1,191 @@
+"""A student learns a smaller chunk from itself: less latency, the same pictures.
+
+The student as it is streams a clip in its own chunks. A copy streams the same clip, from the same noise, under another
+cache setting with smaller chunks, on its own past, and every estimate of every step is drawn to the one the first made
+there. The paper trains each setting from the teacher (section 3.3, table 4); this starts from a student that is done. What
+it is drawn to follows from noise and tracks, so that, unlike the truth of a clip, it leaves nothing to be averaged away.
+
+    motionstream train rechunk --vae DIR --student DIR --out DIR --set cache=c1s1w1
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from motionstream.causal.rollout import NoiseFn, SeededNoise, rollout
+from motionstream.config import CacheConfig, PresetConfig
+from motionstream.data.conditions import Batch, ConditionConfig, training_batch
+from motionstream.data.scenes import SceneConfig
+from motionstream.device import Compute
+from motionstream.models.dit import WanDiT
+from motionstream.models.fused import FusedDiT
+from motionstream.models.load import load_weights
+from motionstream.models.vae import NanoVAE
+from motionstream.nn.kv_cache import HistoryCache, SinkWindowCache
+from motionstream.train.causal_init import ROBUST_FLOOR, student_sheet
+from motionstream.train.dit_stage import DiTStage, whole_chunks
+from motionstream.train.ema import EMA
+from motionstream.train.loop import LoopConfig
+from motionstream.train.optim import lr_scale, muon_adamw
+from motionstream.train.teacher import condition_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class RechunkConfig:
+    """Settings of a change of chunk.
+
+    Args:
+        cache: the setting to learn, as "c1s1w1"; the preset's chunk must be a multiple of its chunk.
+        num_frames: clip length in pixels, a whole number of the preset's chunks.
+        truth_weight: weight of the distance from the rendered truth, beside that from the student with its own chunks.
+        moving_weight: cells that change weigh 1 + this.
+        tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig.
+    """
+
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=600, log_steps=10, sheet_steps=100))
+    cache: str = "c1s1w1"
+    batch: int = 2
+    num_frames: int = 45
+    lr: float = 3e-4
+    warmup: int = 20
+    decay_share: float = 0.5
+    ema: float = 0.98
+    truth_weight: float = 0.0
+    moving_weight: float = 3.0
+    tracks_per_object: tuple[int, ...] = (8, 96)
+    camera_tracks: tuple[int, ...] = (16, 150)
+    p_camera: float = 0.35
+    p_brush: float = 0.5
+    seed: int = 4
+
+
+class RechunkStage(DiTStage):
+    """See the module docstring; what it exports is a student of ``config.cache``."""
+
+    name = "rechunk"
+
+    def __init__(self, preset: PresetConfig, config: RechunkConfig, vae: NanoVAE, student: Path, compute: Compute) -> None:
+        cache = CacheConfig.parse(config.cache)
+        large, small = preset.cache.chunk_frames, cache.chunk_frames
+        if large % small:
+            raise ValueError(
+                f"cache={config.cache} has chunks of {small} latent frames, of which {preset.name}'s of {large} are no "
+                f"multiple: use one of {[n for n in range(1, large + 1) if large % n == 0]}"
+            )
+        super().__init__(replace(preset, cache=cache), config.loop.steps, vae, compute)
+        self.config, self.before = config, preset
+        self.large_chunks = whole_chunks(preset, config.num_frames)
+        self.model, guide = (WanDiT(preset.model, preset.geometry.t_stride).to(compute.device) for _ in range(2))
+        load_weights(student, self.model)
+        load_weights(student, guide)
+        self.guide, self.guide_model = FusedDiT(guide.eval().requires_grad_(False), compute.dtype), guide
+        assert self.model.track_head is not None
+        self.model.track_head.requires_grad_(False)  # frozen after stage 1 (paper appendix D)
+        self.model.train()
+        self.optimizer = muon_adamw(self.model, config.lr)
+        self.ema = EMA(self.model, config.ema)
+
+    def train_step(self, step: int) -> dict[str, float]:
+        config = self.config
+        batch = self.batch_at(step)
+        seed = config.seed * 7919 + step
+        with self.compute.autocast():
+            guide = self.guide_estimates(batch, seed)
+            loss, gap = self.loss(batch, guide, seed)
+        loss.backward()
+        norm = self.optimizer.step(lr_scale(step, self.steps, config.warmup, config.decay_share), 1.0)
+        self.ema.update(self.model)
+        return {"loss": float(loss.detach()), "gap": gap, "grad_norm": norm}
+
+    def batch_at(self, step: int) -> Batch:
+        config, geometry = self.config, self.preset.geometry
+        scene = SceneConfig(
+            num_frames=config.num_frames,
+            height=geometry.height,
+            width=geometry.width,
+            fps=geometry.fps,
+            p_camera=config.p_camera,
+        )
+        low, high = config.tracks_per_object
+        conditions = ConditionConfig(
+            min_per_object=low,
+            max_per_object=high,
+            camera_tracks=config.camera_tracks,
+            p_brush=config.p_brush,
+            p_anchor=1.0,
+            p_drop_motion=0.0,
+            p_drop_text=0.1,
+        )
+        seed = config.seed * 10_000_019 + step
+        return training_batch(config.batch, self.preset, self.vae, scene, conditions, seed, self.compute.device)
+
+    def noise(self, batch: Batch, seed: int) -> tuple[NoiseFn, NoiseFn]:
+        """The same noise for large chunks and for small ones: ``(guide's, student's)``."""
+        large, small = self.before.cache.chunk_frames, self.preset.cache.chunk_frames
+        shape = (len(batch.latents), large, *batch.latents.shape[2:])
+        whole, times = SeededNoise(seed, shape, self.compute.device), large // small
+
+        def part(chunk: int, step: int) -> Tensor:
+            start = chunk % times * small
+            return whole(chunk // times, step)[:, start : start + small]
+
+        return whole, part
+
+    @torch.no_grad()
+    def guide_estimates(self, batch: Batch, seed: int) -> Tensor:
+        """Every clean estimate of the student with its own chunks, ``(steps, B, F, C, h, w)``."""
+        preset, sigmas = self.before, self.before.sample.student_sigmas
+        h, w = (size // preset.model.patch for size in batch.latents.shape[-2:])
+        cache = SinkWindowCache(
+            preset.model,
+            preset.cache,
+            batch=len(batch.latents),
+            grid=(h, w),
+            device=self.compute.device,
+            dtype=self.compute.dtype,
+        )
+        estimates: list[Tensor] = []
+        condition, noise = condition_of(self.guide_model, preset, batch), self.noise(batch, seed)[0]
+        for _ in rollout(self.guide, cache, condition, noise, sigmas, self.large_chunks, estimates=estimates):
+            pass
+        return by_step(estimates, len(sigmas)).float()
+
+    def loss(self, batch: Batch, guide: Tensor, seed: int) -> tuple[Tensor, float]:
+        """The weighted distance, and the squared one of moving cells in the last step relative to what is to be gained
+        over standing still."""
+        preset, config, sigmas = self.preset, self.config, self.preset.sample.student_sigmas
+        h, w = (size // preset.model.patch for size in batch.latents.shape[-2:])
+        cache = HistoryCache(preset.model, preset.cache, grid=(h, w), device=self.compute.device)
+        estimates: list[Tensor] = []
+        condition, noise = condition_of(self.model, preset, batch), self.noise(batch, seed)[1]
+        chunks = batch.latents.shape[1] // preset.cache.chunk_frames
+        for _ in rollout(self.model, cache, condition, noise, sigmas, chunks, grad=True, estimates=estimates):
+            pass
+        made = by_step(estimates, len(sigmas)).float()
+        weight = (1 + config.moving_weight * batch.moving) / made.new_tensor(sigmas).view(-1, 1, 1, 1, 1, 1) ** 2
+        loss = (robust(made - guide) * weight).mean()
+        if config.truth_weight:
+            loss = loss + config.truth_weight * (robust(made - batch.latents) * weight).mean()
+        apart, moved = (
+            ((one - guide[-1]).pow(2) * batch.moving).mean() for one in (made[-1].detach(), batch.latents[:, :1])
+        )
+        return loss, float(apart / moved.clamp_min(1e-6))
+
+    def sheet(self, path: Path) -> None:
+        chunks = 4 * self.before.cache.chunk_frames // self.preset.cache.chunk_frames
+        student_sheet(self.averaged(), self.vae, self.preset, self.compute, path, chunks)
+
+
+def by_step(estimates: list[Tensor], steps: int) -> Tensor:
+    """Estimates ``(B, F, ...)`` in the order in which a rollout makes them -> ``(steps, B, all frames, ...)``."""
+    return torch.stack([torch.cat(estimates[step::steps], dim=1) for step in range(steps)])
+
+
+def robust(difference: Tensor) -> Tensor:
+    """Root mean square over channels, a square below `ROBUST_FLOOR`: ``(..., C, h, w) -> (..., 1, h, w)``."""
+    square = difference.pow(2).mean(dim=-3, keepdim=True)
+    return (square + ROBUST_FLOOR**2).sqrt() - ROBUST_FLOOR

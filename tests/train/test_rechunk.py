@@ -1,0 +1,115 @@
+"""A student with smaller chunks is drawn to what it made with its own, from the same noise."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from motionstream.causal.rollout import rollout
+from motionstream.config import CacheConfig
+from motionstream.device import choose_compute
+from motionstream.errors import UserError
+from motionstream.models.dit import WanDiT
+from motionstream.models.init import init_from_scratch
+from motionstream.models.load import save_weights
+from motionstream.models.vae import NanoVAE
+from motionstream.nn.kv_cache import HistoryCache
+from motionstream.presets import tiny_debug
+from motionstream.stream.engine import _planes
+from motionstream.train.rechunk import RechunkConfig, RechunkStage
+from motionstream.train.teacher import condition_of
+
+
+@pytest.fixture
+def build(tmp_path):
+    preset = tiny_debug()
+    model, vae = WanDiT(preset.model, preset.geometry.t_stride), NanoVAE(preset.vae)
+    init_from_scratch(model)
+    torch.nn.init.normal_(model.head.head.weight, std=0.05, generator=torch.Generator().manual_seed(0))
+    vae.fit_linear(_planes(preset, 500))
+    save_weights(tmp_path / "student.safetensors", model, dtype=torch.float32)
+
+    def made(cache: str, **settings) -> RechunkStage:
+        config = RechunkConfig(cache=cache, **{"batch": 2, "num_frames": 45, "warmup": 1} | settings)
+        path = tmp_path / "student.safetensors"
+        return RechunkStage(preset, config, vae, path, choose_compute("cpu", "float32"))
+
+    return made
+
+
+def test_small_chunks_get_the_noise_of_the_large_ones(build):
+    stage = build("c1s1w2")
+    whole, part = stage.noise(stage.batch_at(0), 7)
+    for step in range(3):
+        small = torch.cat([part(chunk, step) for chunk in range(6)], dim=1)
+        assert torch.equal(small, torch.cat([whole(0, step), whole(1, step)], dim=1))
+
+
+def test_the_guide_is_the_student_with_its_own_chunks(build):
+    stage = build("c1s1w2")
+    batch = stage.batch_at(0)
+    guide = stage.guide_estimates(batch, 7)
+    cache = HistoryCache(stage.before.model, stage.before.cache, grid=tuple(batch.latents.shape[-2:]))
+    with torch.no_grad():
+        condition = condition_of(stage.model, stage.before, batch)
+        noise, sigmas = stage.noise(batch, 7)[0], stage.before.sample.student_sigmas
+        made = torch.cat(list(rollout(stage.model, cache, condition, noise, sigmas, 4)), dim=1)
+    assert guide.shape == (3, *batch.latents.shape)
+    torch.testing.assert_close(guide[-1], made, atol=1e-4, rtol=1e-4)
+
+
+def test_with_the_same_setting_there_is_nothing_to_learn(build):
+    """Guide and student then differ by nothing but the form of the network: fused and ring against plain and history."""
+    stage = build("c3s1w1")
+    batch = stage.batch_at(0)
+    loss, gap = stage.loss(batch, stage.guide_estimates(batch, 7), 7)
+    assert loss < 1e-5
+    assert gap < 1e-5
+    small = build("c1s1w1")
+    other, apart = small.loss(batch, small.guide_estimates(batch, 7), 7)
+    assert other > 100 * loss
+    assert apart > 100 * gap
+
+
+def test_steps_bring_it_closer_to_the_guide_which_stays(build):
+    stage = build("c1s1w1", lr=3e-3)
+    batch = stage.batch_at(0)
+    stage.batch_at = lambda step: batch  # one clip and (below) one noise: only whether gradients go the right way
+    before = stage.guide_estimates(batch, 7)
+    with torch.no_grad():
+        first = float(stage.loss(batch, before, 7)[0])
+    for step in range(12):
+        stage.train_step(step)
+    assert torch.equal(stage.guide_estimates(batch, 7), before)
+    assert float(stage.loss(batch, before, 7)[0].detach()) < 0.8 * first
+
+
+def test_truth_adds_its_own_distance(build):
+    stage = build("c1s1w1")
+    batch = stage.batch_at(0)
+    guide = stage.guide_estimates(batch, 7)
+    alone = stage.loss(batch, guide, 7)[0]
+    stage.config = replace(stage.config, truth_weight=0.5)
+    truth = batch.latents.expand_as(guide)
+    torch.testing.assert_close(stage.loss(batch, guide, 7)[0], alone + 0.5 * stage.loss(batch, truth, 7)[0] / 1.5)
+
+
+def test_what_it_exports_says_its_setting(build, tmp_path):
+    stage = build("c1s1w2")
+    assert stage.preset.cache == CacheConfig(chunk_frames=1, sink_chunks=1, window_chunks=2)
+    (tmp_path / "out").mkdir()
+    stage.export(tmp_path / "out")
+    assert '"window_chunks": 2' in (tmp_path / "out" / "config.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("cache", "settings", "kind", "said"),
+    [
+        ("c2s1w1", {}, ValueError, r"chunks of 2 latent frames.*no multiple: use one of \[1, 3\]"),
+        ("short", {}, UserError, "'short' must look like c3s1w1"),
+        ("c1s1w1", {"num_frames": 33 + 4}, ValueError, "num_frames=37 is not a whole number of chunks of 3"),
+    ],
+)
+def test_bad_settings_are_refused(build, cache, settings, kind, said):
+    with pytest.raises(kind, match=said):
+        build(cache, **settings)
