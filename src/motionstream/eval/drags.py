@@ -25,7 +25,7 @@ from motionstream.stream.engine import StreamEngine
 from motionstream.stream.track_buffer import Point
 
 CHUNK = 3
-"""Latent frames, the paper's chunk. Scenes are timed by it and not by the engine's: every cache setting is asked the same."""
+"""Latent frames, the paper's chunk. Scenes are timed by it and not by the engine's: every setting is asked the same."""
 MOVE_CHUNKS = 2
 TRACK_COUNTS = (1, 4, 12, 24)
 LOOK_SEED = 90_000_000
