@@ -238,6 +238,13 @@ class PresetConfig:
     text_kind: Literal["hashed", "umt5"] = "hashed"
     clip_frames: int = 33
 
+    @property
+    def frames_of_chunks(self) -> tuple[int, int]:
+        """Pixel frames in the first chunk, and in every later one."""
+        size = self.cache.chunk_frames
+        (a, b), (c, d) = self.geometry.frame_span(0, size), self.geometry.frame_span(size, 2 * size)
+        return b - a, d - c
+
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Plain nested dictionary of a configuration dataclass."""

@@ -50,13 +50,14 @@ class FakePerformance:
         self.take = Take(engine.preset.name, geometry.width, geometry.height, geometry.fps, prompt, seed, steps, picture)
         self._script: list[Any] = []
         self._active: dict[int, Any] = {}
-        self.closed = False
+        self.recorded, self.closed = 0, False
         engine.performances.append(self)
 
     @classmethod
     def of_take(cls, engine: "FakeEngine", take: Take, *, snapshot_bytes: int = 0) -> "FakePerformance":
         show = cls(engine, take.picture, take.prompt, take.seed, steps=take.steps)
         show._script = list(take.inputs)
+        show.recorded = len(show._script)
         show.live.refused = "recorded input is playing" if show._script else None
         return show
 

@@ -9,7 +9,7 @@ import pytest
 
 from motionstream.presets import nano, preset
 from motionstream.serve.binary import unpack_frame
-from motionstream.serve.limits import Limits, Settings, frames_of_chunks
+from motionstream.serve.limits import Limits, Settings
 from motionstream.serve.line import Line
 from motionstream.serve.outbox import FramePacket, Outbox
 from motionstream.serve.pacing import PlayClock
@@ -242,7 +242,7 @@ def test_a_turn_can_be_passed_on():
 
 
 def test_limits_and_settings_are_checked():
-    assert frames_of_chunks(nano()) == (9, 12)
+    assert nano().frames_of_chunks == (9, 12)
     assert Settings(presets=(nano(), preset("tiny-debug"))).preset("tiny-debug").name == "tiny-debug"
     for make, said in (
         (lambda: Limits(upload_bytes=0), "upload_bytes=0"),

@@ -100,7 +100,6 @@ def describe(config: PresetConfig, compute: Compute) -> dict[str, Any]:
     parts = plan.parts
     weights = sum(parts[name] for name in ("dit", "vae", "text_encoder", "picture_encoder"))
     itemsize = 2 if options.weights == "bfloat16" else 4
-    frames = [geometry.frame_span(k * cache.chunk_frames, (k + 1) * cache.chunk_frames) for k in (0, 1)]
     return {
         "size": [geometry.width, geometry.height],
         "fps": geometry.fps,
@@ -108,7 +107,7 @@ def describe(config: PresetConfig, compute: Compute) -> dict[str, Any]:
         "tokens_per_latent_frame": geometry.tokens_per_frame,
         "dit": {"dim": config.model.dim, "layers": config.model.num_layers, "heads": config.model.num_heads},
         "cache": cache.tag,
-        "chunk_frames": [stop - start for start, stop in frames],
+        "chunk_frames": list(config.frames_of_chunks),
         "steps": len(config.sample.student_sigmas),
         "parameters": {"dit": parts["dit"] // itemsize, "vae": sum(vae_parameters(config, "full").values())},
         "memory": {

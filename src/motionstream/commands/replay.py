@@ -76,6 +76,13 @@ def run(args: argparse.Namespace) -> int:
         take = take.scaled(geometry.width, geometry.height)
     if take.fps != geometry.fps:
         say(f"the take was recorded at {take.fps:g} frames per second, the video has {geometry.fps:g}")
+    chunk = engine.preset.frames_of_chunks
+    if take.chunk_frames != chunk:
+        told = "chunks of {} frames, the first of {}"
+        say(
+            f"the take was recorded in {told.format(*take.chunk_frames[::-1])}; this model makes {told.format(*chunk[::-1])}"
+        )
+        take = take.in_chunks(*chunk)
     engine.warmup()
     print(json.dumps(_replay(engine, take, output, scale, draw_tracks=args.draw_tracks)), flush=True)
     return 0

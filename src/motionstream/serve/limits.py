@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from motionstream.config import PresetConfig
-from motionstream.shapes import VideoGeometry
 from motionstream.stream.gestures import POINTS_PER_GESTURE
 from motionstream.stream.live_input import CAMERA_POINTS, MAX_PATH_POINTS, MAX_PROMPT_CHARS
 from motionstream.stream.track_buffer import MAX_POINTS
@@ -115,16 +114,3 @@ class Settings:
                 return preset
         names = ", ".join(preset.name for preset in self.presets)
         raise ValueError(f"preset {name!r} cannot run here: use one of {names}")
-
-
-def frames_of_chunks(preset: PresetConfig) -> tuple[int, int]:
-    """Pixel frames in the first chunk, and in every later one.
-
-    >>> from motionstream.presets import nano
-    >>> frames_of_chunks(nano())
-    (9, 12)
-    """
-    geometry: VideoGeometry = preset.geometry
-    size = preset.cache.chunk_frames
-    (a, b), (c, d) = geometry.frame_span(0, size), geometry.frame_span(size, 2 * size)
-    return b - a, d - c

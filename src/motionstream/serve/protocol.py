@@ -267,6 +267,7 @@ class Started(_Said):
     seed: int
     preset: str
     cell: int
+    recorded: int = 0
     resumed: bool = False
     frame: int = 0
     chunk: int = 0

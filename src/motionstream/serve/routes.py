@@ -15,7 +15,6 @@ from motionstream.camera.depth import depth_from_bytes
 from motionstream.serve.depths import choices, words_of
 from motionstream.serve.export import write_take_video
 from motionstream.serve.images import TooLarge, WrongType, read_upload
-from motionstream.serve.limits import frames_of_chunks
 from motionstream.serve.store import TakeFolder
 from motionstream.serve.studio import Studio
 from motionstream.stream.outline import can_outline
@@ -112,7 +111,7 @@ async def presets(request: Request) -> list[PresetRow]:
     studio = _studio(request)
     rows = []
     for preset in studio.settings.presets:
-        geometry, (first, later) = preset.geometry, frames_of_chunks(preset)
+        geometry, (first, later) = preset.geometry, preset.frames_of_chunks
         rows.append(
             PresetRow(
                 name=preset.name,

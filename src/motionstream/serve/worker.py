@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from motionstream.errors import sentence_of
 from motionstream.serve.events import Begun, LiveTake, Made
-from motionstream.serve.limits import Settings, frames_of_chunks
+from motionstream.serve.limits import Settings
 from motionstream.serve.pacing import PlayClock
 from motionstream.serve.protocol import Branched, Error, Stages, Started, State
 from motionstream.serve.publisher import Publisher
@@ -199,7 +199,7 @@ class Worker:
         clock = PlayClock(geometry.fps, self.settings.margin_ms / 1000)
         self._playing = _Playing(take, show, clock)
         take.folder.live = True
-        first, later = frames_of_chunks(engine.preset)
+        first, later = engine.preset.frames_of_chunks
         started = Started(
             take=take.folder.id,
             width=geometry.width,
@@ -211,6 +211,7 @@ class Worker:
             seed=show.take.seed,
             preset=engine.preset.name,
             cell=geometry.stride,
+            recorded=show.recorded,
         )
         self._publisher.tell(take, Begun(started, show.live))
         self._publisher.tell(take, State(state="playing"))

@@ -17,6 +17,7 @@ import numpy as np
 from motionstream.stream.engine import StreamEngine
 from motionstream.stream.gestures import ChunkInput, GestureBoard, Mark
 from motionstream.stream.live_input import LiveInput
+from motionstream.stream.retime import chunk_span
 from motionstream.stream.session import ChunkStats, SessionState
 from motionstream.stream.take import Take
 
@@ -120,6 +121,7 @@ class Performance:
             seed=seed,
             steps=steps,
             picture=picture.copy(),
+            chunk_frames=engine.preset.frames_of_chunks,
         )
         self.prompt = prompt
         self.snapshots = SnapshotStore(snapshot_bytes)
@@ -128,7 +130,8 @@ class Performance:
 
     @classmethod
     def of_take(cls, engine: StreamEngine, take: Take, *, snapshot_bytes: int = SNAPSHOT_BYTES) -> Performance:
-        """Play a take's input first, then go on live. Another canvas than the take's: scale it first.
+        """Play a take's input first, then go on live. Another canvas than the take's: scale it first; other chunks
+        than the take's: its input is laid onto this model's.
 
         Raises:
             ValueError: the take's canvas is not the model's.
@@ -140,7 +143,7 @@ class Performance:
                 f"use take.scaled({geometry.width}, {geometry.height})"
             )
         show = cls(engine, take.picture, take.prompt, take.seed, steps=take.steps, snapshot_bytes=snapshot_bytes)
-        show._script = list(take.inputs)
+        show._script = take.in_chunks(*show.take.chunk_frames).inputs
         show.live.refused = SCRIPTED if show._script else None
         return show
 
@@ -175,10 +178,14 @@ class Performance:
         """Whether recorded input is still playing."""
         return self.chunk < len(self._script)
 
+    @property
+    def recorded(self) -> int:
+        """Chunks of recorded input that play before live input is taken."""
+        return len(self._script)
+
     def first_frame(self, chunk: int) -> int:
         """Number of the first frame of ``chunk``."""
-        session = self.session
-        return session.frames_in_chunk(0) + (chunk - 1) * session.frames_in_chunk(1) if chunk else 0
+        return chunk_span(chunk, self.take.chunk_frames)[0]
 
     def settle(self) -> None:
         """The clean pass of the last chunk and a way back to here; worth doing while frames are being shown."""

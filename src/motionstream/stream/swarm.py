@@ -74,6 +74,26 @@ class Swarm:
         names = np.array(self.ids, np.int64)[seen]
         return [(name, x, y) for name, (x, y) in zip(names.tolist(), places.tolist(), strict=True)]
 
+    def part(self, start: int, stop: int) -> Swarm | None:
+        """Frames ``start`` to ``stop`` (past the end those of the last one); None where no point is seen in them."""
+        steps = self._steps()[np.minimum(np.arange(start, stop), self.num_frames - 1)]
+        kept = np.flatnonzero((steps != _ABSENT).all(-1).any(0))
+        if not len(kept):
+            return None
+        return Swarm(self.kind, tuple(self.ids[k] for k in kept), steps[:, kept].tobytes())
+
+    @classmethod
+    def joined(cls, kind: SwarmKind, parts: Sequence[tuple[int, Swarm]], num_frames: int) -> Swarm:
+        """One swarm of ``num_frames`` from parts and the frames at which they begin; the first of too many points stay."""
+        ids = list(dict.fromkeys(name for _, part in parts for name in part.ids))[:POINTS_PER_SWARM]
+        column = {name: n for n, name in enumerate(ids)}
+        steps = np.full((num_frames, len(ids), 2), _ABSENT, "<u2")
+        for begin, part in parts:
+            known = [n for n, name in enumerate(part.ids) if name in column]
+            rows = slice(begin, begin + part.num_frames)
+            steps[rows, [column[part.ids[n]] for n in known]] = part._steps()[: num_frames - begin, known]
+        return cls(kind, tuple(ids), steps.tobytes())
+
     def scaled(self, sx: float, sy: float) -> Swarm:
         """On a canvas that is ``sx`` times as wide and ``sy`` times as high."""
         steps = self._steps()

@@ -1,9 +1,9 @@
 """A take: everything that a stream was made from, so that it can be made again, bit for bit on the same machine.
 
-The file is JSON, version 2 (version 1 had no swarms)::
+The file is JSON, version 3 (version 1 had no swarms; before 3 all chunks were of 12 frames, the first of 9)::
 
-    {"format": "motionstream-take", "version": 2, "preset": "nano", "width": 128, "height": 96, "fps": 16.0,
-     "prompt": "...", "seed": 0, "steps": null, "picture": "<base64 PNG>", "num_chunks": 40,
+    {"format": "motionstream-take", "version": 3, "preset": "nano", "width": 128, "height": 96, "fps": 24.0,
+     "prompt": "...", "seed": 0, "steps": null, "picture": "<base64 PNG>", "num_chunks": 40, "chunk_frames": [1, 4],
      "inputs": [{"chunk": 3, "begins": [...], "motions": [...], "ends": [...], "camera": {...}, "prompt": "...",
                  "swarms": [{"kind": "motion", "ids": [0, 1], "places": "<base64 of Swarm.places>"}]}]}
 
@@ -34,17 +34,21 @@ from motionstream.stream.gestures import (
     Mode,
     Motion,
 )
+from motionstream.stream.retime import ChunkFrames, in_chunks
 from motionstream.stream.swarm import Swarm, SwarmKind
 
-FORMAT, VERSION = "motionstream-take", 2
-READABLE = (1, 2)
+FORMAT, VERSION = "motionstream-take", 3
+READABLE = (1, 2, 3)
+OLD_CHUNK_FRAMES = (9, 12)
+MAX_CHUNK_FRAMES = 4096
 MAX_CHUNKS = 100_000
 MAX_SIDE_PX = 4096
 
 
 @dataclass
 class Take:
-    """See the module docstring. ``picture``: ``(height, width, 3)`` uint8; ``inputs[k]``: what chunk k was made from."""
+    """See the module docstring. ``picture``: ``(height, width, 3)`` uint8; ``inputs[k]``: what chunk k was made from;
+    ``chunk_frames``: frames of the first chunk and of every later one."""
 
     preset: str
     width: int
@@ -55,6 +59,7 @@ class Take:
     steps: int | None
     picture: np.ndarray
     inputs: list[ChunkInput] = field(default_factory=list)
+    chunk_frames: ChunkFrames = OLD_CHUNK_FRAMES
     version: int = VERSION
 
     @property
@@ -76,6 +81,7 @@ class Take:
             "steps": self.steps,
             "picture": base64.b64encode(packed.getvalue()).decode(),
             "num_chunks": self.num_chunks,
+            "chunk_frames": self.chunk_frames,
             "inputs": [_pack(chunk, made) for chunk, made in enumerate(self.inputs) if not made.empty],
         }
         return json.dumps(head, allow_nan=False)
@@ -102,6 +108,7 @@ class Take:
         width, height = read.whole("width", 1, MAX_SIDE_PX), read.whole("height", 1, MAX_SIDE_PX)
         num_chunks = read.whole("num_chunks", 0, MAX_CHUNKS)
         steps = None if values.get("steps") is None else read.whole("steps", 1, 1000)
+        chunk_frames = OLD_CHUNK_FRAMES if values["version"] < 3 else read.pair("chunk_frames", 1, MAX_CHUNK_FRAMES)
         inputs = [NOTHING] * num_chunks
         used: set[int] = set()
         for row in read.rows("inputs"):
@@ -119,7 +126,16 @@ class Take:
             steps=steps,
             picture=_picture(read.text("picture", 200_000_000), width, height),
             inputs=inputs,
+            chunk_frames=chunk_frames,
         )
+
+    def in_chunks(self, first: int, later: int) -> Take:
+        """The same take for a model that makes ``first`` frames in its first chunk and ``later`` in every other one.
+
+        What begins keeps its frame, or comes with the chunk that holds it.
+        """
+        after = (first, later)
+        return replace(self, inputs=in_chunks(self.inputs, self.chunk_frames, after), chunk_frames=after)
 
     def scaled(self, width: int, height: int) -> Take:
         """The same take on another canvas: picture, points, paths and speeds are scaled; angles and scales stay."""
@@ -264,6 +280,13 @@ class _Reader:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise ValueError(f"{self.where}: {key}={value!r} must be a whole number from {low} to {high}")
         return value
+
+    def pair(self, key: str, low: int, high: int) -> tuple[int, int]:
+        value = self.values.get(key)
+        if not isinstance(value, list) or len(value) != 2:
+            raise ValueError(f"{self.where}: {key}={value!r} must be two whole numbers")
+        first, second = (_Reader({key: one}, self.where).whole(key, low, high) for one in value)
+        return first, second
 
     def number(self, key: str, low: float, high: float) -> float:
         value = self.values.get(key)

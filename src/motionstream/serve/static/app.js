@@ -104,7 +104,7 @@ function openTake(info) {
   const preset = presets.find(({ name }) => name === info.preset) || presets[0];
   last.keep({ run, store, player });
   if (run.active) link.sendNow({ kind: "stop" });
-  const plan = { take: info.id, numChunks: info.num_chunks, prompt: info.prompt, seed: info.seed, preset: info.preset, caption: "A saved take" };
+  const plan = { take: info.id, prompt: info.prompt, seed: info.seed, preset: info.preset, caption: "A saved take" };
   run.prepare(plan, preset);
   meters.clear();
   view("studio");

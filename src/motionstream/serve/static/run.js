@@ -238,7 +238,7 @@ export class Run extends EventTarget {
     this.latency.reset();
     this.echo = 0;
     this.board.reset(true);
-    this.recorded = this.plan?.take ? this.plan.numChunks : 0;
+    this.recorded = message.recorded;
     this.link.forget();
     this.#turn("playing");
     this.#goOn(0);
