@@ -107,13 +107,13 @@ SIMULATE = """
     const blob = await canvas.convertToBlob();
     const shown = [];
     const player = new m.Player(new FrameStore(), (bitmap, entry) => shown.push([entry.frame, player.clock]));
-    player.reset(16, new ChunkGrid(9, 12));
+    player.reset(a.fps, new ChunkGrid(...a.frames));
     let frame = 0;
     const due = a.arrivals.map(([at, chunk]) => [at, chunk]);
     for (let now = 0; now < a.until; now += 16) {
         player.clock = now;
         while (due.length && due[0][0] <= now) {
-            const [, chunk] = due.shift(), count = chunk ? 12 : 9;
+            const [, chunk] = due.shift(), count = a.frames[chunk ? 1 : 0];
             for (let n = 0; n < count; n++) {
                 player.push({ frame: frame++, chunk, last: n === count - 1, echo: 0, blob }, now);
             }
@@ -126,10 +126,16 @@ SIMULATE = """
 
 
 def simulate(
-    run: Module, address: str, arrivals: list[tuple[float, int]], until: float
+    run: Module,
+    address: str,
+    arrivals: list[tuple[float, int]],
+    until: float,
+    fps: float = 16,
+    frames: tuple[int, int] = (9, 12),
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Times (ms) at which frames are shown when chunks arrive at ``arrivals`` (ms, chunk), for a video of 16 fps."""
-    made = run("player", SIMULATE, {"base": f"{address}static/", "arrivals": arrivals, "until": until})
+    """Times (ms) at which frames are shown when chunks of ``frames`` (first, others) arrive at ``arrivals`` (ms, chunk)."""
+    given = {"base": f"{address}static/", "arrivals": arrivals, "until": until, "fps": fps, "frames": frames}
+    made = run("player", SIMULATE, given)
     assert [frame for frame, _ in made["shown"]] == sorted({frame for frame, _ in made["shown"]}), "in order, each once"
     return np.array([at for _, at in made["shown"]]), made
 
@@ -140,6 +146,24 @@ def test_chunks_in_time_are_shown_at_an_even_pace(run: Module, address: str) -> 
     assert made["skipped"] == 0
     assert gaps.min() >= 45, gaps
     assert gaps.max() <= 85, gaps
+
+
+SHORT = {"fps": 24, "frames": (1, 4)}
+"""Four frames every 167 ms, as nano makes them."""
+
+
+@pytest.mark.parametrize("late_ms", [0, 25, 50])
+def test_short_chunks_in_time_are_shown_at_an_even_pace(run: Module, address: str, late_ms: float) -> None:
+    chance = np.random.default_rng(0)
+    arrivals = [(0.0, 0), *((60 + 1000 / 6 * n + chance.uniform(0, late_ms), n + 1) for n in range(60))]
+    times, made = simulate(run, address, arrivals, 10500, **SHORT)
+    assert made["skipped"] == 0
+    assert len(times) == 241 - made["left"]
+    gaps = np.diff(times[times > 1500])
+    assert gaps.max() <= 64, "the picture never stands still"
+    assert gaps.mean() == pytest.approx(1000 / 24, rel=0.02)
+    waited = times[1::4] - np.array([at for at, _ in arrivals[1:]])
+    assert waited[10:].max() < 170, "what is kept for late chunks is no more than about three frames"
 
 
 def test_slow_engine_looks_slow_instead_of_jerky(run: Module, address: str) -> None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from motionstream.serve.binary import FrameHeader
 
 MOST_MESSAGES = 512
+FEWEST_WAITING = 24
+"""Frames that may wait however short the chunks are: a page that is busy for half a second loses none."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class FramePacket:
 class Outbox:
     """Used on the event loop only. ``capacity``: most frames that wait; ``ahead``: see the module docstring."""
 
-    def __init__(self, capacity: int = 24, ahead: int = 64) -> None:
+    def __init__(self, capacity: int = FEWEST_WAITING, ahead: int = 64) -> None:
         self.capacity, self.ahead = capacity, ahead
         self.dropped = 0
         self._waiting: deque[str | FramePacket] = deque()

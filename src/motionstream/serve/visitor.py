@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from motionstream.serve import protocol
 from motionstream.serve.binary import MotionFrame
 from motionstream.serve.events import Begun, LiveTake, Made
-from motionstream.serve.outbox import FramePacket, Outbox
+from motionstream.serve.outbox import FEWEST_WAITING, FramePacket, Outbox
 from motionstream.serve.protocol import (
     DepthUsed,
     Ended,
@@ -303,8 +303,8 @@ class Visitor:
         elif isinstance(event, Begun):
             self._began, self._live = event.started, event.live
             self._sources = Sources(self.studio, take, event.live, functools.partial(self.hear, take))
-            frames = event.started.chunk_frames
-            self.outbox.begin(2 * frames, math.ceil(self.studio.limits.seconds_ahead * event.started.fps))
+            frames = max(2 * event.started.chunk_frames, FEWEST_WAITING)
+            self.outbox.begin(frames, math.ceil(self.studio.limits.seconds_ahead * event.started.fps))
             self.say(event.started)
         elif isinstance(event, protocol.Branched):
             self._next = (event.chunk, event.frame)
