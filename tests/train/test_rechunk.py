@@ -32,7 +32,7 @@ def build(tmp_path):
     def made(cache: str, **settings) -> RechunkStage:
         config = RechunkConfig(cache=cache, **{"batch": 2, "num_frames": 45, "warmup": 1} | settings)
         path = tmp_path / "student.safetensors"
-        return RechunkStage(preset, config, vae, path, choose_compute("cpu", "float32"))
+        return RechunkStage(preset, config, vae, path, preset.cache, choose_compute("cpu", "float32"))
 
     return made
 
@@ -105,7 +105,7 @@ def test_what_it_exports_says_its_setting(build, tmp_path):
 @pytest.mark.parametrize(
     ("cache", "settings", "kind", "said"),
     [
-        ("c2s1w1", {}, ValueError, r"chunks of 2 latent frames.*no multiple: use one of \[1, 3\]"),
+        ("c2s1w1", {}, ValueError, r"chunks of 2 latent frames.*of 3 \(c3s1w1\) are no multiple: use one of \[1, 3\]"),
         ("short", {}, UserError, "'short' must look like c3s1w1"),
         ("c1s1w1", {"num_frames": 33 + 4}, ValueError, "num_frames=37 is not a whole number of chunks of 3"),
     ],

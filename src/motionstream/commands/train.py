@@ -16,7 +16,7 @@ stages, in order (runs/nano_cpu.sh runs them all on two processor cores):
   ode-pairs    the teacher's trajectories, for method=ode        needs --vae --teacher
   causal-init  the causal student's start (method=forcing|ode)   needs --vae --teacher
   distill      Self Forcing with DMD                             needs --vae --teacher --student
-  rechunk      the same student with smaller chunks              needs --vae --student, --set cache=c1s1w1
+  rechunk      the same student with smaller chunks              needs --vae --student
   average      a mean of two students                            needs --student, --set other=DIR
   status       where a run stands: motionstream train status --out DIR
 
@@ -148,7 +148,7 @@ def _stage(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> 
         from motionstream.train.rechunk import RechunkStage
 
         student = _need(args, "student")
-        return RechunkStage(_as_streamed(chosen, student.parent), config, vae, student, compute)
+        return RechunkStage(chosen, config, vae, student, _made_for(student.parent), compute)
     teacher = _need(args, "teacher")
     if args.stage == "causal-init":
         from motionstream.train.causal_init import CausalInitStage
@@ -159,11 +159,11 @@ def _stage(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> 
     return DistillStage(chosen, config, vae, teacher, _need(args, "student"), compute)
 
 
-def _as_streamed(chosen: Any, folder: Path) -> Any:
-    """The preset with the cache setting that a student was made for, which the ``config.json`` beside it says."""
+def _made_for(folder: Path) -> Any:
+    """The cache setting that a student was made for: the ``config.json`` beside it says so."""
     from motionstream.stream.engine import read_config
 
-    return replace(chosen, cache=read_config(folder).cache) if (folder / "config.json").is_file() else chosen
+    return read_config(folder).cache
 
 
 def _ode_pairs(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> int:

@@ -32,7 +32,7 @@ from motionstream.models.load import load_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache
 from motionstream.nn.masks import chunk_mask
-from motionstream.train.dit_stage import DiTStage, whole_chunks
+from motionstream.train.dit_stage import DiTStage, whole_chunks, with_cache
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import lr_scale, muon_adamw
@@ -49,6 +49,7 @@ class CausalInitConfig:
 
     Args:
         method: "forcing" or "ode".
+        cache: chunk, sink and window, as "c3s1w1"; "" is the preset's.
         num_frames: clip length in pixels (forcing); a whole number of chunks.
         past_chunks: most chunks that the student has streamed before the clip that is compared (own="rollout"); each step
             draws how many. Streams outlast every clip one can learn from, and mistakes add up in them.
@@ -70,6 +71,7 @@ class CausalInitConfig:
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2_000))
     method: Literal["forcing", "ode"] = "forcing"
+    cache: str = ""
     batch: int = 6
     num_frames: int = 45
     past_chunks: int = 0
@@ -104,6 +106,7 @@ class CausalInitStage(DiTStage):
     def __init__(
         self, preset: PresetConfig, config: CausalInitConfig, vae: NanoVAE, teacher: Path, compute: Compute
     ) -> None:
+        preset = with_cache(preset, config.cache)
         super().__init__(preset, config.loop.steps, vae, compute)
         self.config = config
         self.model = WanDiT(preset.model, preset.geometry.t_stride)

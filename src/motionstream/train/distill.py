@@ -30,7 +30,7 @@ from motionstream.models.load import load_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache
 from motionstream.train.causal_init import student_sheet
-from motionstream.train.dit_stage import DiTStage, whole_chunks
+from motionstream.train.dit_stage import DiTStage, whole_chunks, with_cache
 from motionstream.train.dmd import dmd_gradient, dmd_loss
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
@@ -43,6 +43,7 @@ class DistillConfig:
     """Settings of distillation; a step is one critic update, every ``critic_per_student``-th also one of the student.
 
     Args:
+        cache: chunk, sink and window, as "c3s1w1"; "" is the preset's.
         num_frames: length of a rollout: the teacher's horizon.
         critic_warmup: first steps that update the critic alone, which knows the teacher's clips but not yet the student's.
         truth_weight: weight of an extra regression on the rendered truth; 0 is the paper's pure DMD. Procedural clips
@@ -52,6 +53,7 @@ class DistillConfig:
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=600, log_steps=10, sheet_steps=100))
+    cache: str = ""
     batch: int = 4
     num_frames: int = 33
     critic_per_student: int = 5
@@ -84,6 +86,7 @@ class DistillStage(DiTStage):
     def __init__(
         self, preset: PresetConfig, config: DistillConfig, vae: NanoVAE, teacher: Path, student: Path, compute: Compute
     ) -> None:
+        preset = with_cache(preset, config.cache)
         super().__init__(preset, config.loop.steps, vae, compute)
         self.config = config
         t_stride = preset.geometry.t_stride

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from motionstream.config import PresetConfig, to_json
+from motionstream.config import CacheConfig, PresetConfig, to_json
 from motionstream.device import Compute
 from motionstream.models.dit import WanDiT
 from motionstream.models.load import save_weights
@@ -46,6 +47,15 @@ def export_weights(path: Path, model: WanDiT, preset: PresetConfig) -> None:
     """Write a model as people use it: float16, with ``config.json`` beside it."""
     save_weights(path, model, dtype=torch.float16)
     (path.parent / "config.json").write_text(to_json(preset))
+
+
+def with_cache(preset: PresetConfig, tag: str) -> PresetConfig:
+    """The preset with cache setting ``tag`` ("c3s1w1"), or as it is for "".
+
+    Raises:
+        UserError: a tag of another form.
+    """
+    return replace(preset, cache=CacheConfig.parse(tag)) if tag else preset
 
 
 def whole_chunks(preset: PresetConfig, num_frames: int) -> int:

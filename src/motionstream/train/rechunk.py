@@ -5,7 +5,7 @@ cache setting with smaller chunks, on its own past, and every estimate of every 
 there. The paper trains each setting from the teacher (section 3.3, table 4); this starts from a student that is done. What
 it is drawn to follows from noise and tracks, so that, unlike the truth of a clip, it leaves nothing to be averaged away.
 
-    motionstream train rechunk --vae DIR --student DIR --out DIR --set cache=c1s1w1
+    motionstream train rechunk --vae DIR --student DIR --out DIR --set cache=c1s1w2
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from motionstream.models.load import load_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache, SinkWindowCache
 from motionstream.train.causal_init import ROBUST_FLOOR, student_sheet
-from motionstream.train.dit_stage import DiTStage, whole_chunks
+from motionstream.train.dit_stage import DiTStage, whole_chunks, with_cache
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import lr_scale, muon_adamw
@@ -39,15 +39,16 @@ class RechunkConfig:
     """Settings of a change of chunk.
 
     Args:
-        cache: the setting to learn, as "c1s1w1"; the preset's chunk must be a multiple of its chunk.
-        num_frames: clip length in pixels, a whole number of the preset's chunks.
+        cache: the setting to learn, as "c1s1w1", or "" for the preset's; the chunk that the student was made for must be a
+            multiple of its chunk.
+        num_frames: clip length in pixels, a whole number of the student's own chunks.
         truth_weight: weight of the distance from the rendered truth, beside that from the student with its own chunks.
         moving_weight: cells that change weigh 1 + this.
         tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=600, log_steps=10, sheet_steps=100))
-    cache: str = "c1s1w1"
+    cache: str = ""
     batch: int = 2
     num_frames: int = 45
     lr: float = 3e-4
@@ -64,21 +65,35 @@ class RechunkConfig:
 
 
 class RechunkStage(DiTStage):
-    """See the module docstring; what it exports is a student of ``config.cache``."""
+    """See the module docstring.
+
+    Args:
+        preset: its cache is what to learn, unless ``config.cache`` says otherwise; what is exported says so.
+        before: the cache setting that the student was made for.
+        student: its file.
+    """
 
     name = "rechunk"
 
-    def __init__(self, preset: PresetConfig, config: RechunkConfig, vae: NanoVAE, student: Path, compute: Compute) -> None:
-        cache = CacheConfig.parse(config.cache)
-        large, small = preset.cache.chunk_frames, cache.chunk_frames
+    def __init__(
+        self,
+        preset: PresetConfig,
+        config: RechunkConfig,
+        vae: NanoVAE,
+        student: Path,
+        before: CacheConfig,
+        compute: Compute,
+    ) -> None:
+        preset = with_cache(preset, config.cache)
+        large, small = before.chunk_frames, preset.cache.chunk_frames
         if large % small:
             raise ValueError(
-                f"cache={config.cache} has chunks of {small} latent frames, of which {preset.name}'s of {large} are no "
-                f"multiple: use one of {[n for n in range(1, large + 1) if large % n == 0]}"
+                f"cache={preset.cache.tag} has chunks of {small} latent frames, of which the student's of {large} "
+                f"({before.tag}) are no multiple: use one of {[n for n in range(1, large + 1) if large % n == 0]}"
             )
-        super().__init__(replace(preset, cache=cache), config.loop.steps, vae, compute)
-        self.config, self.before = config, preset
-        self.large_chunks = whole_chunks(preset, config.num_frames)
+        super().__init__(preset, config.loop.steps, vae, compute)
+        self.config, self.before = config, replace(preset, cache=before)
+        self.large_chunks = whole_chunks(self.before, config.num_frames)
         self.model, guide = (WanDiT(preset.model, preset.geometry.t_stride).to(compute.device) for _ in range(2))
         load_weights(student, self.model)
         load_weights(student, guide)
