@@ -37,6 +37,6 @@ if [ "$method" = ode ]; then
         --out "$work/pairs" --set clips="${CLIPS:-256}" batch="${PAIRS_BATCH:-64}" num_frames="$frames" || true
 fi
 ms train causal-init --preset "$preset" --vae "$start" --teacher "$teacher" --out "$run" --resume --minutes "$(left)" --set \
-    "${how[@]}" num_frames="$frames" p_mask_chunk=0.0 p_drop_motion=0.0 warmup=20 decay_share=0.5 \
+    "${how[@]}" cache="$cache" num_frames="$frames" p_mask_chunk=0.0 p_drop_motion=0.0 warmup=20 decay_share=0.5 \
     loop.fit_minutes="${FIT_MINUTES:-$fit}" loop.sheet_steps=100 ${SET:-}
 ms train status --out "$run"

@@ -12,6 +12,7 @@ run=$work/distilled
 collect() {
     keep_run "$run" student distilled
     keep "$work/mixed/student.safetensors" mixed.safetensors
+    keep "$work/mixed/config.json" mixed_config.json
 }
 trap collect EXIT
 begin
@@ -19,7 +20,7 @@ teacher=$(first teacher.safetensors "$work/teacher" "$start")
 student=$(first student.safetensors "${students[@]:0:3}" "$start/distilled" "$start")
 [ -n "$teacher" ] && [ -n "$student" ] || die "teacher and student are not both in $work, or with the same latents in IN or $shipped: run 10 and 20 first"
 ms train distill --preset "$preset" --vae "$start" --teacher "$teacher" --student "$student" --out "$run" \
-    --resume --steps "${STEPS:-139}" --minutes "$(left)" --set batch="${BATCH:-48}" num_frames="${NUM_FRAMES:-57}" \
+    --resume --steps "${STEPS:-139}" --minutes "$(left)" --set cache="$cache" batch="${BATCH:-48}" num_frames="${NUM_FRAMES:-57}" \
     critic_per_student=3 critic_warmup=12 lr_student="${LR:-5e-5}" lr_critic=1e-4 truth_weight="${TRUTH_WEIGHT:-0.3}" \
     score_shift=3.0 ema=0.95 seed=41 loop.log_steps=10 loop.sheet_steps="${SHEET_STEPS:-50}" ${SET:-}
 ms train status --out "$run"

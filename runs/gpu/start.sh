@@ -1,8 +1,9 @@
-# Sourced by 10 to 50, not run: settings, the weights that a work folder starts from, and where results go.
+# Sourced by 10 to 50, not run: settings, the weights that a work folder starts from, and where results go. A student's
+# config.json lies beside it.
 # shellcheck shell=bash disable=SC2034
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 python=${PYTHON:-python3} work=${WORK:-runs/work/gpu} preset=${PRESET:-nano} minutes=${MINUTES:-8.5} in=${IN:-}
-out=${OUT:-$work/out} shipped=src/motionstream/weights/$preset start=$work/start
+out=${OUT:-$work/out} cache=${CACHE:-c3s1w1} shipped=src/motionstream/weights/$preset start=$work/start
 students=("$work/student" "$work/student_forcing" "$work/student_ode" "$start") # the first that exists is "the student"
 export PYTHONPATH="src${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 
@@ -27,6 +28,7 @@ keep_run() { # keep_run RUN WEIGHTS NAME: what a run made, as NAME.safetensors a
     keep "$(ls "$1"/sheet_*.png 2> /dev/null | tail -n 1)" "$3_sheet.png"
     keep "$start/vae.safetensors" vae.safetensors
     keep "$start/config.json" config.json
+    keep "$1/config.json" "$3_config.json" # says for which cache setting a student was made
 }
 # Weights go together only with the same latents. The latents of IN come before the shipped ones; models are then taken from
 # IN, and from the package only where its latents are the same file.
@@ -39,11 +41,14 @@ begin() {
         [ -f "$start/vae.safetensors" ] || cp "$place/vae.safetensors" "$place/config.json" "$start/"
         cmp -s "$place/vae.safetensors" "$start/vae.safetensors" || continue
         for name in teacher student; do
-            [ -f "$start/$name.safetensors" ] || [ ! -f "$place/$name.safetensors" ] || cp "$place/$name.safetensors" "$start/"
+            [ ! -f "$start/$name.safetensors" ] && [ -f "$place/$name.safetensors" ] || continue
+            cp "$place/$name.safetensors" "$start/"
+            [ "$name" = teacher ] || [ ! -f "$place/student_config.json" ] || cp "$place/student_config.json" "$start/config.json"
         done
-        for name in distilled mixed; do
+        for name in distilled mixed short; do
             [ ! -f "$start/$name/student.safetensors" ] && [ -f "$place/$name.safetensors" ] || continue
             mkdir -p "$start/$name" && cp "$place/$name.safetensors" "$start/$name/student.safetensors"
+            cp "$place/${name}_config.json" "$start/$name/config.json"
         done
     done
 }
@@ -51,6 +56,6 @@ assemble() { # assemble FOLDER STUDENT_FOLDER: a folder of weights as `eval` and
     local teacher
     teacher=$(first teacher.safetensors "$work/teacher" "$start")
     rm -rf "$1" && mkdir -p "$1"
-    cp "$2/student.safetensors" "$start/vae.safetensors" "$start/config.json" "$1/"
+    cp "$2/student.safetensors" "$2/config.json" "$start/vae.safetensors" "$1/"
     [ -z "$teacher" ] || cp "$teacher/teacher.safetensors" "$1/"
 }

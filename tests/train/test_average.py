@@ -1,5 +1,7 @@
 """The mean of two students: its arithmetic, and what it refuses, as the command line says it."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from motionstream.cli import main
-from motionstream.config import to_json, with_overrides
+from motionstream.config import CacheConfig, to_json, with_overrides
 from motionstream.models.dit import WanDiT
 from motionstream.models.init import init_from_scratch
 from motionstream.models.load import save_weights
@@ -45,6 +47,18 @@ def test_weights_are_the_weighted_mean(pair, tmp_path, share, capsys):
     assert any(not torch.equal(first[name], other[name]) for name in first)
     assert (tmp_path / "mean" / "config.json").read_text() == to_json(tiny_debug())
     assert f"{share:g} of {pair[1]}" in capsys.readouterr().out
+
+
+def test_the_mean_is_made_for_the_setting_of_both(pair, tmp_path, capsys):
+    short = replace(tiny_debug(), cache=CacheConfig.parse("c1s1w2"))
+    for folder in pair:
+        (folder / "config.json").write_text(to_json(short))
+    assert average(tmp_path, settings=(f"other={pair[1]}",)) == 0
+    assert (tmp_path / "mean" / "config.json").read_text() == to_json(short)
+    (pair[1] / "config.json").write_text(to_json(tiny_debug()))
+    shutil.rmtree(tmp_path / "mean")
+    assert average(tmp_path, settings=(f"other={pair[1]}",)) == 2
+    assert "for c1s1w2 and" in refused(capsys)
 
 
 def refused(capsys) -> str:

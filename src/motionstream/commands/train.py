@@ -182,6 +182,13 @@ def _ode_pairs(args: argparse.Namespace, config: Any, chosen: Any, compute: Any)
 def _average(args: argparse.Namespace, config: Any, chosen: Any) -> int:
     from motionstream.train.average import average_students
 
+    folders = [folder for folder in (args.student, Path(config.other)) if folder and (folder / "config.json").is_file()]
+    caches = [_made_for(folder) for folder in folders]
+    if len(set(caches)) > 1:
+        raise ValueError(
+            f"{folders[0]} was made for {caches[0].tag} and {folders[1]} for {caches[1].tag}: average students of one setting"
+        )
+    chosen = replace(chosen, cache=caches[0]) if caches else chosen
     average_students(chosen, config, _need(args, "student"), args.out)
     print(f"{args.out}: {1 - config.share:g} of {args.student} and {config.share:g} of {config.other}")
     return 0

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# nano's student in the chunks it streams in: trained in chunks of three latent frames (20, 30), it learns the preset's own from
+# itself. Last step before weights ship.
+#   [IN=earlier_results] [OUT=folder] [FIT_MINUTES=4] [BATCH=32] [LR=3e-4] runs/gpu/35-nano-rechunk.sh
+# From the mean of 30 where there is one, else from the student of 20 (INIT=FOLDER: another). On two cores the shipped weights took
+# batch 2 (docs/LOG.md); larger batches were not run.
+set -euo pipefail
+source "$(dirname "$0")/start.sh"
+run=$work/short
+trap 'keep_run "$run" student short' EXIT
+begin
+init=${INIT:-$(first student.safetensors "$work/mixed" "$start/mixed" "${students[@]:0:3}")}
+[ -n "$init" ] || die "no student with long chunks in $work or IN: run 20 and 30 first, or give INIT=FOLDER"
+ms train rechunk --preset "$preset" --vae "$start" --student "$init" --out "$run" --resume --minutes "$(left)" --set \
+    batch="${BATCH:-32}" lr="${LR:-3e-4}" num_frames="${NUM_FRAMES:-45}" loop.fit_minutes="${FIT_MINUTES:-4}" loop.sheet_steps=100 ${SET:-}
+ms train status --out "$run"
