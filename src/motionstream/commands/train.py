@@ -186,7 +186,7 @@ def _average(args: argparse.Namespace, config: Any, chosen: Any) -> int:
     caches = [_made_for(folder) for folder in folders]
     if len(set(caches)) > 1:
         raise ValueError(
-            f"{folders[0]} was made for {caches[0].tag} and {folders[1]} for {caches[1].tag}: average students of one setting"
+            f"{folders[0]} was made for {caches[0].tag} and {folders[1]} for {caches[1].tag}: average two of one setting"
         )
     chosen = replace(chosen, cache=caches[0]) if caches else chosen
     average_students(chosen, config, _need(args, "student"), args.out)
