@@ -44,3 +44,10 @@ def test_all_points_or_none():
     assert shown(everything.choose([seen([0, 10, 90])])) == [[0, 1, 2]]
     nothing = MovingPoints(start_px=math.inf, pin_spacing_px=0)
     assert shown(nothing.choose([seen([0, 10, 90])])) == [[]]
+
+
+def test_what_will_move_is_shown_where_it_still_rests():
+    chooser = MovingPoints(start_px=4, pin_spacing_px=0)
+    ahead = [seen([1, 10, 20]), seen([5, 10, 20])]
+    assert shown(chooser.choose([seen([0, 10, 20])], ahead)) == [[0]]
+    assert shown(chooser.choose(ahead)) == [[0], [0]]

@@ -35,6 +35,8 @@ MOST_KEPT = 96
 MOST_SHOWN = 160  # points told to the page
 MOST_BROKEN = 24
 BETWEEN_COMPLAINTS_S = 2.0
+FRESH_CELLS = 2.0
+"""A point that is shown first when it is no further from where it began has just begun to move."""
 _NAMES = 2**20
 
 
@@ -75,6 +77,7 @@ class BorrowedMotion:
         self._broken, self._complained = 0, -BETWEEN_COMPLAINTS_S
         # on the compute thread alone
         self._placed: dict[int, np.ndarray] = {}
+        self._named: set[int] = set()
         self._asked = (0, -1)  # epoch, chunk
         self._epoch = 0
 
@@ -205,7 +208,7 @@ class BorrowedMotion:
             chooser = self._chooser
         if (run, chunk) <= self._asked or run != self._asked[0]:  # something new, or the stream has gone back
             self._epoch += 1
-            self._placed = {}
+            self._placed, self._named = {}, set()
         self._asked = run, chunk
         echo = (0,) * num_frames
         newest = new[-1] if new else last
@@ -226,12 +229,16 @@ class BorrowedMotion:
     def _swarm(self, frames: list[LiveSeen]) -> Swarm | None:
         """The points by name, moved no faster than things may be (`GestureBoard.hand_px`)."""
         ids = sorted({int(name) for seen in frames for name in seen.ids})
-        column = {name: k for k, name in enumerate(ids)}
+        column, fresh_px = {name: k for k, name in enumerate(ids)}, FRESH_CELLS * self.geometry.stride
         xy, visible = np.zeros((len(frames), len(ids), 2)), np.zeros((len(frames), len(ids)), bool)
         for t, seen in enumerate(frames):
             placed: dict[int, np.ndarray] = {}
-            for name, place in zip(seen.ids.tolist(), seen.xy, strict=True):
-                placed[name] = self._towards(self._placed.get(name), place.astype(np.float64))
+            for name, place, born in zip(seen.ids.tolist(), seen.xy, seen.born, strict=True):
+                before = self._placed.get(name)
+                if before is None and name not in self._named and float(np.hypot(*(place - born))) < fresh_px:
+                    before = born.astype(np.float64)  # it has just begun to move: it takes hold of what it came from
+                placed[name] = self._towards(before, place.astype(np.float64))
+                self._named.add(name)
                 xy[t, column[name]], visible[t, column[name]] = placed[name], True
             self._placed = placed
         names = [(self._epoch % _NAMES) * _NAMES + name % _NAMES for name in ids]

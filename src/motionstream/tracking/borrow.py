@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -29,6 +30,8 @@ from motionstream.tracks.tracks import Tracks
 WORK_HEIGHT_PX, MAX_TIMES = 288, 4
 """Clips are tracked at a whole multiple of the model's canvas, up to this height and factor: nano's own is too coarse."""
 START_CELLS, PIN_CELLS = 1.0, 3.0
+LOOK_AHEAD = 12
+"""Frames of a clip that are known before a chunk is chosen, however short the chunk is (`MovingPoints.choose`)."""
 """In latent cells: how far a point must get to count as moving, and how far apart resting ones are shown.
 
 Chosen by eye among 0.2 to 1.5 and 2 to 4 on the bundled clips: showing nano more than moves wears the picture out.
@@ -80,6 +83,7 @@ class ClipMotion:
         # a clip faster than twice the model's rate is thinned: the points between would hardly move
         step = max(1, int(clip.fps / (2 * geometry.fps)))
         self._stream = at_rate(self._followed(step), clip.fps / step, geometry.fps)
+        self._waiting: deque[tuple[LiveSeen, np.ndarray]] = deque()
         self._begun = False
         self.track_s, self.ever_moving = 0.0, 0
         self.pictures: list[np.ndarray] = []
@@ -103,11 +107,10 @@ class ClipMotion:
         Raises:
             UserError: nothing in the first frames can be followed.
         """
-        seen: list[LiveSeen] = []
-        self.pictures = []
-        while len(seen) < count and (now := next(self._stream, None)) is not None:
-            seen.append(now)
-            self.pictures.append(self._picture)
+        while len(self._waiting) < max(count, LOOK_AHEAD) and (now := next(self._stream, None)) is not None:
+            self._waiting.append((now, self._picture))
+        taken = [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))]
+        seen, self.pictures = [now for now, _ in taken], [picture for _, picture in taken]
         if not seen:
             return []
         if not any(len(now.ids) for now in seen) and not self._begun:
@@ -116,7 +119,7 @@ class ClipMotion:
                 "start the clip later, or use another one"
             )
         self._begun = True
-        chosen = self._chooser.choose(seen)
+        chosen = self._chooser.choose(seen, [now for now, _ in self._waiting])
         self.ever_moving = max(self.ever_moving, self._chooser.num_moving)
         return [LiveSeen(now.ids, now.xy / self.times, now.visible, now.born / self.times) for now in chosen]
 

@@ -6,6 +6,7 @@ that rest are pins: a few of them keep the background where it is, all of them w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,12 +28,17 @@ class MovingPoints:
     _moving: set[int] = field(default_factory=set)
     _pins: set[int] = field(default_factory=set)
 
-    def choose(self, chunk: list[LiveSeen]) -> list[LiveSeen]:
-        """The same frames with the chosen points alone, hidden ones left out; ``chunk`` has at least one frame."""
-        alive = {int(point) for seen in chunk for point in seen.ids}
+    def choose(self, chunk: Sequence[LiveSeen], ahead: Sequence[LiveSeen] = ()) -> list[LiveSeen]:
+        """The same frames with the chosen points alone, hidden ones left out; ``chunk`` has at least one frame.
+
+        ``ahead``: frames after it, as far as they are known. What will move there is shown from now on: a point that is
+        first shown when it is a cell from where it began takes hold of what lies there, and not of its own thing.
+        """
+        known = [*chunk, *ahead]
+        alive = {int(point) for seen in known for point in seen.ids}
         self._moving &= alive
         self._pins &= alive
-        for seen in chunk:
+        for seen in known:
             far = np.linalg.norm(seen.xy - seen.born, axis=1) >= self.start_px
             self._moving |= {int(point) for point in seen.ids[far & seen.visible]}
         self._pins -= self._moving
