@@ -98,6 +98,17 @@ def test_the_picture_itself_never_moves():
     assert frames[1][0].x == pytest.approx(45.0)
 
 
+def test_a_move_while_there_is_only_the_picture_is_followed_from_the_next_frame_on():
+    """A first chunk of one frame, as short chunks have: what the hand did by then is not lost, released or not."""
+    for ends in ((), ((7, 1),)):
+        on = board()
+        begin = Begin("drag", 7, ((40.0, 40.0),), 0)
+        (first,) = play(on, ChunkInput((begin,), (Motion(7, 0, ((8.0, 0.0, 0.0, 1.0),)),), ends), 1)
+        assert [point.x for point in first] == [40.0]
+        later = play(on, ChunkInput(), 12)
+        assert max(point.x for frame in later for point in frame) == 48.0
+
+
 def test_a_path_runs_to_its_end_and_lets_go():
     on = board()
     play(on, ChunkInput(), 9)

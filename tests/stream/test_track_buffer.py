@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from motionstream.config import TrackConfig
 from motionstream.shapes import VideoGeometry
 from motionstream.stream import patch
-from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer, resample_pushes
+from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer, resample_pushes, taken_hold
 
 GEOMETRY = VideoGeometry(height=32, width=64)
 Shown = dict[int, list[float]]
@@ -320,3 +320,14 @@ def test_tracks_made_before_are_never_held_beyond_what_they_say():
     made = TrackBuffer(GEOMETRY, TrackConfig(), 0, hold_moved=True)
     made.chunk([[Point(1, 20.0 + t, 20.0)] for t in range(9)], first=True, remember=True)
     assert made.chunk([[]] * 12, first=False, remember=True)[1].sum() == 0
+
+
+def test_before_the_first_frame_a_point_takes_hold_where_it_was_pushed_first():
+    grab, far, other = Point(1, 40.0, 40.0), Point(1, 48.0, 40.0), Point(2, 5.0, 5.0)
+    now, later = taken_hold([(0.0, [grab]), (0.1, [far, other])])
+    assert now == [(0.0, [grab]), (0.1, [other])]
+    assert later == [(0.1, [far])]
+    frames, held = resample_pushes({}, now, 1)
+    assert frames == [[grab, other]]
+    frames, _ = resample_pushes(held, later, 4)
+    assert [point.x for point in frames[-1]] == [48.0, 5.0]

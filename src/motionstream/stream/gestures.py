@@ -305,9 +305,9 @@ class GestureBoard:
     def _advance(self, gesture: _Active, motion: Motion | None, t: int, *, still: bool) -> _Active:
         """The gesture in frame t; ``still`` in the picture itself, where nothing has moved yet."""
         begin = gesture.begin
-        if still:
-            return gesture
         if begin.kind == "path":
+            if still:
+                return gesture
             age = gesture.age + 1
             path = (*begin.path, begin.path[0]) if begin.mode == "loop" else begin.path
             dx, dy = along(path, path_share(age, self._total(begin), begin.ease, begin.mode))
@@ -315,7 +315,8 @@ class GestureBoard:
         target = gesture.target
         if motion is not None and t >= motion.start and motion.poses:
             target = motion.poses[min(t - motion.start, len(motion.poses) - 1)]
-        return replace(gesture, target=target, pose=follow(gesture.pose, target, self.hand_px))
+        # Where the hand went while there was but the picture is not forgotten: the thing follows from the next frame on.
+        return replace(gesture, target=target, pose=gesture.pose if still else follow(gesture.pose, target, self.hand_px))
 
     def _clear(self, swarm: list[tuple[int, float, float]], points: list[Point]) -> list[tuple[int, float, float]]:
         """Those of a swarm that are not beside a point that is held already: the hand wins."""

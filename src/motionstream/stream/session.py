@@ -26,7 +26,7 @@ from motionstream.stream.exhaustion import advice, guarded, release
 from motionstream.stream.lane import Lane
 from motionstream.stream.outline import can_outline
 from motionstream.stream.random_parts import stamp
-from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer, resample_pushes
+from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer, resample_pushes, taken_hold
 from motionstream.tracks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -194,6 +194,8 @@ class StreamSession:
         self._guarded(self._commit)
         with self._lock:
             pushes, self._pushes = self._pushes, []
+            if self.index == 0 and self.frames_in_chunk(0) == 1:
+                pushes, self._pushes = taken_hold(pushes)
         frames, self._held = resample_pushes(self._held, pushes, self.frames_in_chunk(self.index))
         return self._launch(frames)
 

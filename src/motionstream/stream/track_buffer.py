@@ -356,6 +356,23 @@ def resample_pushes(
     return frames, {key: path[-1][1] for key, path in knots.items() if path[-1][1].visible}
 
 
+def taken_hold(
+    pushes: list[tuple[float, list[Point]]],
+) -> tuple[list[tuple[float, list[Point]]], list[tuple[float, list[Point]]]]:
+    """Pushes before a stream's first chunk, where that is the picture alone -> (those that count in it, those that wait).
+
+    A point takes hold of the picture where it was pushed first; where it went from there belongs to the next chunk.
+    """
+    now, later, known = [], [], set[int]()
+    for time, points in pushes:
+        fresh = [point for point in points if point.id not in known]
+        rest = [point for point in points if point.id in known]
+        known |= {point.id for point in points}
+        now += [(time, fresh)] if fresh else []
+        later += [(time, rest)] if rest else []
+    return now, later
+
+
 def _at(path: list[tuple[float, Point]], phase: float) -> Point:
     """Position on a path of (phase, point) at ``phase``; visibility is that of the last event passed."""
     passed = [i for i, (when, _) in enumerate(path) if when <= phase + 1e-9]
