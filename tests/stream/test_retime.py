@@ -99,6 +99,54 @@ def test_an_end_at_the_very_end_stays():
     assert in_chunks(inputs, LONG, SHORT)[-1].ends == ((1, 4),)
 
 
+def held_x(inputs: list[ChunkInput], frames: tuple[int, int], key_place: float) -> int:
+    """Frames in which a drag that began at this row of the picture holds something."""
+    return sum(any(abs(y - key_place) < 1 for _, y, _ in row) for row in played(inputs, frames))
+
+
+def test_let_go_and_taken_again_in_one_long_chunk():
+    """In chunks of four a hand lets go and takes something else; in chunks of twelve both are in one."""
+    one, two = Begin("drag", 1, ((30.0, 30.0),), 8), Begin("drag", 2, ((30.0, 70.0),), 8)
+    inputs = [
+        ChunkInput(),
+        ChunkInput(begins=(one,)),
+        ChunkInput(),
+        ChunkInput(ends=((1, 4),)),
+        ChunkInput(begins=(two,)),
+        *[ChunkInput()] * 6,
+    ]
+    long = in_chunks(inputs, SHORT, LONG)
+    assert held_x(inputs, SHORT, 70.0) >= 24
+    assert held_x(long, LONG, 70.0) >= 24
+    assert held_x(long, LONG, 30.0) > 0
+
+
+def test_an_end_stays_before_what_begins_next():
+    one, two = Begin("drag", 1, ((30.0, 30.0),), 8), Begin("drag", 2, ((30.0, 70.0),), 8)
+    far = Motion(1, 0, ((50.0, 0.0, 0.0, 1.0),) * 12)
+    inputs = [
+        ChunkInput(),
+        ChunkInput(begins=(one,), motions=(far,), ends=((1, 12),)),
+        ChunkInput(begins=(two,)),
+        ChunkInput(),
+    ]
+    short = in_chunks(inputs, LONG, SHORT)
+    ended, began = (
+        next(n for n, made in enumerate(short) if found(made))
+        for found in (lambda made: made.ends, lambda made: any(b.id == 2 for b in made.begins))
+    )
+    assert ended < began
+    assert played(short, SHORT) == played(inputs, LONG)
+
+
+def test_a_small_file_cannot_ask_for_endless_frames():
+    picture = np.zeros((32, 48, 3), np.uint8)
+    take = Take("nano", 48, 32, 24.0, "a ball", 3, None, picture, [ChunkInput()], LONG)
+    values = json.loads(take.to_json()) | {"num_chunks": 100_000, "chunk_frames": [4096, 4096]}
+    with pytest.raises(ValueError, match="100000 chunks of 4096 frames"):
+        Take.from_json(json.dumps(values))
+
+
 def test_poses_after_the_end_of_a_chunk_were_never_reached():
     inputs = [ChunkInput(), drag(1, 10, 6), ChunkInput()]
     poses = [

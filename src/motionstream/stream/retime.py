@@ -62,6 +62,10 @@ def in_chunks(inputs: list[ChunkInput], before: ChunkFrames, after: ChunkFrames)
     for chunk, given in enumerate(inputs):
         start, stop = chunk_span(chunk, before)
         first = made[chunk_at(start, after)]
+        if given.begins:
+            # They come with the chunk's first frame, and so must the end of what the hand let go of before.
+            here = {begin.id for begin in first.begins}
+            first.ends = [(key, frame if key in here else 0) for key, frame in first.ends]
         first.begins += given.begins
         first.camera = given.camera or first.camera
         first.prompt = first.prompt if given.prompt is None else given.prompt
@@ -71,7 +75,8 @@ def in_chunks(inputs: list[ChunkInput], before: ChunkFrames, after: ChunkFrames)
                     place = chunk_at(frame, after)
                     made[place].poses[motion.id][frame - chunk_span(place, after)[0]] = pose
         for key, frame in given.ends:
-            place = min(chunk_at(start + frame, after), count - 1)
+            # An end at frame f is the last thing that frame f - 1 sees: it stays with it, before whatever begins next.
+            place = chunk_at(start + max(0, min(frame, stop - start) - 1), after)
             made[place].ends.append((key, start + frame - chunk_span(place, after)[0]))
         for swarm in given.swarms:
             for place in range(chunk_at(start, after), chunk_at(stop - 1, after) + 1):

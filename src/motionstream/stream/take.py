@@ -42,6 +42,8 @@ READABLE = (1, 2, 3)
 OLD_CHUNK_FRAMES = (9, 12)
 MAX_CHUNK_FRAMES = 4096
 MAX_CHUNKS = 100_000
+MAX_FRAMES = 1_200_000
+"""Nearly fourteen hours at 24 a second; a small file must not ask for more than a server can hold."""
 MAX_SIDE_PX = 4096
 
 
@@ -109,6 +111,10 @@ class Take:
         num_chunks = read.whole("num_chunks", 0, MAX_CHUNKS)
         steps = None if values.get("steps") is None else read.whole("steps", 1, 1000)
         chunk_frames = OLD_CHUNK_FRAMES if values["version"] < 3 else read.pair("chunk_frames", 1, MAX_CHUNK_FRAMES)
+        if num_chunks * max(chunk_frames) > MAX_FRAMES:
+            raise ValueError(
+                f"take: {num_chunks} chunks of {max(chunk_frames)} frames are over {MAX_FRAMES} frames; cut it into parts"
+            )
         inputs = [NOTHING] * num_chunks
         used: set[int] = set()
         for row in read.rows("inputs"):
