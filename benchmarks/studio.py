@@ -39,14 +39,14 @@ from motionstream.serve.binary import unpack_frame
 from motionstream.serve.protocol import VERSION
 
 MOVES_PER_SECOND = 20
-FAR_BEHIND_CHUNKS = 2.5
+FAR_BEHIND_CHUNKS, FAR_BEHIND_S = 2.5, 1.0
 
 
 class Screen:
     """Shows frames at an even rate, or as soon as they are there; skips what is far behind."""
 
     def __init__(self, fps: float, chunk_frames: int) -> None:
-        self.fps, self.far_s = fps, FAR_BEHIND_CHUNKS * chunk_frames / fps
+        self.fps, self.far_s = fps, max(FAR_BEHIND_CHUNKS * chunk_frames / fps, FAR_BEHIND_S)
         self.turn = 0.0
         self.still_s = 0.0
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Streaming speed and memory of nano on this machine: the device's own type in turn with the naive engine, then float32, then
-# the slow reference path. Any weights have the same speed.
+# the slow reference path. Weights with the same chunks have the same speed, so the short student (35) comes first.
 #   [IN=earlier_results] [OUT=folder] [CHUNKS=1000] runs/gpu/50-nano-bench.sh
 # The report names hardware, torch, command and commit (a number without them does not count; CONTRIBUTING.md, rule 11).
 set -euo pipefail
 source "$(dirname "$0")/start.sh"
 begin
-student=$(first student.safetensors "${students[@]}")
+student=$(first student.safetensors "$work/short" "$start/short" "${students[@]}")
 [ -n "$student" ] || die "no student.safetensors in $work, IN or $shipped: run 20-nano-student.sh first"
 # The report asks git for the commit.
 command -v git > /dev/null || die "git is not installed, and the report needs it to name the commit"

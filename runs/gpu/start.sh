@@ -48,7 +48,8 @@ begin() {
         for name in distilled mixed short; do
             [ ! -f "$start/$name/student.safetensors" ] && [ -f "$place/$name.safetensors" ] || continue
             mkdir -p "$start/$name" && cp "$place/$name.safetensors" "$start/$name/student.safetensors"
-            cp "$place/${name}_config.json" "$start/$name/config.json"
+            # results from before students kept their own config have one for all
+            cp "$(ls "$place/${name}_config.json" "$place/config.json" 2> /dev/null | head -n 1)" "$start/$name/config.json"
         done
     done
 }

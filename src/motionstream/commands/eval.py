@@ -31,7 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=_seeds, metavar="A,B,C", help="seeds of the noise (default: 0; horizon: 0,1,2)")
     parser.add_argument("--frames", type=whole_number(2, 1_000_000), metavar="N", help="frames of a clip or a long stream")
     parser.add_argument("--grid", type=_grid, metavar="RxC", help="rows x columns of tracks")
-    parser.add_argument("--settings", metavar="A,B", help="horizon: cache settings (default: c3s1w1,c3s0w1,c1s1w1,c3s0w6)")
+    parser.add_argument(
+        "--settings",
+        metavar="A,B",
+        help="horizon: cache settings (default: the model's own, and c3s1w1,c3s0w1,c1s1w1,c3s0w6)",
+    )
     parser.add_argument("--chunks", type=whole_number(4, 1_000_000), default=100, metavar="N", help="speed: chunks of a run")
     parser.add_argument("--tracker", default="lk", help="what finds points again (lk, dis, cotracker, tapir, tapnext)")
     parser.add_argument(

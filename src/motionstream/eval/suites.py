@@ -31,7 +31,8 @@ class EvalOptions:
 
     Attributes:
         suite: a name in `SUITES`. data: the user's folder; for clips and transfer videos instead of the bundled ones.
-        scenes, late_scenes, seeds, frames, grid: sizes. cache_settings: of suite horizon.
+        scenes, late_scenes, seeds, frames, grid: sizes. cache_settings: of suite horizon;
+            none are the model's own and the paper's.
         tracker: of `motionstream.tracking`. depth_model: a folder, for llff.
         quick, no_teacher: leave conditions out.
     """
@@ -43,7 +44,7 @@ class EvalOptions:
     seeds: tuple[int, ...] | None = None
     frames: int | None = None
     grid: tuple[int, int] | None = None
-    cache_settings: tuple[str, ...] = PAPER_SETTINGS
+    cache_settings: tuple[str, ...] = ()
     tracker: str = "lk"
     depth_model: Path | None = None
     quick: bool = False
@@ -74,7 +75,7 @@ def build_suite(engine: StreamEngine, preset: str, options: EvalOptions, lpips: 
         return HorizonSuite(
             engine,
             num_frames=options.frames or PUBLISHED_MULTIPLES[-1] * engine.preset.clip_frames,
-            settings=options.cache_settings,
+            settings=options.cache_settings or (engine.preset.cache.tag, *PAPER_SETTINGS),
             seeds=options.seeds or (0, 1, 2),
             grid=options.grid or cell_grid(engine),
             lpips=lpips,

@@ -1,4 +1,4 @@
-"""What waits to be sent to one visitor: messages in order, and at most two chunks of frames, the oldest dropped first.
+"""What waits to be sent to one visitor: messages in order, and a few frames, the oldest dropped first.
 
 A socket hides megabytes of buffers, which would be seconds of delay for a client that reads slowly. So at most ``ahead``
 frames are on their way: sent, and not older than what the page has said to have shown. The rest waits here, where it can

@@ -11,7 +11,7 @@ import math
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -141,6 +141,9 @@ def _prepare(stage: Stage, folder: Path, config: Any, resume: bool) -> dict[str,
         if not resume:
             raise ValueError(f"{folder} already holds a run: pass --resume to go on with it, or another --out folder")
         saved = json.loads(config_path.read_text())
+        # a run from before there was a setting has what is usual today
+        usual = {one.name: one.default for one in fields(config) if isinstance(one.default, str | int | float)}
+        saved = usual | saved
         changed = [key for key in wanted if saved.get(key) != wanted[key] and key not in ("loop", "steps")]
         if changed:
             key = changed[0]

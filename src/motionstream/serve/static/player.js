@@ -52,7 +52,8 @@ export class Player {
     const burst = this.burst;
     if (entry.chunk !== burst.chunk) {
       const gap = now - burst.at;
-      if (burst.chunk >= 0 && entry.chunk === burst.chunk + 1 && gap < 8000 && !this.frozen) {
+      // The first chunk may be a single frame, which says nothing about the pace.
+      if (burst.chunk >= 1 && entry.chunk === burst.chunk + 1 && gap < 8000 && !this.frozen) {
         // The server never makes video faster than it is watched, so an early chunk says nothing about the next one.
         const stretch = Math.max(1, gap / this.#lasts(burst.chunk));
         burst.stretch = burst.stretch ? 0.6 * burst.stretch + 0.4 * stretch : stretch;
