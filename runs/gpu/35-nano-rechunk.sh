@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # nano's student in the chunks it streams in: trained in chunks of three latent frames (20, 30), it learns the preset's own from
-# itself. Last step before weights ship.
+# itself; then a mean of the two, which ships.
 #   [IN=earlier_results] [OUT=folder] [FIT_MINUTES=4] [BATCH=32] [LR=3e-4] runs/gpu/35-nano-rechunk.sh
 # From the mean of 30 where there is one, else from the student of 20 (INIT=FOLDER: another). On two cores the shipped weights took
 # batch 2 (docs/LOG.md); larger batches were not run.
@@ -14,3 +14,8 @@ init=${INIT:-$(first student.safetensors "$work/mixed" "$start/mixed" "${student
 ms train rechunk --preset "$preset" --vae "$start" --student "$init" --out "$run" --resume --minutes "$(left)" --set \
     batch="${BATCH:-32}" lr="${LR:-3e-4}" num_frames="${NUM_FRAMES:-45}" loop.fit_minutes="${FIT_MINUTES:-4}" loop.sheet_steps=100 ${SET:-}
 ms train status --out "$run"
+# All of it costs what rests beside a moved thing; three parts in ten shipped before (docs/LOG.md, 2026-11-27).
+rm -rf "$work/short_mean"
+ms train average --preset "$preset" --student "$init" --out "$work/short_mean" --set other="$run" share="${SHARE:-0.3}" cache="$(tag "$run")"
+keep "$work/short_mean/student.safetensors" short_mean.safetensors
+keep "$work/short_mean/config.json" short_mean_config.json

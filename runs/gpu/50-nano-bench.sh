@@ -6,7 +6,7 @@
 set -euo pipefail
 source "$(dirname "$0")/start.sh"
 begin
-student=$(first student.safetensors "$work/short" "$start/short" "${students[@]}")
+student=$(first student.safetensors "$work/short_mean" "$start/short_mean" "$work/short" "$start/short" "${students[@]}")
 [ -n "$student" ] || die "no student.safetensors in $work, IN or $shipped: run 20-nano-student.sh first"
 # The report asks git for the commit.
 command -v git > /dev/null || die "git is not installed, and the report needs it to name the commit"

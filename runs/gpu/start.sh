@@ -16,6 +16,9 @@ first() { # first NAME FOLDERS...: the first folder that holds the file, or noth
         if [ -f "$folder/$1" ]; then echo "$folder" && return; fi
     done
 }
+tag() { # tag FOLDER: the cache setting that a student was made for, as c1s1w2
+    "$python" -c "import json, sys; print('c{chunk_frames}s{sink_chunks}w{window_chunks}'.format(**json.load(open(sys.argv[1]))['cache']))" "$1/config.json"
+}
 keep() { # keep FILE NAME: copy a result of at most 16 MiB
     mkdir -p "$out"
     [ -f "$1" ] || return 0
@@ -45,7 +48,7 @@ begin() {
             cp "$place/$name.safetensors" "$start/"
             [ "$name" = teacher ] || [ ! -f "$place/student_config.json" ] || cp "$place/student_config.json" "$start/config.json"
         done
-        for name in distilled mixed short; do
+        for name in distilled mixed short short_mean; do
             [ ! -f "$start/$name/student.safetensors" ] && [ -f "$place/$name.safetensors" ] || continue
             mkdir -p "$start/$name" && cp "$place/$name.safetensors" "$start/$name/student.safetensors"
             # results from before students kept their own config have one for all

@@ -242,7 +242,8 @@ def test_a_turn_can_be_passed_on():
 
 
 def test_limits_and_settings_are_checked():
-    assert nano().frames_of_chunks == (9, 12)
+    assert nano().frames_of_chunks == (1, 4)
+    assert preset("tiny-debug").frames_of_chunks == (9, 12)
     assert Settings(presets=(nano(), preset("tiny-debug"))).preset("tiny-debug").name == "tiny-debug"
     for make, said in (
         (lambda: Limits(upload_bytes=0), "upload_bytes=0"),

@@ -59,6 +59,8 @@ def test_the_mean_is_made_for_the_setting_of_both(pair, tmp_path, capsys):
     shutil.rmtree(tmp_path / "mean")
     assert average(tmp_path, settings=(f"other={pair[1]}",)) == 2
     assert "for c1s1w2 and" in refused(capsys)
+    assert average(tmp_path, settings=(f"other={pair[1]}", "cache=c1s1w2")) == 0
+    assert (tmp_path / "mean" / "config.json").read_text() == to_json(short)
 
 
 def refused(capsys) -> str:

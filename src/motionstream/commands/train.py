@@ -181,14 +181,16 @@ def _ode_pairs(args: argparse.Namespace, config: Any, chosen: Any, compute: Any)
 
 def _average(args: argparse.Namespace, config: Any, chosen: Any) -> int:
     from motionstream.train.average import average_students
+    from motionstream.train.dit_stage import with_cache
 
     folders = [folder for folder in (args.student, Path(config.other)) if folder and (folder / "config.json").is_file()]
     caches = [_made_for(folder) for folder in folders]
-    if len(set(caches)) > 1:
+    if len(set(caches)) > 1 and not config.cache:
         raise ValueError(
-            f"{folders[0]} was made for {caches[0].tag} and {folders[1]} for {caches[1].tag}: average two of one setting"
+            f"{folders[0]} was made for {caches[0].tag} and {folders[1]} for {caches[1].tag}: "
+            "say what the mean is for, as with cache=c1s1w2"
         )
-    chosen = replace(chosen, cache=caches[0]) if caches else chosen
+    chosen = with_cache(chosen, config.cache) if config.cache else replace(chosen, cache=caches[0]) if caches else chosen
     average_students(chosen, config, _need(args, "student"), args.out)
     print(f"{args.out}: {1 - config.share:g} of {args.student} and {config.share:g} of {config.other}")
     return 0
