@@ -11,7 +11,7 @@ def test_info(capsys, last_json, check_sentence, name: str):
     assert (facts["device"], facts["dtype"], list(facts["presets"])) == ("cpu", "float32", [name])
     sizes, config = facts["presets"][name], preset(name)
     assert sizes["size"] == [config.geometry.width, config.geometry.height]
-    assert sizes["chunk_frames"] == [9, 12]
+    assert sizes["chunk_frames"] == ([1, 4] if name == "nano" else [9, 12])
     tokens = config.cache.slots * config.geometry.tokens_per_frame
     assert sizes["memory"]["cache"] == 3 * 4 * config.model.num_layers * tokens * config.model.dim
     assert sizes["parameters"]["dit"] > sizes["parameters"]["vae"] > 1000

@@ -45,7 +45,8 @@ def test_rows_are_the_penultimate_layer(folder: Path):
     assert not torch.allclose(rows, clip(picture(1)), atol=1e-2)
     assert clip._tower is None  # freed
     kept = ClipVision(folder / "image_encoder", keep_loaded=True)
-    assert torch.equal(kept(torch.cat([picture(), picture(1)]))[:1], kept(picture()))
+    # not to the last bit: some processors multiply one row in another order than two
+    torch.testing.assert_close(kept(torch.cat([picture(), picture(1)]))[:1], kept(picture()))
     assert kept._tower is not None
 
 

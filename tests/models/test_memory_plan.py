@@ -17,7 +17,7 @@ from motionstream.models.memory_plan import (
     MemoryPlan,
     plan_memory,
 )
-from motionstream.models.memory_rehearsal import rehearse_denoise, rehearse_teacher
+from motionstream.models.memory_rehearsal import rehearse_denoise, rehearse_encode, rehearse_teacher
 from motionstream.models.memory_trace import MemoryTrace, made_in, rehearsal
 from motionstream.models.vae import NanoVAE
 from motionstream.presets import preset
@@ -68,6 +68,10 @@ def test_stream(name: str, within: float):
         trace.ignore(engine.model, engine.vae, *known)
         session.step()
     assert trace.peak == pytest.approx(plan.parts["activations"], rel=within)
+    with MemoryTrace() as encoding, torch.inference_mode():
+        encoding.ignore(engine.vae)
+        engine.vae.encode(torch.zeros(1, 1, 3, config.geometry.height, config.geometry.width))
+    assert encoding.peak == pytest.approx(rehearse_encode(config, 1, 1), rel=within)
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("tiny-debug", "float32"), ("tiny-debug", "bfloat16"), ("nano", "float32")])

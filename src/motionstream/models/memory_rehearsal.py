@@ -92,9 +92,9 @@ def rehearse_encode(preset: PresetConfig, num_frames: int, batch: int) -> int:
     geometry = preset.geometry
     with rehearsal() as trace, torch.inference_mode():
         vae = NanoVAE(preset.vae)
-        trace.ignore(vae)
+        before = trace.restart()  # the weights were made here and are no part of it
         vae.encode(torch.empty(batch, num_frames, 3, geometry.height, geometry.width))
-        return trace.peak
+        return trace.peak - before
 
 
 @lru_cache(maxsize=64)
