@@ -224,6 +224,7 @@ class BorrowedMotion:
             echo = (*echo[:-1], knots[-1][1].t)
         before = last.seen if last is not None else None
         frames = seen_at([(when, sight.seen) for when, sight in knots], before, phases)
+        self._named &= {int(name) for seen in frames for name in seen.ids}  # a webcam runs for hours
         return self._swarm(chooser.choose(frames)), echo
 
     def _swarm(self, frames: list[LiveSeen]) -> Swarm | None:

@@ -27,11 +27,11 @@ from motionstream.tracking.live import LivePoints, LiveSeen, at_rate
 from motionstream.tracking.tracker import PointTracker
 from motionstream.tracks.tracks import Tracks
 
+LOOK_AHEAD = 12
+"""Frames of a clip that are known before a chunk is chosen, however short the chunk is (`MovingPoints.choose`)."""
 WORK_HEIGHT_PX, MAX_TIMES = 288, 4
 """Clips are tracked at a whole multiple of the model's canvas, up to this height and factor: nano's own is too coarse."""
 START_CELLS, PIN_CELLS = 1.0, 3.0
-LOOK_AHEAD = 12
-"""Frames of a clip that are known before a chunk is chosen, however short the chunk is (`MovingPoints.choose`)."""
 """In latent cells: how far a point must get to count as moving, and how far apart resting ones are shown.
 
 Chosen by eye among 0.2 to 1.5 and 2 to 4 on the bundled clips: showing nano more than moves wears the picture out.
@@ -113,13 +113,14 @@ class ClipMotion:
         seen, self.pictures = [now for now, _ in taken], [picture for _, picture in taken]
         if not seen:
             return []
-        if not any(len(now.ids) for now in seen) and not self._begun:
+        ahead = [now for now, _ in self._waiting]
+        if not self._begun and not any(len(now.ids) for now in (*seen, *ahead)):
             raise UserError(
-                f"{self.clip.path}: no point of its first {len(seen)} frames can be followed, they are flat or dark; "
-                "start the clip later, or use another one"
+                f"{self.clip.path}: no point of its first {len(seen) + len(ahead)} frames can be followed, they are flat or "
+                "dark; start the clip later, or use another one"
             )
         self._begun = True
-        chosen = self._chooser.choose(seen, [now for now, _ in self._waiting])
+        chosen = self._chooser.choose(seen, ahead)
         self.ever_moving = max(self.ever_moving, self._chooser.num_moving)
         return [LiveSeen(now.ids, now.xy / self.times, now.visible, now.born / self.times) for now in chosen]
 
