@@ -172,7 +172,7 @@ def test_a_clip_in_which_nothing_moves(recording, folder: Path, capsys):
 def test_a_clip_without_trackable_points(recording, folder: Path, check_sentence):
     ms.write_video("clip.mp4", np.full((20, 64, 96, 3), 30, np.uint8), fps=16)
     assert transfer() == 2
-    check_sentence("no point of its first 9 frames can be followed")
+    check_sentence("no point of its first 12 frames can be followed")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from motionstream.serve.protocol import Followed, MotionEnded
 from motionstream.serve.rig import STILL, CameraRig, RigSpeed
 from motionstream.stream.swarm import Swarm
 from motionstream.stream.take import Take
+from motionstream.tracking.live import LiveSeen
 
 NANO = preset("nano")
 CAMERA = {"pan": [0, 0], "zoom": 0, "roll": 0, "t": 1}
@@ -66,6 +67,21 @@ def test_points_of_a_clip_follow_its_thing_no_faster_than_a_hand() -> None:
     assert max(steps) <= NANO.sample.hand_px + 0.1
     motion.end()
     assert motion.points(2, 12) == (None, (0,) * 12)
+
+
+def test_what_has_just_begun_to_move_is_taken_where_it_came_from() -> None:
+    """In short chunks a point counts as moving only when it is a cell away: it must not take hold of what lies there."""
+    motion, _ = borrowed()
+    places = np.array([[49.0, 40.0], [100.0, 60.0]])  # 9 px from where it began, and far: known long before it is shown
+    seen = LiveSeen(np.array([1, 2]), places, np.ones(2, bool), np.array([[40.0, 40.0], [60.0, 60.0]]))
+    swarm = motion._swarm([seen] * 6)
+    assert swarm is not None
+    ways = [[round(x) for _, x, _ in sorted(swarm.at(t))] for t in range(6)]
+    assert ways == [[42, 100], [44, 100], [46, 100], [48, 100], [49, 100], [49, 100]]
+    motion._placed = {}  # out of sight for a moment: what was held stays where it is
+    again = motion._swarm([seen])
+    assert again is not None
+    assert [round(x) for _, x, _ in sorted(again.at(0))] == [49, 100]
 
 
 def test_frames_that_cannot_be_read_end_the_motion() -> None:

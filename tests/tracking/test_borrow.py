@@ -55,6 +55,25 @@ def test_expected_frames_are_those_that_come(tmp_path):
         assert len(motion.take(100)) == motion.expected_frames
 
 
+def test_a_clip_may_begin_dark(tmp_path):
+    """A first chunk of one frame says nothing about a clip that fades in."""
+    dark = [np.zeros((192, 256, 3), np.uint8)] * 4
+    frames = [*dark, *write_block(tmp_path / "lit.mp4").frames()]
+    write_video(tmp_path / "clip.mp4", np.stack(frames), fps=16)
+    motion = ClipMotion(Clip(tmp_path / "clip.mp4"), GEOMETRY)
+    assert len(motion.take(1)) == 1
+    assert sum(len(motion.take(4)) for _ in range(5)) == 20
+    assert motion.ever_moving > 2
+
+
+def test_a_short_chunk_shows_what_will_move(tmp_path):
+    """The block moves a cell in eight frames of its own: chunks of one frame and four show its points where they began."""
+    clip = write_block(tmp_path / "clip.mp4")
+    first = ClipMotion(clip, GEOMETRY, pins="none").take(1)[0]
+    assert len(first.ids) > 2
+    assert np.abs(first.xy - first.born).max() == 0
+
+
 def test_nothing_to_follow_and_masks(tmp_path):
     path = tmp_path / "flat.mp4"
     write_video(path, np.full((6, 64, 96, 3), 30, np.uint8), fps=16)

@@ -143,6 +143,17 @@ def test_metrics_after_the_checkpoint_are_made_again(tmp_path):
     assert all(row["loss"] > 0 for row in rows(tmp_path))
 
 
+def test_a_run_from_before_there_was_a_setting_goes_on_with_what_is_usual(tmp_path):
+    train(tmp_path, config_of(steps=4))
+    path = tmp_path / "train_config.json"
+    saved = json.loads(path.read_text())
+    del saved["lr"]
+    path.write_text(json.dumps(saved))
+    with pytest.raises(ValueError, match=r"lr="):
+        train(tmp_path, ToyConfig(loop=config_of(steps=9).loop, lr=0.5), resume=True)
+    assert train(tmp_path, config_of(steps=9), resume=True).complete
+
+
 def test_another_run_is_not_overwritten(tmp_path):
     train(tmp_path, config_of(steps=5))
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
