@@ -73,6 +73,8 @@ def test_branch_goes_on_from_an_earlier_chunk_with_another_drag(studio: StudioPa
     studio.until(f"m.phase === 'playing' && m.frame > {frame + 24}")
     assert np.array_equal(studio.pixels(frame), kept), "what lies before the branch stays"
     assert not np.array_equal(studio.pixels(frame + 12), void), "other drags, other frames"
+    held = studio.get("m.log.map((g) => [g.wire, Boolean(g.held)])")
+    assert held == [["gone", True], ["live", True]], "the new drag has the balloon, and the one from before has let go"
     assert [g["pose"][0] for g in studio.gestures("drag")][-1] == pytest.approx(-14, abs=0.5)
 
 

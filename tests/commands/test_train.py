@@ -160,12 +160,15 @@ def test_a_signal_saves_and_fails_so_that_no_later_stage_begins(tmp_path, capsys
         return step_of(self, step)
 
     command = ["train", "vae", *SMALL, "--out", str(tmp_path), "--steps", "3", "--set", "batch=2", "fit_clips=8"]
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs behind without it
     with monkeypatch.context() as patch:
         patch.setattr(VAEStage, "train_step", interrupted)
         try:
             ended = main(command)
         except SystemExit as leave:
             ended = leave.code
+        finally:
+            signal.signal(signal.SIGINT, usual)
     assert ended == code
     assert "stopped early, --resume goes on" in capsys.readouterr().out
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 1

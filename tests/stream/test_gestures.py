@@ -214,6 +214,27 @@ def test_a_new_grab_stops_what_is_still_on_its_way():
     assert [(p.id // 1024, p.x) for p in frames[-1]] == [(2, 64.0)]
 
 
+@pytest.mark.parametrize("end", [1, 2, 4])
+def test_let_go_and_taken_beside_it_in_one_chunk(end):
+    """A hand that moves on at once takes all that it touches there, as it would a chunk later."""
+    around = [(float(x), float(y)) for x in range(-6, 7, 6) for y in range(-6, 7, 6)]
+    one = Begin("drag", 1, tuple((84 + x, 38 + y) for x, y in around), 0)
+    two = Begin("drag", 2, tuple((78 + x, 38 + y) for x, y in around), 8)
+
+    def taken(at_once: bool) -> int:
+        on = board()
+        play(on, ChunkInput(), 1)
+        play(on, ChunkInput(begins=(one,)), 4)
+        lets_go = ((1, end),)
+        play(on, ChunkInput(begins=(two,) if at_once else (), ends=lets_go), 4)
+        if not at_once:
+            play(on, ChunkInput(begins=(two,)), 4)
+        assert list(on.active) == [2]
+        return len(on.took(two))
+
+    assert taken(at_once=True) == taken(at_once=False) > 6
+
+
 def test_turn_and_growth_are_limited_with_the_way():
     pose = follow(AT_REST, (4.0, 0.0, math.pi, 2.0), 2.0)
     assert pose[2] <= 0.08 + 1e-9

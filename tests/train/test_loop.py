@@ -183,11 +183,14 @@ def test_ctrl_c_finishes_the_step_and_saves(tmp_path):
             return super().train_step(step)
 
     config = config_of()
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        run(Interrupted(config), config.loop, tmp_path, config=config, resume=False)
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs behind without it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(Interrupted(config), config.loop, tmp_path, config=config, resume=False)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, usual)
     assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["step"] == 8
-    assert signal.getsignal(signal.SIGINT) is before
     resumed, whole = train(tmp_path, config, resume=True), train(tmp_path / "whole", config)
     assert same(resumed, whole)
 

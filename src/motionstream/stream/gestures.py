@@ -243,6 +243,11 @@ class GestureBoard:
         motions = {motion.id: motion for motion in chunk.motions}
         ends = dict(chunk.ends)
         first = self.buffer.frame == 0
+        # A hand that lets go and takes something else in one chunk: the second begins where the first ends, or it would find
+        # what lies near the first still held.
+        fresh = {begin.id for begin in chunk.begins if begin.kind == "drag"}
+        given_up = {key: min(t, num_frames - 1) for key, t in ends.items() if key in self.active and key not in fresh}
+        handover = max(given_up.values(), default=0) if fresh else 0
         held: list[list[Point]] = []
         marks: list[list[Mark]] = []
         for t in range(num_frames):
@@ -250,6 +255,8 @@ class GestureBoard:
             seen: list[Mark] = []
             for key in list(self.active):
                 before = self.active[key]
+                if handover and (t < handover if key in fresh else t >= given_up.get(key, num_frames)):
+                    continue
                 arrived = before.begin.kind != "drag" or before.pose == before.target
                 gesture = self._advance(before, motions.get(key), t, still=first and t == 0)
                 self.active[key] = gesture
@@ -275,7 +282,7 @@ class GestureBoard:
             marks.append(seen)
         for key in ends.keys() & self.active.keys():
             self.active[key] = replace(self.active[key], leaving=True)
-        ended = tuple(key for key, gesture in self.active.items() if self._over(gesture))
+        ended = tuple(key for key, one in self.active.items() if self._over(one) or (handover and key in given_up))
         for key in ended:
             del self.active[key]
         return held, marks, ended

@@ -18,7 +18,7 @@ function edgesOf(points, cell) {
 
 export class Gesture {
   constructor(kind, points, extra = {}) {
-    Object.assign(this, { kind, points, pose: AT_REST, wire: "draft", id: 0, t: 0, seen: 0, held: null });
+    Object.assign(this, { kind, points, pose: AT_REST, wire: "draft", id: 0, t: 0, seen: 0, held: null, alone: false });
     Object.assign(this, { path: null, seconds: 3, ease: "smooth", mode: "once", history: [], from: null, until: null, goneT: 0 }, extra);
     this.measure();
   }
@@ -244,6 +244,7 @@ export class Board extends EventTarget {
         Object.assign(gesture, { wire: "gone", until: frame });
       }
     }
+    if (drafts.some((g) => g.alone)) for (const other of this.list.filter((g) => g.kind === "drag")) this.end(other);
     this.list.push(...drafts);
     if (!this.list.includes(this.selected)) this.selected = null;
     this.done = [];

@@ -147,7 +147,8 @@ export class Tools extends EventTarget {
     const points = this.brushAt(this.stage.clamp(at));
     if (!this.keep && this.running()) for (const other of this.board.list.filter((g) => g.kind === "drag")) this.board.end(other);
     if (!this.#room(points.length)) return;
-    const gesture = new Gesture("drag", points, { seen: this.board.wire.seen() });
+    // Looking back, what the hand held then is let go of when the take goes on from there.
+    const gesture = new Gesture("drag", points, { seen: this.board.wire.seen(), alone: !this.keep && this.past() });
     this.board.add(gesture);
     this.session = { pointer, gesture, before: AT_REST, start: at, fresh: true };
   }
