@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from motionstream.eval.drags import DragCase, drag_cases, drag_shares, rest_measures
-from motionstream.eval.presence import change_inside, share_at, smooth_fill
+from motionstream.eval.presence import change_inside, psnr_beside, share_at, smooth_fill
 from motionstream.presets import preset
 
 
@@ -117,3 +117,20 @@ def test_change_inside_has_known_values():
     assert levels == pytest.approx(25.5, abs=1e-3)
     assert gap == pytest.approx(-6.02, abs=0.01), "a quarter of the picture has all of the error"
     assert change_inside(picture, picture, alpha) == (0, 0)
+
+
+def test_what_lies_beside_a_thing_counts_and_the_thing_does_not(cases):
+    for case in cases:
+        truth, places = case.video[-1], (case.alpha, case.old_alpha)
+        assert psnr_beside(truth, truth, *places) == 60, "equal, as much as eight bits can tell"
+        thing = torch.maximum(*places) > 0.01
+        assert psnr_beside(torch.where(thing, 1 - truth, truth), truth, *places) == 60
+        far = torch.nn.functional.max_pool2d(thing.float(), 31, 1, 15) > 0
+        assert psnr_beside(torch.where(far, truth, 1 - truth), truth, *places) == 60, "only the neighbourhood"
+        wiped = torch.where(thing, truth, truth + 0.1)
+        assert psnr_beside(wiped, truth, *places) == pytest.approx(20, abs=0.01)
+
+
+def test_where_nothing_lies_beside_a_thing_there_is_no_figure():
+    picture = torch.zeros(3, 8, 8)
+    assert psnr_beside(picture, picture, torch.ones(1, 8, 8)) is None

@@ -23,6 +23,7 @@ from motionstream.eval.drags import (
     rest_measures,
     stream_frames,
 )
+from motionstream.eval.presence import psnr_beside
 from motionstream.eval.quality import to_frames
 from motionstream.eval.rows import Row
 from motionstream.eval.tasks import Gallery, LastMade, Task
@@ -177,7 +178,9 @@ class DragSuite:
     def _row(self, index: int, name: str, frame: Tensor, case: DragCase, gallery: Gallery, count: int) -> Row:
         if gallery.folder is not None:
             gallery.picture(f"scene-{index:03d}", name, _with_path(frame, case, count))
-        return {"error_pct": drag_error_pct(frame, case), **drag_shares(frame, case), "size_px": case.size_px}
+        beside = psnr_beside(frame, case.video[-1], case.alpha, case.old_alpha)
+        found = {"error_pct": drag_error_pct(frame, case), **drag_shares(frame, case), "beside_psnr_db": beside}
+        return found | {"size_px": case.size_px}
 
     # ---- summary -----------------------------------------------------------------------------------------------------
 
@@ -222,7 +225,7 @@ def _with_path(frame: Tensor, case: DragCase, count: int) -> np.ndarray:
 
 
 def summary(rows: list[Row]) -> dict[str, float | None]:
-    """Median, mean, and share of errors below 4 %; mean shares of the object at its new and its old place."""
+    """Median, mean, and share of errors below 4 %; mean shares at the new and the old place, mean PSNR beside them."""
     errors = [row["error_pct"] for row in rows]
     return {
         "median_pct": round(statistics.median(errors), 3),
@@ -230,6 +233,7 @@ def summary(rows: list[Row]) -> dict[str, float | None]:
         "share_under_4pct": round(sum(e < 4 for e in errors) / len(errors), 3),
         "kept_share": _mean_of(rows, "kept_share"),
         "left_behind": _mean_of(rows, "left_behind"),
+        "beside_psnr_db": _mean_of(rows, "beside_psnr_db"),
         "n": len(errors),
     }
 

@@ -113,7 +113,7 @@ def _band(value: dict[str, Any]) -> Band:
 
 def _plots(report: dict[str, Any], main_metric: str) -> list[str]:
     parts = []
-    for name in dict.fromkeys((main_metric, "kept_share", "left_behind", "psnr_db", "ssim", "lpips")):
+    for name in dict.fromkeys((main_metric, "kept_share", "left_behind", "beside_psnr_db", "psnr_db", "ssim", "lpips")):
         metric = metric_of(name)
         found = [(condition, _band(m[name])) for condition, m in report["conditions"].items() if name in m]
         if metric is not None and len(found) > 1:

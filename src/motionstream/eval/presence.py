@@ -22,6 +22,8 @@ FREE_ALPHA = 0.01
 LEAST_FREE = 0.15
 """Of an object's contrast so much must lie outside the other place, or its share there is not known."""
 FILL_PX = 6.0
+MARGIN_PX, BESIDE_PX = 2, 12
+"""What lies beside a moved thing: so far from both of its places, and no farther than that."""
 LEAST_APART = 0.1
 """Sine squared of the angle between "the object" and "a smooth fill" from which on they can be told apart."""
 
@@ -82,3 +84,25 @@ def change_inside(frame: Tensor, picture: Tensor, alpha: Tensor) -> tuple[float,
     levels = float(((frame - picture).abs() * alpha).sum() / (3 * alpha.sum()))
     floor = 10 ** (-MAX_PSNR_DB / 10)
     return 255 * levels, 10 * math.log10(max(float(error.mean()), floor) / max(inside, floor))
+
+
+def psnr_beside(frame: Tensor, truth: Tensor, *alphas: Tensor) -> float | None:
+    """PSNR in dB of what lies around an object: from `MARGIN_PX` to `BESIDE_PX` pixels from everywhere it is.
+
+    What a drag should leave alone, and what touches the thing suffers first. None where the object leaves no such pixel.
+
+    Args:
+        frame, truth: ``(3, H, W)`` in [0, 1]. alphas: the object at each of its places, ``(1, H, W)``.
+    """
+    thing = torch.stack(alphas).amax(0)
+    near = _widened((thing > FREE_ALPHA).to(frame), MARGIN_PX)
+    ring = _widened(near, BESIDE_PX) - near
+    if not ring.any():
+        return None
+    error = float(((frame - truth) ** 2 * ring).sum() / (3 * ring.sum()))
+    return -10 * math.log10(max(error, 10 ** (-MAX_PSNR_DB / 10)))
+
+
+def _widened(mask: Tensor, by: int) -> Tensor:
+    """A mask ``(1, H, W)`` grown by so many pixels, in a square."""
+    return F.max_pool2d(mask, 2 * by + 1, 1, by)

@@ -25,6 +25,7 @@ METRICS: dict[str, Metric] = {
     "object_error_pct": Metric("object off its place, % of width", 2, True),
     "kept_share": Metric("share at its new place", 3, False),
     "left_behind": Metric("share left at its old place", 3, True),
+    "beside_psnr_db": Metric("PSNR beside its places, dB", 2, False),
     "rest_share": Metric("share of what nobody held", 3, False),
     "rest_error": Metric("change of what nobody held, levels", 1, True),
     "rest_psnr_gap_db": Metric("PSNR of it less the picture's, dB", 1, False),
