@@ -120,6 +120,29 @@ def test_the_take_is_kept_replayed_and_opened_again(studio: StudioPage, tmp_path
     assert [g["wire"] for g in studio.gestures("drag")] == ["live"]
 
 
+def test_recorded_input_ends_at_a_branch_and_goes_on_over_a_reload(studio: StudioPage, tmp_path: Path) -> None:
+    studio.play("ball", 70)
+    studio.download("#save-take", tmp_path / "take.json")
+    studio.page.click("#home")
+    studio.page.set_input_files("#own-file", str(tmp_path / "take.json"))
+    studio.until("m.recorded > 0 && m.frame >= 12")
+    studio.page.reload()
+    studio.until("m.phase === 'playing' || m.phase === 'paused'")
+    assert studio.get("m.recorded") > 0, "it still plays after the reload"
+    if studio.get("m.phase") == "playing":
+        studio.keys("Space")
+    studio.until("m.phase === 'paused'")
+    studio.page.focus("#timeline")
+    studio.keys("PageDown")
+    studio.until("m.past && m.phase === 'paused'")
+    frame = studio.get("m.frame")
+    studio.page.click("#branch")
+    studio.until(f"m.phase === 'playing' && m.frame > {frame + 12}")
+    assert studio.get("m.recorded") == 0
+    studio.stroke([(30, 70), (34, 70)])
+    assert [g["wire"] for g in studio.gestures("drag")] == ["live"], "after a branch the hand is live"
+
+
 def decode(path: Path) -> list[np.ndarray]:
     with av.open(str(path)) as video:
         return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]

@@ -93,7 +93,8 @@ def test_a_rechunked_student_streams_in_its_own_chunks_and_is_known_by_them(work
         "--out",
         str(tmp_path / "run"),
     ]
-    assert "are no multiple: use one of [1]" in refused(capsys, *argv, "--set", "cache=c3s1w1")
+    said = refused(capsys, *argv, "--set", "cache=c5s1w1", "num_frames=45")
+    assert "num_frames=45 must be a whole number of chunks of 1 latent frames (c1s1w1) and of 5 (c5s1w1): use 37" in said
 
 
 def test_status(work, capsys):

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from motionstream.data import pictures
 from motionstream.data.pictures import Split, randint, uniform
+from motionstream.shapes import VideoGeometry
 
 SPRITE_SIDE = 72
 
@@ -52,6 +54,11 @@ class SceneConfig:
     p_grow: float = 0.3
     speed_px: float = 24.0
     split: Split = "train"
+
+    @classmethod
+    def of(cls, geometry: VideoGeometry, num_frames: int, **more: Any) -> SceneConfig:
+        """Scenes of a model's size and frame rate; ``more`` are the other fields."""
+        return cls(num_frames=num_frames, height=geometry.height, width=geometry.width, fps=geometry.fps, **more)
 
 
 @dataclass(frozen=True)

@@ -71,10 +71,8 @@ class CameraCases:
 def camera_scene(geometry: VideoGeometry, num_frames: int, index: int, kind: str) -> Scenes:
     """One scene at rest under an eased camera movement of a kind in `KINDS`."""
     W = geometry.width
-    config = SceneConfig(
-        num_frames=num_frames, height=geometry.height, width=W, fps=geometry.fps, p_camera=0.0, p_static=1.0, split="eval",
-        object_px=(OBJECT_SHARE[0] * W, OBJECT_SHARE[1] * W),
-    )  # fmt: skip
+    sizes = (OBJECT_SHARE[0] * W, OBJECT_SHARE[1] * W)
+    config = SceneConfig.of(geometry, num_frames, p_camera=0.0, p_static=1.0, split="eval", object_px=sizes)
     scenes = sample_scenes(1, config, look_seed=LOOK_SEED + index, motion_seed=index)
     generator = torch.Generator().manual_seed(index + 77)
 

@@ -73,9 +73,7 @@ def drag_case(engine: StreamEngine, index: int, grab_chunk: int = 0) -> DragCase
     """Scene ``index`` of `drag_cases`."""
     geometry = engine.preset.geometry
     frames = geometry.pixel_frames((grab_chunk + MOVE_CHUNKS + 1) * CHUNK)
-    config = SceneConfig(
-        num_frames=frames, height=geometry.height, width=geometry.width, fps=geometry.fps, p_camera=0.0, split="eval"
-    )
+    config = SceneConfig.of(geometry, frames, p_camera=0.0, split="eval")
     begin = 0 if grab_chunk == 0 else geometry.frame_span(0, grab_chunk * CHUNK)[1] - 1
     moving = MOVE_CHUNKS * CHUNK * geometry.t_stride - geometry.t_stride
     scenes = _with_drag(sample_scenes(1, config, look_seed=LOOK_SEED + index, motion_seed=index), index, begin, moving)

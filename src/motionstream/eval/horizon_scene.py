@@ -34,10 +34,10 @@ class HorizonScene:
     """
 
     def __init__(self, geometry: VideoGeometry, index: int, num_frames: int, grid: tuple[int, int]) -> None:
-        W, H = geometry.width, geometry.height
+        W = geometry.width
         self.geometry, self.index, self.grid = geometry, index, grid
-        config = SceneConfig(
-            num_frames=num_frames, height=H, width=W, fps=geometry.fps, split="eval", p_camera=0.0, p_static=0.0,
+        config = SceneConfig.of(
+            geometry, num_frames, split="eval", p_camera=0.0, p_static=0.0,
             p_late=0.0, p_early=0.0, p_grow=0.0, p_spin=0.0, object_px=(OBJECT_SHARE[0] * W, OBJECT_SHARE[1] * W),
             speed_px=0.19 * W,
         )  # fmt: skip

@@ -152,13 +152,8 @@ class CausalInitStage(DiTStage):
         config, geometry = self.config, self.preset.geometry
         generator = torch.Generator().manual_seed(config.seed * 104_729 + step)
         past = int(torch.randint(config.past_chunks + 1, (), generator=generator))
-        scene = SceneConfig(
-            num_frames=config.num_frames + past * self.preset.cache.chunk_frames * geometry.t_stride,
-            height=geometry.height,
-            width=geometry.width,
-            fps=geometry.fps,
-            p_camera=config.p_camera,
-        )
+        num_frames = config.num_frames + past * self.preset.cache.chunk_frames * geometry.t_stride
+        scene = SceneConfig.of(geometry, num_frames, p_camera=config.p_camera)
         low, high = config.tracks_per_object
         conditions = ConditionConfig(
             min_per_object=low,
@@ -274,13 +269,7 @@ class OdePairs:
 def student_sheet(model: WanDiT, vae: NanoVAE, preset: PresetConfig, compute: Compute, path: Path, chunks: int = 4) -> None:
     """Rows of truth and of the student's own rollout, with and without tracks."""
     geometry, size = preset.geometry, preset.cache.chunk_frames
-    scene = SceneConfig(
-        num_frames=geometry.pixel_frames(chunks * size),
-        height=geometry.height,
-        width=geometry.width,
-        split="eval",
-        p_camera=0.2,
-    )
+    scene = SceneConfig.of(geometry, geometry.pixel_frames(chunks * size), split="eval", p_camera=0.2)
     conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0, min_per_object=24, max_per_object=24, p_anchor=1.0)
     batch = training_batch(5, preset, vae, scene, conditions, 31_337, compute.device)
     with compute.autocast():

@@ -107,10 +107,7 @@ class DistillStage(DiTStage):
     # -------------------------------------------------------------- data and rollouts
 
     def batch_at(self, step: int, role: int) -> tuple[Batch, int]:
-        geometry = self.preset.geometry
-        scene = SceneConfig(
-            num_frames=self.config.num_frames, height=geometry.height, width=geometry.width, fps=geometry.fps
-        )
+        scene = SceneConfig.of(self.preset.geometry, self.config.num_frames)
         seed = (self.config.seed * 1_000_003 + step) * 2 + role
         conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0, min_per_object=8, max_per_object=96)
         return training_batch(self.config.batch, self.preset, self.vae, scene, conditions, seed, self.compute.device), seed

@@ -48,8 +48,7 @@ def make_pairs(
     """Write ``pairs_NNNN.safetensors`` shards; shards that exist are kept, so a killed run goes on. Returns clips."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pairs_config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
-    geometry = preset.geometry
-    scene = SceneConfig(num_frames=config.num_frames, height=geometry.height, width=geometry.width, fps=geometry.fps)
+    scene = SceneConfig.of(preset.geometry, config.num_frames)
     conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0, min_per_object=8, max_per_object=96)
     sigmas = euler_sigmas(config.steps, preset.sample.shift, compute.device)
     keep = [config.steps * i // config.states for i in range(config.states)]

@@ -10,6 +10,7 @@ it is drawn to follows from noise and tracks, so that, unlike the truth of a cli
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from motionstream.models.load import load_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache, SinkWindowCache
 from motionstream.train.causal_init import ROBUST_FLOOR, student_sheet
-from motionstream.train.dit_stage import DiTStage, whole_chunks, with_cache
+from motionstream.train.dit_stage import DiTStage, with_cache
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import lr_scale, muon_adamw
@@ -39,9 +40,8 @@ class RechunkConfig:
     """Settings of a change of chunk.
 
     Args:
-        cache: the setting to learn, as "c1s1w1", or "" for the preset's; the chunk that the student was made for must be a
-            multiple of its chunk.
-        num_frames: clip length in pixels, a whole number of the student's own chunks.
+        cache: the setting to learn, as "c1s1w1", or "" for the preset's.
+        num_frames: clip length in pixels, a whole number of the student's own chunks and of those to learn.
         truth_weight: weight of the distance from the rendered truth, beside that from the student with its own chunks.
         moving_weight: cells that change weigh 1 + this.
         tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig.
@@ -85,15 +85,9 @@ class RechunkStage(DiTStage):
         compute: Compute,
     ) -> None:
         preset = with_cache(preset, config.cache)
-        large, small = before.chunk_frames, preset.cache.chunk_frames
-        if large % small:
-            raise ValueError(
-                f"cache={preset.cache.tag} has chunks of {small} latent frames, of which the student's of {large} "
-                f"({before.tag}) are no multiple: use one of {[n for n in range(1, large + 1) if large % n == 0]}"
-            )
         super().__init__(preset, config.loop.steps, vae, compute)
         self.config, self.before = config, replace(preset, cache=before)
-        self.large_chunks = whole_chunks(self.before, config.num_frames)
+        self.chunks = self._chunks()
         self.model, guide = (WanDiT(preset.model, preset.geometry.t_stride).to(compute.device) for _ in range(2))
         load_weights(student, self.model)
         load_weights(student, guide)
@@ -103,6 +97,19 @@ class RechunkStage(DiTStage):
         self.model.train()
         self.optimizer = muon_adamw(self.model, config.lr)
         self.ema = EMA(self.model, config.ema)
+
+    def _chunks(self) -> tuple[int, int]:
+        """How many chunks a clip has: the guide's, and those to learn."""
+        sizes = self.before.cache.chunk_frames, self.preset.cache.chunk_frames
+        geometry, both = self.preset.geometry, math.lcm(*sizes)
+        latents = geometry.latent_frames(self.config.num_frames)
+        if latents % both:
+            raise ValueError(
+                f"num_frames={self.config.num_frames} must be a whole number of chunks of {sizes[0]} latent frames "
+                f"({self.before.cache.tag}) and of {sizes[1]} ({self.preset.cache.tag}): use "
+                f"{geometry.pixel_frames(both * max(1, latents // both))}"
+            )
+        return latents // sizes[0], latents // sizes[1]
 
     def train_step(self, step: int) -> dict[str, float]:
         config = self.config
@@ -117,14 +124,8 @@ class RechunkStage(DiTStage):
         return {"loss": float(loss.detach()), "gap": gap, "grad_norm": norm}
 
     def batch_at(self, step: int) -> Batch:
-        config, geometry = self.config, self.preset.geometry
-        scene = SceneConfig(
-            num_frames=config.num_frames,
-            height=geometry.height,
-            width=geometry.width,
-            fps=geometry.fps,
-            p_camera=config.p_camera,
-        )
+        config = self.config
+        scene = SceneConfig.of(self.preset.geometry, config.num_frames, p_camera=config.p_camera)
         low, high = config.tracks_per_object
         conditions = ConditionConfig(
             min_per_object=low,
@@ -139,14 +140,14 @@ class RechunkStage(DiTStage):
         return training_batch(config.batch, self.preset, self.vae, scene, conditions, seed, self.compute.device)
 
     def noise(self, batch: Batch, seed: int) -> tuple[NoiseFn, NoiseFn]:
-        """The same noise for large chunks and for small ones: ``(guide's, student's)``."""
+        """The same noise, latent frame by latent frame, in the guide's chunks and in the student's."""
         large, small = self.before.cache.chunk_frames, self.preset.cache.chunk_frames
-        shape = (len(batch.latents), large, *batch.latents.shape[2:])
-        whole, times = SeededNoise(seed, shape, self.compute.device), large // small
+        whole = SeededNoise(seed, (len(batch.latents), large, *batch.latents.shape[2:]), self.compute.device)
 
         def part(chunk: int, step: int) -> Tensor:
-            start = chunk % times * small
-            return whole(chunk // times, step)[:, start : start + small]
+            frames = range(chunk * small, (chunk + 1) * small)
+            parts = {index: whole(index, step) for index in {frame // large for frame in frames}}
+            return torch.stack([parts[frame // large][:, frame % large] for frame in frames], dim=1)
 
         return whole, part
 
@@ -165,7 +166,7 @@ class RechunkStage(DiTStage):
         )
         estimates: list[Tensor] = []
         condition, noise = condition_of(self.guide_model, preset, batch), self.noise(batch, seed)[0]
-        for _ in rollout(self.guide, cache, condition, noise, sigmas, self.large_chunks, estimates=estimates):
+        for _ in rollout(self.guide, cache, condition, noise, sigmas, self.chunks[0], estimates=estimates):
             pass
         return by_step(estimates, len(sigmas)).float()
 
@@ -177,8 +178,7 @@ class RechunkStage(DiTStage):
         cache = HistoryCache(preset.model, preset.cache, grid=(h, w), device=self.compute.device)
         estimates: list[Tensor] = []
         condition, noise = condition_of(self.model, preset, batch), self.noise(batch, seed)[1]
-        chunks = batch.latents.shape[1] // preset.cache.chunk_frames
-        for _ in rollout(self.model, cache, condition, noise, sigmas, chunks, grad=True, estimates=estimates):
+        for _ in rollout(self.model, cache, condition, noise, sigmas, self.chunks[1], grad=True, estimates=estimates):
             pass
         made = by_step(estimates, len(sigmas)).float()
         weight = (1 + config.moving_weight * batch.moving) / made.new_tensor(sigmas).view(-1, 1, 1, 1, 1, 1) ** 2

@@ -92,8 +92,7 @@ class TeacherStage(DiTStage):
     # -------------------------------------------------------------- data
 
     def scene_config(self, num_frames: int) -> SceneConfig:
-        geometry = self.preset.geometry
-        return SceneConfig(num_frames=num_frames, height=geometry.height, width=geometry.width, fps=geometry.fps)
+        return SceneConfig.of(self.preset.geometry, num_frames)
 
     def batch_at(self, step: int) -> Batch:
         config, steps = self.config, self.steps

@@ -60,14 +60,7 @@ class VAEStage:
         self.ema = EMA(self.vae, config.ema)
 
     def _scene_config(self) -> SceneConfig:
-        geometry = self.preset.geometry
-        return SceneConfig(
-            num_frames=self.config.num_frames,
-            height=geometry.height,
-            width=geometry.width,
-            fps=geometry.fps,
-            p_camera=0.5,
-        )
+        return SceneConfig.of(self.preset.geometry, self.config.num_frames, p_camera=0.5)
 
     def train_step(self, step: int) -> dict[str, float]:
         config = self.config

@@ -253,6 +253,7 @@ export class Run extends EventTarget {
       this.store.last = message.frame - 1;
       this.player.head = message.frame - 1;
       this.player.scrub(null);
+      this.recorded = message.chunk < message.recorded ? message.recorded : 0;
     }
     this.link.flush();
     this.latency.forgive();
@@ -282,6 +283,7 @@ export class Run extends EventTarget {
 
   _on_branched({ chunk, frame, prompt, active }) {
     this.player.cut(frame);
+    this.recorded = 0; // what was recorded does not go on after a branch
     const entry = this.store.entries.get(frame - 1);
     this.echo = entry?.echo || 0;
     this.latency.forgive();
