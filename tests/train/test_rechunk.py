@@ -1,7 +1,5 @@
 """A student with smaller chunks is drawn to what it made with its own, from the same noise."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -30,7 +28,7 @@ def build(tmp_path):
     save_weights(tmp_path / "student.safetensors", model, dtype=torch.float32)
 
     def made(cache: str, **settings) -> RechunkStage:
-        config = RechunkConfig(cache=cache, **{"batch": 2, "num_frames": 45, "warmup": 1} | settings)
+        config = RechunkConfig(cache=cache, **{"batch": 2, "num_frames": 45, "warmup": 1, "p_grab": 0.0} | settings)
         path = tmp_path / "student.safetensors"
         return RechunkStage(preset, config, vae, path, preset.cache, choose_compute("cpu", "float32"))
 
@@ -85,14 +83,20 @@ def test_steps_bring_it_closer_to_the_guide_which_stays(build):
     assert float(stage.loss(batch, before, 7)[0].detach()) < 0.8 * first
 
 
-def test_truth_adds_its_own_distance(build):
-    stage = build("c1s1w1")
-    batch = stage.batch_at(0)
-    guide = stage.guide_estimates(batch, 7)
-    alone = stage.loss(batch, guide, 7)[0]
-    stage.config = replace(stage.config, truth_weight=0.5)
-    truth = batch.latents.expand_as(guide)
-    torch.testing.assert_close(stage.loss(batch, guide, 7)[0], alone + 0.5 * stage.loss(batch, truth, 7)[0] / 1.5)
+@pytest.mark.parametrize(("share", "still"), [(0.0, False), (1.0, True)])
+def test_clips_are_scenes_or_pictures_that_are_pulled_about(build, share, still):
+    batch = build("c1s1w1", p_grab=share).batch_at(0)
+    assert (not (batch.latents[:, 2:] - batch.latents[:, 1:2]).abs().max() > 1e-3) is still
+
+
+def test_cells_that_the_guide_moves_weigh_more_though_the_picture_stands_still(build):
+    stage = build("c1s1w1", p_grab=1.0)
+    seen = []
+    loss = stage.loss
+    stage.loss = lambda batch, guide, seed: seen.append(batch.moving) or loss(batch, guide, seed)
+    stage.train_step(0)
+    assert not stage.batch_at(0).moving.any()
+    assert seen[0].any()
 
 
 def test_what_it_exports_says_its_setting(build, tmp_path):

@@ -94,9 +94,13 @@ def condition_batch(
     xy, visible, ids = choose_tracks(rendered, preset, config, generator)
     text = HashedWords(preset.model.text_dim, preset.model.text_len)(rendered.captions).to(latents.device)
     keep = torch.rand(len(text), 1, 1, generator=generator, device=latents.device) >= config.p_drop_text
-    change = (latents - latents[:, :1]).abs().amax(dim=2, keepdim=True)
-    moving = F.max_pool2d((change > 0.35).float().flatten(0, 1), 3, 1, 1).reshape_as(change)
-    return Batch(latents, text * keep, xy, visible, ids, moving)
+    return Batch(latents, text * keep, xy, visible, ids, moving_cells(latents, latents[:, :1]))
+
+
+def moving_cells(latents: Tensor, first: Tensor) -> Tensor:
+    """Cells ``(B, F, 1, h, w)`` in {0, 1} of ``latents`` that differ from the ``first`` frame, and those around them."""
+    change = (latents - first).abs().amax(dim=2, keepdim=True)
+    return F.max_pool2d((change > 0.35).float().flatten(0, 1), 3, 1, 1).reshape_as(change)
 
 
 def choose_tracks(

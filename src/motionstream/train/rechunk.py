@@ -19,7 +19,8 @@ from torch import Tensor
 
 from motionstream.causal.rollout import NoiseFn, SeededNoise, rollout
 from motionstream.config import CacheConfig, PresetConfig
-from motionstream.data.conditions import Batch, ConditionConfig, training_batch
+from motionstream.data.conditions import Batch, ConditionConfig, moving_cells, training_batch
+from motionstream.data.grabs import grab_batch
 from motionstream.data.scenes import SceneConfig
 from motionstream.device import Compute
 from motionstream.models.dit import WanDiT
@@ -42,8 +43,8 @@ class RechunkConfig:
     Args:
         cache: the setting to learn, as "c1s1w1", or "" for the preset's.
         num_frames: clip length in pixels, a whole number of the student's own chunks and of those to learn.
-        truth_weight: weight of the distance from the rendered truth, beside that from the student with its own chunks.
         moving_weight: cells that change weigh 1 + this.
+        p_grab: share of steps whose clips are pictures of which parts are pulled about (data/grabs.py), not scenes.
         tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig.
     """
 
@@ -55,8 +56,8 @@ class RechunkConfig:
     warmup: int = 20
     decay_share: float = 0.5
     ema: float = 0.98
-    truth_weight: float = 0.0
     moving_weight: float = 3.0
+    p_grab: float = 0.5
     tracks_per_object: tuple[int, ...] = (8, 96)
     camera_tracks: tuple[int, ...] = (16, 150)
     p_camera: float = 0.35
@@ -117,6 +118,7 @@ class RechunkStage(DiTStage):
         seed = config.seed * 7919 + step
         with self.compute.autocast():
             guide = self.guide_estimates(batch, seed)
+            batch = replace(batch, moving=torch.maximum(batch.moving, moving_cells(guide[-1], batch.latents[:, :1])))
             loss, gap = self.loss(batch, guide, seed)
         loss.backward()
         norm = self.optimizer.step(lr_scale(step, self.steps, config.warmup, config.decay_share), 1.0)
@@ -125,6 +127,9 @@ class RechunkStage(DiTStage):
 
     def batch_at(self, step: int) -> Batch:
         config = self.config
+        seed = config.seed * 10_000_019 + step
+        if torch.rand((), generator=torch.Generator().manual_seed(seed)) < config.p_grab:
+            return grab_batch(config.batch, self.preset, self.vae, config.num_frames, seed, self.compute.device)
         scene = SceneConfig.of(self.preset.geometry, config.num_frames, p_camera=config.p_camera)
         low, high = config.tracks_per_object
         conditions = ConditionConfig(
@@ -136,7 +141,6 @@ class RechunkStage(DiTStage):
             p_drop_motion=0.0,
             p_drop_text=0.1,
         )
-        seed = config.seed * 10_000_019 + step
         return training_batch(config.batch, self.preset, self.vae, scene, conditions, seed, self.compute.device)
 
     def noise(self, batch: Batch, seed: int) -> tuple[NoiseFn, NoiseFn]:
@@ -183,8 +187,6 @@ class RechunkStage(DiTStage):
         made = by_step(estimates, len(sigmas)).float()
         weight = (1 + config.moving_weight * batch.moving) / made.new_tensor(sigmas).view(-1, 1, 1, 1, 1, 1) ** 2
         loss = (robust(made - guide) * weight).mean()
-        if config.truth_weight:
-            loss = loss + config.truth_weight * (robust(made - batch.latents) * weight).mean()
         apart, moved = (
             ((one - guide[-1]).pow(2) * batch.moving).mean() for one in (made[-1].detach(), batch.latents[:, :1])
         )

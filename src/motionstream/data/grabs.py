@@ -1,0 +1,84 @@
+"""Pictures of which parts are pulled about, as a hand does: no truth is known of them.
+
+A scene (data/scenes.py) knows what a thing hides, and so everything in it is a cut-out. In a picture from outside a brush
+covers half a flower, or a flower and the leaf beside it, and no renderer can say what should come of that. Who learns from
+another model needs no renderer: it is asked what the other one makes of it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from motionstream.config import PresetConfig
+from motionstream.data.conditions import Batch
+from motionstream.data.pictures import load_bank, photo_crops, uniform
+from motionstream.data.render import render
+from motionstream.data.scenes import SceneConfig, sample_scenes
+from motionstream.models.text import HashedWords
+from motionstream.models.vae import NanoVAE
+from motionstream.tracks.codes import draw_ids
+
+REACH_CELLS = (1.0, 4.5)
+"""Smallest and largest radius of what is held, in latent cells."""
+P_PHOTO, P_SECOND, P_HIDE_RESTING, P_DROP_TEXT = 0.5, 0.4, 0.5, 0.1
+
+
+@torch.no_grad()
+def grab_batch(
+    batch: int, preset: PresetConfig, vae: NanoVAE, num_frames: int, seed: int, device: torch.device, **scene: Any
+) -> Batch:
+    """Pictures, half of them photos and half scenes at rest, with one or two discs of points that move.
+
+    Everything follows from ``seed``. ``latents`` are those of the picture standing still and ``moving`` is zero: both are
+    for who takes the batch to know better. ``scene`` are fields of :class:`SceneConfig`.
+    """
+    geometry = preset.geometry
+    generator = torch.Generator(device).manual_seed(seed ^ 0x6AB5)
+    config = SceneConfig.of(geometry, num_frames, p_camera=0.0, p_static=0.0, **scene)
+    scenes = sample_scenes(batch, config, look_seed=seed, motion_seed=seed, device=device)
+    size = (geometry.height, geometry.width)
+    photos = photo_crops(load_bank(config.split).to(device).photos, batch, size, generator, zoom=(0.5, 1.0))
+    from_photo = (uniform(generator, batch) < P_PHOTO).view(-1, 1, 1, 1)
+    picture = torch.where(from_photo, photos, render(scenes, grid=(1, 1)).video[:, 0])
+    latents = vae.encode(picture[:, None].expand(-1, num_frames, -1, -1, -1).contiguous())
+
+    ways = scenes.centre[:, :2] - scenes.centre[:, :2, :1]  # (B, 2, T, 2)
+    xy, held = _pulled(ways, latents.shape[-2:], size, generator)
+    speed = F.pad((xy[:, 1:] - xy[:, :-1]).norm(dim=-1), (0, 0, 1, 0))  # (B, T, N)
+    awake = F.max_pool2d((speed > 0.04).float()[:, None], (3, 1), 1, (1, 0))[:, 0] > 0
+    sleepy = uniform(generator, batch, 1, 1) < P_HIDE_RESTING
+    frame = torch.tensor([geometry.width, geometry.height], device=device)
+    visible = held[:, None] & ((xy >= 0) & (xy < frame)).all(-1) & (awake | ~sleepy)
+    visible[:, 0] = True  # anchors: the sink knows every code
+
+    text = HashedWords(preset.model.text_dim, preset.model.text_len)(scenes.captions).to(device)
+    keep = uniform(generator, batch, 1, 1) >= P_DROP_TEXT
+    ids = draw_ids(batch, xy.shape[2], preset.model.tracks, generator)
+    return Batch(latents, text * keep, xy, visible, ids, torch.zeros_like(latents[:, :, :1]))
+
+
+def _pulled(
+    ways: Tensor, grid: tuple[int, int] | torch.Size, size: tuple[int, int], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A point in each latent cell: xy ``(B, T, N, 2)`` and whether it is held ``(B, N)``; ``ways (B, discs, T, 2)``."""
+    B, discs, T, _ = ways.shape
+    device, (rows, columns) = ways.device, grid
+    frame = torch.tensor([size[1], size[0]], dtype=torch.float32, device=device)
+    cell = frame / torch.tensor([columns, rows], device=device)
+    row, column = torch.meshgrid(torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij")
+    corner = torch.stack([column, row], -1).reshape(1, -1, 2)
+    home = (corner + uniform(generator, B, rows * columns, 2)) * cell
+    middle = (0.1 + 0.8 * uniform(generator, B, discs, 2)) * frame
+    low, high = (math.log(cells * float(cell.mean())) for cells in REACH_CELLS)
+    reach = torch.exp(uniform(generator, B, discs, low=low, high=high))
+    reach[:, 1:] *= uniform(generator, B, discs - 1) < P_SECOND
+    inside = (home[:, :, None] - middle[:, None]).norm(dim=-1) < reach[:, None]  # (B, N, discs)
+    owner = inside.float().argmax(-1)  # the first disc, where two overlap
+    held = inside.any(-1)
+    moved = ways.transpose(1, 2).gather(2, owner[:, None, :, None].expand(-1, T, -1, 2))
+    return home[:, None] + moved * held[:, None, :, None], held

@@ -1,0 +1,70 @@
+"""Pictures that are pulled about: what is held moves as one, what is not shows its code once."""
+
+import pytest
+import torch
+
+from motionstream.data.conditions import moving_cells
+from motionstream.data.grabs import grab_batch
+from motionstream.models.vae import NanoVAE
+from motionstream.presets import tiny_debug
+from motionstream.stream.engine import _planes
+
+FRAMES = 21
+
+
+@pytest.fixture(scope="module")
+def vae() -> NanoVAE:
+    preset = tiny_debug()
+    vae = NanoVAE(preset.vae)
+    vae.fit_linear(_planes(preset, 500))
+    return vae
+
+
+def grabs(vae: NanoVAE, seed: int = 0):
+    return grab_batch(16, tiny_debug(), vae, FRAMES, seed, torch.device("cpu"), object_px=(10.0, 20.0), speed_px=12.0)
+
+
+def test_the_picture_stands_still_and_every_code_is_shown_in_it(vae):
+    batch = grabs(vae)
+    assert batch.latents.shape == (16, 6, 4, 4, 6)
+    assert batch.moving.shape == (16, 6, 1, 4, 6)
+    assert not batch.moving.any()
+    torch.testing.assert_close(batch.latents[:, 2:], batch.latents[:, 1:2].expand(-1, 4, -1, -1, -1), atol=1e-4, rtol=1e-4)
+    assert batch.visible[:, 0].all()
+    assert batch.ids.shape == batch.xy.shape[::2]
+    pictures = batch.latents[:, 0].flatten(1)
+    assert torch.pdist(pictures).min() > 0.1, "sixteen different ones"
+
+
+def test_what_is_held_moves_in_one_or_two_pieces_and_the_rest_does_not(vae):
+    batch = grabs(vae)
+    ways = batch.xy - batch.xy[:, :1]
+    moved = ways.abs().amax((1, 3)) > 0
+    for way in ways:
+        kinds = torch.unique(way.transpose(0, 1).flatten(1).mul(100).round(), dim=0)
+        assert 1 <= len(kinds) <= 3, "standing still, the one disc, the other"
+    assert moved.any(1).float().mean() > 0.7, "in most pictures something is pulled"
+    shown = batch.visible[:, 1:].any(1)
+    assert not (shown & ~moved)[moved.any(1)].any(), "what rests is not shown beside what moves"
+
+
+def test_points_outside_of_the_picture_are_not_shown(vae):
+    batch = grabs(vae, seed=3)
+    inside = ((batch.xy >= 0) & (batch.xy < torch.tensor([48.0, 32.0]))).all(-1)
+    assert not (batch.visible & ~inside).any()
+
+
+def test_everything_follows_from_the_seed(vae):
+    one, same, other = grabs(vae), grabs(vae), grabs(vae, seed=1)
+    for name in ("latents", "text", "xy", "visible", "ids"):
+        assert torch.equal(getattr(one, name), getattr(same, name))
+        assert not torch.equal(getattr(one, name), getattr(other, name))
+
+
+def test_cells_that_another_model_moves_are_known_by_the_change():
+    latents = torch.zeros(1, 3, 24, 12, 16)
+    made = latents.clone()
+    made[0, 1, 5, 4, 7] = 0.5
+    moving = moving_cells(made, latents[:, :1])
+    assert moving.sum() == 9
+    assert moving[0, 1, 0, 3:6, 6:9].all()
