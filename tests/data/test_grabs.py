@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from motionstream.data.conditions import moving_cells
-from motionstream.data.grabs import grab_batch
+from motionstream.data.grabs import BLUR_CELLS, grab_batch
 from motionstream.models.vae import NanoVAE
 from motionstream.presets import tiny_debug
 from motionstream.stream.engine import _planes
@@ -28,7 +27,6 @@ def test_the_picture_stands_still_and_every_code_is_shown_in_it(vae):
     batch = grabs(vae)
     assert batch.latents.shape == (16, 6, 4, 4, 6)
     assert batch.moving.shape == (16, 6, 1, 4, 6)
-    assert not batch.moving.any()
     torch.testing.assert_close(batch.latents[:, 2:], batch.latents[:, 1:2].expand(-1, 4, -1, -1, -1), atol=1e-4, rtol=1e-4)
     assert batch.visible[:, 0].all()
     assert batch.ids.shape == batch.xy.shape[::2]
@@ -61,10 +59,21 @@ def test_everything_follows_from_the_seed(vae):
         assert not torch.equal(getattr(one, name), getattr(other, name))
 
 
-def test_cells_that_another_model_moves_are_known_by_the_change():
-    latents = torch.zeros(1, 3, 24, 12, 16)
-    made = latents.clone()
-    made[0, 1, 5, 4, 7] = 0.5
-    moving = moving_cells(made, latents[:, :1])
-    assert moving.sum() == 9
-    assert moving[0, 1, 0, 3:6, 6:9].all()
+def test_what_may_change_is_what_was_pulled_and_what_lies_close(vae):
+    batch = grabs(vae)
+    assert not batch.moving[:, 0].any(), "at first nothing was pulled"
+    assert (batch.moving[:, 1:] >= batch.moving[:, :-1]).all(), "what was pulled once may stay changed"
+    stirred = (batch.xy - batch.xy[:, :1]).norm(dim=-1).amax(1) > 0.5
+    assert stirred.any(1).sum() > 10
+    for b, (where, moved) in enumerate(zip(batch.xy, stirred, strict=True)):
+        cells = (where[::4, moved] / 8).floor().long()  # at the latent frames' last pixel frames
+        for place in (cells[-1], cells[0]):
+            inside = place[((place >= 0) & (place < torch.tensor([6, 4]))).all(-1)]
+            assert (batch.moving[b, -1, 0][inside[:, 1], inside[:, 0]] == 1).all()
+        grid = torch.stack(torch.meshgrid(torch.arange(4), torch.arange(6), indexing="ij"), -1).flip(-1).reshape(-1, 1, 2)
+        swept = (where[:, moved] / 8).floor().long().reshape(1, -1, 2)
+        if swept.shape[1]:
+            away = (grid - swept).abs().amax(-1).amin(1).reshape(4, 6)  # cells between, diagonals count as one
+            assert not batch.moving[b, -1, 0][away > BLUR_CELLS].any()
+        else:
+            assert not batch.moving[b].any()

@@ -60,7 +60,7 @@ class Batch:
     Attributes:
         latents: ``(B, F, C, h, w)``. text: ``(B, text_len, text_dim)``.
         xy: ``(B, T, N, 2)``; visible: ``(B, T, N)``; ids: ``(B, N)``.
-        moving: ``(B, F, 1, h, w)`` in {0, 1}: cells that differ from the first frame.
+        moving: ``(B, F, 1, h, w)`` in [0, 1]: cells that differ from the first frame.
     """
 
     latents: Tensor

@@ -2,7 +2,7 @@
 
 A scene (data/scenes.py) knows what a thing hides, and so everything in it is a cut-out. In a picture from outside a brush
 covers half a flower, or a flower and the leaf beside it, and no renderer can say what should come of that. Who learns from
-another model needs no renderer: it is asked what the other one makes of it.
+another model needs no renderer: it is asked what the other one makes of it. What is known is that the rest stands still.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from motionstream.tracks.codes import draw_ids
 
 REACH_CELLS = (1.0, 4.5)
 """Smallest and largest radius of what is held, in latent cells."""
+BLUR_CELLS = 3
+"""How far around what was pulled the picture may change, in latent cells."""
 P_PHOTO, P_SECOND, P_HIDE_RESTING, P_DROP_TEXT = 0.5, 0.4, 0.5, 0.1
 
 
@@ -34,8 +36,9 @@ def grab_batch(
 ) -> Batch:
     """Pictures, half of them photos and half scenes at rest, with one or two discs of points that move.
 
-    Everything follows from ``seed``. ``latents`` are those of the picture standing still and ``moving`` is zero: both are
-    for who takes the batch to know better. ``scene`` are fields of :class:`SceneConfig`.
+    Everything follows from ``seed``. ``latents`` are those of the picture standing still: the truth where ``moving`` is 0,
+    which it is from `BLUR_CELLS` + 1 cells on from where anything was pulled so far; nearer it rises to 1 in steps.
+    ``scene`` are fields of :class:`SceneConfig`.
     """
     geometry = preset.geometry
     generator = torch.Generator(device).manual_seed(seed ^ 0x6AB5)
@@ -59,7 +62,7 @@ def grab_batch(
     text = HashedWords(preset.model.text_dim, preset.model.text_len)(scenes.captions).to(device)
     keep = uniform(generator, batch, 1, 1) >= P_DROP_TEXT
     ids = draw_ids(batch, xy.shape[2], preset.model.tracks, generator)
-    return Batch(latents, text * keep, xy, visible, ids, torch.zeros_like(latents[:, :, :1]))
+    return Batch(latents, text * keep, xy, visible, ids, _swept(xy, held, latents.shape[-2:], size, geometry.t_stride))
 
 
 def _pulled(
@@ -82,3 +85,25 @@ def _pulled(
     held = inside.any(-1)
     moved = ways.transpose(1, 2).gather(2, owner[:, None, :, None].expand(-1, T, -1, 2))
     return home[:, None] + moved * held[:, None, :, None], held
+
+
+def _swept(xy: Tensor, held: Tensor, grid: tuple[int, int] | torch.Size, size: tuple[int, int], t_stride: int) -> Tensor:
+    """How much each cell may have changed, ``(B, F, 1, h, w)`` in [0, 1]; xy ``(B, T, N, 2)``, held ``(B, N)``."""
+    B, T, N, _ = xy.shape
+    (rows, columns), (height, width) = grid, size
+    stirred = (xy - xy[:, :1]).norm(dim=-1) > 0.5
+    since = (stirred.cumsum(1) > 0) & held[:, None]  # once it is pulled, its home too may change: what was behind shows
+    column = (xy[..., 0] * columns / width).floor().long()
+    row = (xy[..., 1] * rows / height).floor().long()
+    inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+    cell = (row.clamp(0, rows - 1) * columns + column.clamp(0, columns - 1)).flatten(0, 1)
+    touched = torch.zeros(B * T, rows * columns, device=xy.device)
+    touched.scatter_reduce_(1, cell, (since & inside).float().flatten(0, 1), "amax")
+    home = cell.unflatten(0, (B, T))[:, :1].expand(-1, T, -1).flatten(0, 1)
+    touched.scatter_reduce_(1, home, since.float().flatten(0, 1), "amax")
+    touched = touched.unflatten(0, (B, T)).cummax(1).values
+    last = torch.arange(0, T, t_stride, device=xy.device)  # the last pixel frame of each latent one
+    around = [touched[:, last].unflatten(2, (rows, columns))]
+    for _ in range(BLUR_CELLS):
+        around.append(F.max_pool2d(around[-1], 3, 1, 1))
+    return torch.stack(around[1:]).mean(0)[:, :, None]

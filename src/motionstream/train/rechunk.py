@@ -2,8 +2,10 @@
 
 The student as it is streams a clip in its own chunks. A copy streams the same clip, from the same noise, under another
 cache setting with smaller chunks, on its own past, and every estimate of every step is drawn to the one the first made
-there. The paper trains each setting from the teacher (section 3.3, table 4); this starts from a student that is done. What
-it is drawn to follows from noise and tracks, so that, unlike the truth of a clip, it leaves nothing to be averaged away.
+there, where something moves. The paper trains each setting from the teacher (section 3.3, table 4); this starts from a
+student that is done. What it makes of a moving thing follows from noise and tracks, so that, unlike the truth of a clip, it
+leaves nothing to be averaged away. Where nothing moves the truth is the picture, and is the better one: a student forgets
+a little of what rests in every chunk, and small chunks would learn to forget as much in each of theirs (docs/LOG.md).
 
     motionstream train rechunk --vae DIR --student DIR --out DIR --set cache=c1s1w2
 """
@@ -19,7 +21,7 @@ from torch import Tensor
 
 from motionstream.causal.rollout import NoiseFn, SeededNoise, rollout
 from motionstream.config import CacheConfig, PresetConfig
-from motionstream.data.conditions import Batch, ConditionConfig, moving_cells, training_batch
+from motionstream.data.conditions import Batch, ConditionConfig, training_batch
 from motionstream.data.grabs import grab_batch
 from motionstream.data.scenes import SceneConfig
 from motionstream.device import Compute
@@ -117,9 +119,7 @@ class RechunkStage(DiTStage):
         batch = self.batch_at(step)
         seed = config.seed * 7919 + step
         with self.compute.autocast():
-            guide = self.guide_estimates(batch, seed)
-            batch = replace(batch, moving=torch.maximum(batch.moving, moving_cells(guide[-1], batch.latents[:, :1])))
-            loss, gap = self.loss(batch, guide, seed)
+            loss, gap = self.loss(batch, self.aim(batch, seed), seed)
         loss.backward()
         norm = self.optimizer.step(lr_scale(step, self.steps, config.warmup, config.decay_share), 1.0)
         self.ema.update(self.model)
@@ -155,6 +155,10 @@ class RechunkStage(DiTStage):
 
         return whole, part
 
+    def aim(self, batch: Batch, seed: int) -> Tensor:
+        """What every estimate is drawn to, ``(steps, B, F, C, h, w)``: the guide's in moving cells, the truth in others."""
+        return torch.lerp(batch.latents, self.guide_estimates(batch, seed), batch.moving)
+
     @torch.no_grad()
     def guide_estimates(self, batch: Batch, seed: int) -> Tensor:
         """Every clean estimate of the student with its own chunks, ``(steps, B, F, C, h, w)``."""
@@ -174,7 +178,7 @@ class RechunkStage(DiTStage):
             pass
         return by_step(estimates, len(sigmas)).float()
 
-    def loss(self, batch: Batch, guide: Tensor, seed: int) -> tuple[Tensor, float]:
+    def loss(self, batch: Batch, aim: Tensor, seed: int) -> tuple[Tensor, float]:
         """The weighted distance, and the squared one of moving cells in the last step relative to what is to be gained
         over standing still."""
         preset, config, sigmas = self.preset, self.config, self.preset.sample.student_sigmas
@@ -186,10 +190,8 @@ class RechunkStage(DiTStage):
             pass
         made = by_step(estimates, len(sigmas)).float()
         weight = (1 + config.moving_weight * batch.moving) / made.new_tensor(sigmas).view(-1, 1, 1, 1, 1, 1) ** 2
-        loss = (robust(made - guide) * weight).mean()
-        apart, moved = (
-            ((one - guide[-1]).pow(2) * batch.moving).mean() for one in (made[-1].detach(), batch.latents[:, :1])
-        )
+        loss = (robust(made - aim) * weight).mean()
+        apart, moved = (((one - aim[-1]).pow(2) * batch.moving).mean() for one in (made[-1].detach(), batch.latents[:, :1]))
         return loss, float(apart / moved.clamp_min(1e-6))
 
     def sheet(self, path: Path) -> None:
