@@ -12,7 +12,6 @@ Where types agree no weight is held twice: the reference's query, key and value 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +24,7 @@ from torch.nn.functional import layer_norm
 from motionstream.models.blocks import TextKeys, WanBlock
 from motionstream.models.dit import Condition, WanDiT
 from motionstream.nn.attention import Attention, attention
+from motionstream.nn.compiled import Compiled
 from motionstream.nn.kv_cache import SinkWindowCache
 from motionstream.nn.layers import modulated_norm
 from motionstream.nn.products import Product
@@ -79,8 +79,8 @@ class FusedDiT:
         head_type = torch.float32 if model.config.time_precision == "float32" else dtype
         self._head = _product(model.head.head, head_type, compiled)
         self._times: dict[tuple[float, int, bool], Times] = {}
-        self._before: Callable[..., Any] = _Compiled(before_attention) if compiled else before_attention
-        self._after: Callable[..., Any] = _Compiled(after_attention) if compiled else after_attention
+        self._before: Callable[..., Any] = Compiled(before_attention) if compiled else before_attention
+        self._after: Callable[..., Any] = Compiled(after_attention) if compiled else after_attention
 
     @torch.inference_mode()
     def times(self, sigma: float, frames: int, *, first_clean: bool = False) -> Times:
@@ -166,26 +166,6 @@ class FusedDiT:
         return self._after(
             tokens, attended, weights, condition.text[layer], image, gate, shift, scale, gate_ffn, self.config.eps
         )
-
-
-class _Compiled:
-    """``function`` through ``torch.compile``, or as it is, with a warning, where that does not work."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function, self.fast = function, torch.compile(function, dynamic=False)
-        self.works = True
-
-    def __call__(self, *inputs: Any) -> Any:
-        if self.works:
-            try:
-                return self.fast(*inputs)
-            except torch.OutOfMemoryError:
-                raise
-            except Exception as error:  # no compiler, an old driver, a bug of the compiler
-                self.works = False
-                said = " ".join(str(error).split())[:160] or type(error).__name__
-                warnings.warn(f"torch.compile does not work here, the model runs uncompiled ({said})", RuntimeWarning)
-        return self.function(*inputs)
 
 
 def before_attention(

@@ -76,7 +76,9 @@ class TimeGrow(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(n, width, h, w)`` -> ``(n * times, width, h, w)``."""
-        return self.conv(x).unflatten(1, (self.times, -1)).flatten(0, 1)
+        # Channels last throughout: the frames leave the channels in the order of memory in which convolutions are fastest.
+        grown = self.conv(x).permute(0, 2, 3, 1).unflatten(3, (self.times, -1))
+        return grown.permute(0, 3, 1, 2, 4).flatten(0, 1).permute(0, 3, 1, 2)
 
 
 class TinyVAE(nn.Module):
@@ -175,10 +177,11 @@ def _in_parallel(layers: nn.Sequential, x: Tensor, memory: DecoderState | None) 
     x = x.flatten(0, 1)
     for layer in layers:
         if isinstance(layer, MemBlock):
-            frames = x.unflatten(0, (B, -1))
-            before = frames.new_zeros(frames[:, 0].shape) if memory is None else memory[len(kept)]
-            past = torch.cat([before[:, None].to(x.dtype), frames[:, :-1]], dim=1).flatten(0, 1)
-            kept.append(frames[:, -1].clone())  # a view would keep the whole chunk alive
+            each = len(x) // B
+            past = torch.empty_like(x)  # in x's order of memory, which a `cat` of five dimensions would not keep
+            past[1:] = x[:-1]
+            past[::each] = 0 if memory is None else memory[len(kept)].to(x.dtype)
+            kept.append(x[each - 1 :: each].clone())  # a view would keep the whole chunk alive
             x = layer(x, past)
         elif isinstance(layer, nn.Upsample):
             pending = layer

@@ -19,8 +19,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from motionstream.device import Compute, synchronize
 from motionstream.nn.attention import Attention, attention, attention_reference
+from motionstream.nn.attention_split import cudnn_part, in_parts
 
-NAMES = ("auto", "sdpa", "math", "flash", "efficient", "cudnn", "fa3")
+PARTS = (2, 3, 5)
+"""Cuts of the visible tokens that are tried (nn/attention_split.py)."""
+NAMES = ("auto", "sdpa", "math", "flash", "efficient", "cudnn", *(f"cudnn-{parts}" for parts in PARTS), "fa3")
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 3e-3}
 """Largest relative RMS error against float64; rounding the weights of the softmax alone gives a third of it."""
 TESTED_QUERIES, RUNS = 128, 5
@@ -47,7 +50,8 @@ def ways(device: torch.device) -> dict[str, Callable[[], Attention]]:
     if device.type != "cuda":
         return {"sdpa": lambda: attention, "math": lambda: _of_kind("math")}
     known = {kind: (lambda kind=kind: _of_kind(kind)) for kind in SDP_KINDS}
-    return {"sdpa": lambda: attention, **known, "fa3": _flash_attention_3}
+    split = {f"cudnn-{parts}": (lambda parts=parts: _cudnn_in_parts(parts)) for parts in PARTS}
+    return {"sdpa": lambda: attention, **known, **split, "fa3": _flash_attention_3}
 
 
 def choose_attention(
@@ -149,6 +153,10 @@ def _of_kind(kind: str) -> Attention:
             return attention(q, k, v)
 
     return attend
+
+
+def _cudnn_in_parts(parts: int) -> Attention:
+    return in_parts(parts, cudnn_part, _of_kind("cudnn"), compiled=True)
 
 
 def _flash_attention_3() -> Attention:

@@ -25,8 +25,10 @@ from motionstream.models.fused import FusedDiT
 from motionstream.models.init import init_from_scratch
 from motionstream.models.load import load_model, load_weights
 from motionstream.models.text import HashedWords
-from motionstream.models.vae import NanoVAE
+from motionstream.models.tiny_vae import TinyVAE
+from motionstream.models.vae import DecoderState, NanoVAE
 from motionstream.nn.attention_choice import AttentionChoice
+from motionstream.nn.compiled import Compiled
 from motionstream.presets import PRESETS
 from motionstream.presets import preset as named_preset
 from motionstream.stream import wan_parts
@@ -71,10 +73,13 @@ class StreamEngine:
         self._spare: list[Lane] = []
         self.model = model.to(compute.device).eval().requires_grad_(False)
         self.vae: StreamVAE = vae.eval().requires_grad_(False)
-        if isinstance(vae, NanoVAE):
-            vae.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        else:
-            vae.to(compute.device)
+        vae.to(compute.device)
+        for part in vae.modules():
+            if isinstance(part, (NanoVAE, TinyVAE)):
+                part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._frames: Callable[..., tuple[Tensor, DecoderState]] = decoded_frames
+        if self.decoder != "full" and self.path.fused and self.path.compiles(compute.device):
+            self._frames = Compiled(decoded_frames)
         self.text = text or HashedWords(config.model.text_dim, config.model.text_len)
         self.picture_rows = picture_rows
         self.random_weights = random_weights
@@ -122,6 +127,14 @@ class StreamEngine:
             told = "no CUDA graphs yet" if self.records else "no CUDA graphs"
         compiled = "compiled" if self.fused.compiled else "not compiled"
         return {"path": f"fused, {compiled}, {told}", "attention": self.attention.reason}
+
+    def frames(self, latents: Tensor, memory: DecoderState | None) -> tuple[Tensor, DecoderState]:
+        """Frames ``(T, H, W, 3)`` uint8 of ``latents (1, F, C, h, w)``, still on the device, and the decoder's memory."""
+        tries, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True  # shapes that warm-up has seen
+        try:
+            return self._frames(self.vae, latents, memory)
+        finally:
+            torch.backends.cudnn.benchmark = tries
 
     def lend_lane(self) -> Lane:
         """Memory for one stream: one that an ended stream gave back, or a new one."""
@@ -193,6 +206,13 @@ class StreamEngine:
 
     def num_parameters(self) -> dict[str, int]:
         return {name: sum(p.numel() for p in m.parameters()) for name, m in (("dit", self.model), ("vae", self.vae))}
+
+
+def decoded_frames(vae: StreamVAE, latents: Tensor, memory: DecoderState | None) -> tuple[Tensor, DecoderState]:
+    """See :meth:`StreamEngine.frames`."""
+    video, memory = vae.decode(latents, memory)
+    pixels = video[0].float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).contiguous(), memory
 
 
 def load_engine(

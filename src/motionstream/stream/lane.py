@@ -65,7 +65,7 @@ class Lane:
         """
         if self._decoding is None:
             begun = Mark(self.device)
-            frames, memory = self._frames(latents, memory)
+            frames, memory = self.engine.frames(latents, memory)
             decoded = Mark(self.device)
             return frames.cpu(), memory, (begun, decoded, Mark(self.device))
         self._decoding.wait_stream(torch.cuda.current_stream(self.device))
@@ -73,17 +73,12 @@ class Lane:
             begun = Mark(self.device)
             for given in (latents, *(memory or ())):  # may be freed by the caller's stream while this one reads them
                 given.record_stream(self._decoding)
-            frames, memory = self._frames(latents, memory)
+            frames, memory = self.engine.frames(latents, memory)
             decoded = Mark(self.device)
             # Pinned pages come from torch's pool: after the first chunks nothing is allocated.
             host = torch.empty(frames.shape, dtype=torch.uint8, pin_memory=True)
             host.copy_(frames, non_blocking=True)
             return host, memory, (begun, decoded, Mark(self.device))
-
-    def _frames(self, latents: Tensor, memory: DecoderState | None) -> tuple[Tensor, DecoderState]:
-        video, memory = self.engine.vae.decode(latents, memory)
-        pixels = video[0].float().clamp(0, 1).mul_(255).round_().to(torch.uint8)
-        return pixels.permute(0, 2, 3, 1).contiguous(), memory
 
     def join(self) -> None:
         """Let later work in the caller's stream see what the decoder's stream made (its memories, for a snapshot)."""

@@ -1,0 +1,72 @@
+"""Parts joined by their weights are the whole."""
+
+import pytest
+import torch
+
+from motionstream.device import choose_compute
+from motionstream.nn.attention import attention, attention_reference
+from motionstream.nn.attention_choice import choose_attention
+from motionstream.nn.attention_split import cudnn_part, flash_part, in_parts
+
+
+def inputs(keys: int = 36, scale: float = 1.0, dtype: torch.dtype = torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, n, 2, 16, generator=generator) for n in (12, keys, keys))
+    return (q * scale).to(dtype), k.to(dtype), v.to(dtype)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+@pytest.mark.parametrize("scale", [1.0, 30.0], ids=["even", "sharp"])
+@pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
+def test_it_is_the_definition(parts, scale, dtype, limit):
+    q, k, v = inputs(scale=scale, dtype=dtype)
+    got, wanted = in_parts(parts, flash_part)(q, k, v), attention_reference(q.double(), k, v)
+    assert got.dtype == dtype
+    assert got.is_contiguous()
+    assert float((got.double() - wanted).norm() / wanted.norm()) < limit
+
+
+def test_a_part_that_hardly_counts_changes_little():
+    """Keys of the second half point away from every query: the first half alone is the answer."""
+    q, k, v = inputs()
+    q = q.abs() * 10
+    k[:, :18], k[:, 18:] = k[:, :18].abs(), -k[:, 18:].abs()
+    torch.testing.assert_close(in_parts(2, flash_part)(q, k, v), attention(q, k[:, :18], v[:, :18]), atol=1e-5, rtol=1e-5)
+
+
+def test_it_reads_a_cache_as_it_lies():
+    """Views of a larger buffer, as the cache gives them."""
+    q, k, v = inputs()
+    keys, values = torch.zeros(1, 48, 2, 16), torch.zeros(1, 48, 2, 16)
+    keys[:, :36], values[:, :36] = k, v
+    assert torch.equal(in_parts(3, flash_part)(q, keys[:, :36], values[:, :36]), in_parts(3, flash_part)(q, k, v))
+
+
+@pytest.mark.parametrize("case", ["a batch", "a remainder"])
+def test_what_does_not_divide_is_left_whole(case):
+    q, k, v = inputs(keys=35) if case == "a remainder" else (t.expand(2, -1, -1, -1) for t in inputs())
+    asked = []
+
+    def whole(*given):
+        asked.append(given)
+        return attention(*given)
+
+    torch.testing.assert_close(in_parts(2, flash_part, whole)(q, k, v), attention(q, k, v))
+    assert len(asked) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("parts", [2, 5])
+@pytest.mark.parametrize("part", [cudnn_part, flash_part])
+def test_on_a_gpu_too(parts, part):
+    generator = torch.Generator("cuda").manual_seed(0)
+    q, k, v = (torch.randn(1, n, 12, 128, generator=generator, device="cuda").bfloat16() for n in (4680, 14040, 14040))
+    got, wanted = in_parts(parts, part, compiled=True)(q, k, v), attention_reference(q[:, :64].double(), k, v)
+    assert float((got[:, :64].double() - wanted).norm() / wanted.norm()) < 1e-2
+
+
+@pytest.mark.gpu
+def test_a_gpu_tries_parts():
+    compute = choose_compute("cuda", "bfloat16")
+    choice = choose_attention("auto", queries=4680, keys=14040, heads=12, head_dim=128, compute=compute)
+    assert "cudnn-2" in choice.found
