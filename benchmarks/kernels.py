@@ -1,7 +1,7 @@
 """Parts of a stream alone, at a preset's shapes: ``python benchmarks/kernels.py PART [--preset P] [--layers N]``.
 
     attention  every attention that is present, tested and timed (nn/attention_choice.py); what each takes, or why it cannot
-    fp8        the block's products in the compute type against FP8 with a scale per row, quantising included; error
+    fp8        the block's products in the compute type against FP8 with a size per row, rounding not included; error
     decode     a chunk through the decoder
     train      forward and backward of flow matching on noise
     profile    the operations that take longest in three chunks of a stream
@@ -29,9 +29,10 @@ from motionstream.device import Compute, choose_compute, synchronize
 from motionstream.models.dit import WanDiT
 from motionstream.models.memory_rehearsal import blank_condition, flow_step, grid_of
 from motionstream.nn.attention_choice import choose_attention
+from motionstream.nn.fp8 import Fp8Product, Rows, rounded
+from motionstream.nn.products import Product
 from motionstream.stream.engine import StreamEngine, find_config, load_engine
 
-FP8_MAX = 448.0
 RUNS = 10
 
 
@@ -81,11 +82,11 @@ def time_fp8(engine: StreamEngine) -> dict[str, Any]:
         plain = milliseconds(lambda x=x, weight=weight: x @ weight.T, compute.device)
         row: dict[str, Any] = {"shape": [tokens, inner, outer], "ms": round(plain, 4)}
         try:
-            packed, scale = quantised(weight)
+            product = Fp8Product.of(Product(weight, torch.zeros(outer, dtype=torch.bfloat16, device=compute.device)))
+            rows = rounded(x)
 
-            def fp8(x: Tensor = x, packed: Tensor = packed, scale: Tensor = scale) -> Tensor:
-                rows, scales = quantised(x)
-                return torch._scaled_mm(rows, packed.T, scale_a=scales, scale_b=scale.T, out_dtype=torch.bfloat16)
+            def fp8(rows: Rows = rows, product: Fp8Product = product) -> Tensor:
+                return product(rows, 1)[0]
 
             exact = x.float() @ weight.float().T
             row["fp8_error"] = round(float((fp8().float() - exact).norm() / exact.norm()), 4)
@@ -97,19 +98,13 @@ def time_fp8(engine: StreamEngine) -> dict[str, Any]:
     return {"products": report}
 
 
-def quantised(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of ``x`` in FP8 and their scales ``(rows, 1)`` float32."""
-    scale = x.abs().amax(dim=1, keepdim=True).float().clamp_min(1e-12) / FP8_MAX
-    return (x.float() / scale).to(torch.float8_e4m3fn), scale
-
-
 def time_decode(engine: StreamEngine) -> dict[str, Any]:
     geometry, size, device = engine.preset.geometry, engine.preset.cache.chunk_frames, engine.compute.device
     channels = engine.preset.model.latent_channels
     latents = torch.randn(1, size, channels, geometry.latent_height, geometry.latent_width, device=device)
     with torch.inference_mode(), engine.compute.autocast():
-        _, memory = engine.vae.decode(latents, None)
-        spent = milliseconds(lambda: engine.vae.decode(latents, memory), device)
+        _, memory = engine.frames(latents, None)
+        spent = milliseconds(lambda: engine.frames(latents, memory), device)
     return {"decoder": engine.decoder, "frames": size * geometry.t_stride, "ms": round(spent, 2)}
 
 

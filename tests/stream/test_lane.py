@@ -37,7 +37,7 @@ def same_weights(engine: StreamEngine, device: str, dtype: str, path: ComputePat
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_fast_path_makes_the_references_latents(engine, picture, compiled):
     slow = same_weights(engine, "cpu", "float32", ComputePath(fused=False))
-    fast = same_weights(engine, "cpu", "float32", ComputePath(compiled=compiled))
+    fast = same_weights(engine, "cpu", "float32", ComputePath(rows="compiled" if compiled else "plain"))
     wanted, frames = streamed(slow, picture)
     got, shown = streamed(fast, picture)
     assert wanted.std() > 0.1
@@ -65,7 +65,7 @@ def test_a_compiler_that_fails_is_done_without(engine, picture, monkeypatch):
         return fail
 
     monkeypatch.setattr(torch, "compile", broken)
-    fast = same_weights(engine, "cpu", "float32", ComputePath(compiled=True))
+    fast = same_weights(engine, "cpu", "float32", ComputePath(rows="compiled"))
     with pytest.warns(RuntimeWarning, match="torch.compile does not work here.*no working C"):
         with fast.start(picture, "a cup", seed=2) as session:
             frames = session.step().frames
@@ -129,7 +129,9 @@ def on_gpu(engine):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(
-    "path", [{"compiled": False, "graphs": False}, {"compiled": False}, {}], ids=["plain", "graphs", "all"]
+    "path",
+    [{"rows": "plain", "graphs": False}, {"rows": "plain"}, {"rows": "compiled"}, {"rows": "kernels"}, {}],
+    ids=["plain", "graphs", "compiled", "kernels", "all"],
 )
 def test_every_path_on_a_gpu_makes_the_references_latents(engine, picture, on_gpu, path):
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -140,6 +142,22 @@ def test_every_path_on_a_gpu_makes_the_references_latents(engine, picture, on_gp
         torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
     if path.get("graphs", True):
         assert "CUDA graphs, recorded" in fast.describe_path()["path"]
+
+
+@pytest.mark.gpu
+def test_a_gpu_has_the_kernels(on_gpu):
+    """Not only their stand-in: a kernel that fails its test falls back, and the tests above would not see it."""
+    for dtype in ("float32", "bfloat16"):
+        assert "Triton kernels" in on_gpu(dtype).describe_path()["path"]
+    assert "products in FP8" in on_gpu("bfloat16", fp8=True).describe_path()["path"]
+
+
+@pytest.mark.gpu
+def test_fp8_stays_near(engine, picture, on_gpu):
+    """Far from real widths: 48 numbers a row. What is measured at Wan's is in docs/speed.md."""
+    wanted, _ = streamed(on_gpu(fused=False), picture)
+    got, _ = streamed(on_gpu("bfloat16", fp8=True), picture)
+    assert 1e-3 < float((got - wanted).norm() / wanted.norm()) < 0.2
 
 
 @pytest.mark.gpu

@@ -33,8 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--horizon", type=whole_number(300, 10_000_000), metavar="N", help="stream N chunks and show that the line is flat"
     )
     path = parser.add_argument_group("how the transformer is run")
-    path.add_argument("--attention", metavar="WAY", default="auto", help="auto, sdpa, math, flash, efficient, cudnn or fa3")
-    path.add_argument("--compile", action=argparse.BooleanOptionalAction, help="torch.compile (default: on a GPU)")
+    path.add_argument(
+        "--attention",
+        metavar="WAY",
+        default="auto",
+        help="auto, sdpa, math, flash, efficient, cudnn, cudnn-2, -3, -5 or fa3",
+    )
+    path.add_argument("--rows", metavar="WAY", default="auto", help="between products: auto, kernels, compiled or plain")
     path.add_argument("--graphs", action=argparse.BooleanOptionalAction, default=True, help="CUDA graphs (default: yes)")
     path.add_argument("--reference", action="store_true", help="the slow form that training uses")
     parser.add_argument("--json", action="store_true", help="only the JSON line")
@@ -58,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         say("warning: the weights are random: only speed and memory mean anything")
     chunks = args.horizon or args.chunks
     check_chunks(chunks)
-    path = ComputePath(fused=not args.reference, attention=args.attention, compiled=args.compile, graphs=args.graphs)
+    path = ComputePath(fused=not args.reference, attention=args.attention, rows=args.rows, fp8=args.fp8, graphs=args.graphs)
     options = load_options(args) | {"layers": args.layers, "path": path}
     engine, loading = load_timed(weights_named(args), device=args.device, dtype=args.dtype, **options)
     report = measure_stream(engine, chunks) | loading

@@ -45,6 +45,9 @@ def wan_arguments(parser: argparse.ArgumentParser) -> None:
     wan.add_argument("--size", type=canvas_size, metavar="WxH", help="pixels of the video (default: the preset's)")
     wan.add_argument("--encoders", metavar="DIR", help="where vae, text_encoder, ... are, if not beside the weights")
     wan.add_argument("--full-vae", action="store_true", help="decode with Wan's own decoder, not with the tiny one")
+    wan.add_argument(
+        "--fp8", action="store_true", help="most products in FP8: faster, and 3.7 %% of noise in each (docs/speed.md)"
+    )
     wan.add_argument("--ignore-memory", action="store_true", help="try although too little memory is predicted")
 
 
@@ -55,12 +58,15 @@ def weights_named(args: argparse.Namespace) -> str | Path:
 
 def load_options(args: argparse.Namespace) -> dict[str, Any]:
     """Arguments of ``load_engine`` that were given, beside name, device and dtype."""
+    from motionstream.stream.compute_path import ComputePath
+
     given = {
         "preset": args.preset if args.weights is not None else None,
         "size": args.size,
         "vae": "full" if args.full_vae else None,
         "encoders": args.encoders,
         "random_weights": getattr(args, "random_weights", False) or None,
+        "path": ComputePath(fp8=True) if args.fp8 else None,
         "ignore_memory": args.ignore_memory or None,
     }
     return {name: value for name, value in given.items() if value is not None}

@@ -25,7 +25,7 @@ from motionstream.tracks.codes import draw_ids
 
 REACH_CELLS = (1.0, 4.5)
 """Smallest and largest radius of what is held, in latent cells."""
-BLUR_CELLS = 3
+BLUR_CELLS = 2
 """How far around what was pulled the picture may change, in latent cells."""
 P_PHOTO, P_SECOND, P_HIDE_RESTING, P_DROP_TEXT = 0.5, 0.4, 0.5, 0.1
 

@@ -119,10 +119,13 @@ class FusedDiT:
             tokens = self._tokens(x)
             for layer in range(len(self.blocks)):
                 tokens = self._block(layer, tokens, times, condition, cache)
-            y = modulated_norm(tokens, *times.head, self.config.eps)
-            out = self._head(y.to(self._head.weight.dtype)).float()
+            out = self._head(self._last_norm(tokens, times)).float()
         h = x.shape[3] // patch
         return rearrange(out, "b f (h w) (p q c) -> b f c (h p) (w q)", h=h, p=patch, q=patch)
+
+    def _last_norm(self, tokens: Any, times: Times) -> Tensor:
+        """What the head reads, ``(B, F, P, D)``."""
+        return modulated_norm(tokens, *times.head, self.config.eps).to(self._head.weight.dtype)
 
     def write_keys(self, x: Tensor, times: Times, condition: Condition, cache: SinkWindowCache) -> None:
         """Only what a pass leaves in the cache: every layer's keys and values of the current chunk, unrotated ones too."""
@@ -132,7 +135,13 @@ class FusedDiT:
                 tokens = self._block(layer, tokens, times, condition, cache, keep=True)
             self._put(len(self.blocks) - 1, tokens, times, cache, keep=True)
 
-    def _tokens(self, x: Tensor) -> Tensor:
+    @property
+    def form(self) -> str:
+        """How what lies between the products is run, for people."""
+        return "compiled" if self.compiled else "not compiled"
+
+    def _tokens(self, x: Tensor) -> Any:
+        """Tokens ``(B, F, P, D)`` float32, or what a subclass hands from block to block in their place."""
         patch = self.config.patch
         if patch == 1:
             cells = x.flatten(3).transpose(2, 3)
@@ -141,7 +150,7 @@ class FusedDiT:
         return self._embed(cells.to(self.dtype)).float()  # (B, F, P, D)
 
     def _put(
-        self, layer: int, tokens: Tensor, times: Times, cache: SinkWindowCache, keep: bool
+        self, layer: int, tokens: Any, times: Times, cache: SinkWindowCache, keep: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         weights, (shift, scale) = self.blocks[layer], times.blocks[layer][:2]
         place = (cache.table.cos, cache.table.sin) if self.compiled else (cache.turn, None)
@@ -153,12 +162,12 @@ class FusedDiT:
     def _block(
         self,
         layer: int,
-        tokens: Tensor,
+        tokens: Any,
         times: Times,
         condition: Condition,
         cache: SinkWindowCache,
         keep: bool = False,
-    ) -> Tensor:
+    ) -> Any:
         weights, (_, _, gate, shift, scale, gate_ffn) = self.blocks[layer], times.blocks[layer]
         q, keys, values = self._put(layer, tokens, times, cache, keep)
         attended = self.attend(q, keys, values)

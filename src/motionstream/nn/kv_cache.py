@@ -157,11 +157,21 @@ class SinkWindowCache:
             raw: unrotated keys; None while denoising, where only :meth:`commit` would keep them. The pass before it must
                 give them.
         """
-        assert self._opened, "begin_chunk() first"
+        keys, values, raw_keys = self.slots(layer)
         if raw is not None:
-            self.raw_keys[layer, :, self._current] = raw
-        self.keys[layer, :, self._current] = rotated
-        self.values[layer, :, self._current] = v
+            raw_keys.copy_(raw)
+        keys.copy_(rotated)
+        values.copy_(v)
+        return self.visible(layer)
+
+    def slots(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Where the current chunk's rotated keys, values and unrotated keys are written, views ``(B, L, A, E)``."""
+        assert self._opened, "begin_chunk() first"
+        keys, values, raw_keys = (t[layer, :, self._current] for t in (self.keys, self.values, self.raw_keys))
+        return keys, values, raw_keys
+
+    def visible(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of all that the current chunk sees, itself included, views ``(B, S, A, E)``."""
         return self.keys[layer, :, : self._filled], self.values[layer, :, : self._filled]
 
     def _rotate_anew(self, layer: int, place: int, group: int) -> None:

@@ -1,16 +1,20 @@
-"""How an engine runs its transformer: which form, which attention, compiled or not, recorded or not."""
+"""How an engine runs its transformer: which form, which attention, which kernels, recorded or not."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 
-from motionstream.config import PresetConfig
+from motionstream.config import ModelConfig, PresetConfig
 from motionstream.device import Compute
 from motionstream.models.dit import WanDiT
 from motionstream.models.fused import FusedDiT
 from motionstream.nn.attention_choice import NAMES, AttentionChoice, choose_attention
+
+Rows = Literal["auto", "kernels", "compiled", "plain"]
 
 
 @dataclass(frozen=True)
@@ -20,24 +24,30 @@ class ComputePath:
     Args:
         fused: run the streaming form of the transformer (models/fused.py), or the reference itself.
         attention: "auto" = the fastest that passes its test here, or a name of ``nn.attention_choice.NAMES``.
-        compiled: ``torch.compile`` for what is element-wise; None = on CUDA, where warm-up pays for it.
+        rows: what lies between the products: "kernels" = Triton (nn/row_kernels.py), "compiled" = ``torch.compile``,
+            "plain" = torch's own; "auto" = on CUDA the first of these that works, elsewhere "plain". The small decoders are
+            compiled with all but "plain".
+        fp8: most products in FP8 (nn/fp8.py), where kernels and GPU can; else a warning says why not.
         graphs: record CUDA graphs, where there is CUDA.
 
     Raises:
-        ValueError: an unknown attention.
+        ValueError: an unknown attention or ``rows``.
     """
 
     fused: bool = True
     attention: str = "auto"
-    compiled: bool | None = None
+    rows: Rows = "auto"
+    fp8: bool = False
     graphs: bool = True
 
     def __post_init__(self) -> None:
-        if self.attention not in NAMES:
-            raise ValueError(f"attention {self.attention!r} is unknown: use one of {', '.join(NAMES)}")
+        for name, value, known in (("attention", self.attention, NAMES), ("rows", self.rows, get_args(Rows))):
+            if value not in known:
+                raise ValueError(f"{name} {value!r} is unknown: use one of {', '.join(known)}")
 
     def compiles(self, device: torch.device) -> bool:
-        return device.type == "cuda" if self.compiled is None else self.compiled
+        """Whether ``torch.compile`` is used at all."""
+        return self.fused and ((device.type == "cuda" and self.rows != "plain") or self.rows == "compiled")
 
     def build(self, model: WanDiT, preset: PresetConfig, compute: Compute) -> tuple[FusedDiT, AttentionChoice]:
         """The streaming form, with the attention that was chosen for the preset's shapes."""
@@ -51,5 +61,36 @@ class ComputePath:
             head_dim=config.head_dim,
             compute=compute,
         )
-        fused = FusedDiT(model, compute.dtype, attend=choice.kernel, compiled=self.compiles(compute.device))
-        return fused, choice
+        return self._form(model, config, compute, choice), choice
+
+    def _form(self, model: WanDiT, config: ModelConfig, compute: Compute, choice: AttentionChoice) -> FusedDiT:
+        wanted = "FP8" if self.fp8 else "Triton"
+        if self.fp8 or self.rows == "kernels" or (self.rows == "auto" and compute.device.type == "cuda"):
+            why = kernels_missing(config, compute)
+            why_not_fp8 = (why or fp8_missing(compute)) if self.fp8 else None
+            if why_not_fp8 or why:
+                warnings.warn(f"{wanted} cannot be used here ({why_not_fp8 or why}): going on without", RuntimeWarning)
+            if why is None:
+                from motionstream.models.fused_kernels import Fp8DiT, KernelDiT
+
+                form = Fp8DiT if self.fp8 and why_not_fp8 is None else KernelDiT
+                return form(model, compute.dtype, attend=choice.kernel)
+        return FusedDiT(model, compute.dtype, attend=choice.kernel, compiled=self.compiles(compute.device))
+
+
+def kernels_missing(config: ModelConfig, compute: Compute) -> str | None:
+    """Why the Triton kernels cannot be used; None where they can."""
+    try:
+        from motionstream.nn.row_kernels_check import row_kernels_work
+    except ImportError as error:
+        return f"no Triton: {error}"
+    return row_kernels_work(str(compute.device), compute.dtype, config.dim, config.num_heads)
+
+
+def fp8_missing(compute: Compute) -> str | None:
+    """Why products in FP8 cannot be used; None where they can. Needs Triton."""
+    from motionstream.nn.fp8 import fp8_works
+
+    if compute.dtype != torch.bfloat16:
+        return f"only beside bfloat16, not {compute.dtype}"
+    return fp8_works(str(compute.device))

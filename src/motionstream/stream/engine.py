@@ -78,7 +78,7 @@ class StreamEngine:
             if isinstance(part, (NanoVAE, TinyVAE)):
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._frames: Callable[..., tuple[Tensor, DecoderState]] = decoded_frames
-        if self.decoder != "full" and self.path.fused and self.path.compiles(compute.device):
+        if self.decoder != "full" and self.path.compiles(compute.device):
             self._frames = Compiled(decoded_frames)
         self.text = text or HashedWords(config.model.text_dim, config.model.text_len)
         self.picture_rows = picture_rows
@@ -125,16 +125,11 @@ class StreamEngine:
             told = f"{graphs.num_graphs} CUDA graphs, {graphs.reason}"
         else:
             told = "no CUDA graphs yet" if self.records else "no CUDA graphs"
-        compiled = "compiled" if self.fused.compiled else "not compiled"
-        return {"path": f"fused, {compiled}, {told}", "attention": self.attention.reason}
+        return {"path": f"fused, {self.fused.form}, {told}", "attention": self.attention.reason}
 
     def frames(self, latents: Tensor, memory: DecoderState | None) -> tuple[Tensor, DecoderState]:
         """Frames ``(T, H, W, 3)`` uint8 of ``latents (1, F, C, h, w)``, still on the device, and the decoder's memory."""
-        tries, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True  # shapes that warm-up has seen
-        try:
-            return self._frames(self.vae, latents, memory)
-        finally:
-            torch.backends.cudnn.benchmark = tries
+        return self._frames(self.vae, latents, memory)
 
     def lend_lane(self) -> Lane:
         """Memory for one stream: one that an ended stream gave back, or a new one."""

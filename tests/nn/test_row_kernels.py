@@ -1,0 +1,62 @@
+"""Triton kernels are their references. On a GPU, or anywhere with ``TRITON_INTERPRET=1`` where Triton is installed."""
+
+import os
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+from motionstream.nn import row_kernels, row_kernels_check
+from motionstream.nn.fp8 import Fp8Product, fp8_works, rounded
+from motionstream.nn.products import Product
+from motionstream.nn.row_kernels_check import norm_rows_reference, row_kernels_work
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = "cpu" if INTERPRETED else "cuda"
+pytestmark = [] if INTERPRETED else [pytest.mark.gpu]
+SHAPES = [(48, 2), (256, 4), (1536, 12), (3072, 24)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(("width", "heads"), SHAPES)
+def test_every_kernel_is_its_reference(width, heads, dtype):
+    assert row_kernels_work(DEVICE, dtype, width, heads) is None
+
+
+@pytest.mark.parametrize("name", ["norm_rows", "write_qkv", "rms_rows"])
+def test_a_kernel_that_is_wrong_is_found(monkeypatch, name):
+    right = getattr(row_kernels, name)
+    monkeypatch.setattr(row_kernels, name, lambda *given: right(*given) * 1.001)
+    row_kernels_check.row_kernels_work.cache_clear()
+    try:
+        assert f"{name} is numerically wrong" in row_kernels_work(DEVICE, torch.float32, 48, 2)
+    finally:
+        row_kernels_check.row_kernels_work.cache_clear()
+
+
+@pytest.mark.parametrize("width", [192, 1536])
+def test_rows_in_fp8_are_rounded_to_a_size_of_their_own(width):
+    generator = torch.Generator(DEVICE).manual_seed(0)
+    x, shift, scale = (torch.randn(s, generator=generator, device=DEVICE) for s in ((1, 2, 3, width), (width,), (width,)))
+    rows, sizes = row_kernels.norm_rows_fp8(x, shift, scale, 1e-6)
+    wanted = norm_rows_reference(x, shift, scale, 1e-6, torch.float32).flatten(0, 1)
+    assert (rows.float().abs().amax(1) == 448).all(), "the largest number of a row is the largest there is"
+    assert float((rows.float() * sizes - wanted).norm() / wanted.norm()) < (0.1 if INTERPRETED else 0.04)  # it cuts digits
+    y = torch.randn(1, 6, width, generator=generator, device=DEVICE).bfloat16()
+    rows, sizes = row_kernels.gelu_rows_fp8(y)
+    wanted = torch.nn.functional.gelu(y[0].float(), approximate="tanh")
+    assert float((rows.float() * sizes - wanted).norm() / wanted.norm()) < (0.1 if INTERPRETED else 0.04)
+
+
+def test_a_product_in_fp8():
+    assert fp8_works(DEVICE) is None
+    generator = torch.Generator(DEVICE).manual_seed(0)
+    x, weight, bias = (
+        torch.randn(s, generator=generator, device=DEVICE).bfloat16() for s in ((96, 256), (128, 256), (128,))
+    )
+    got = Fp8Product.of(Product(weight, bias))(rounded(x), 2)
+    wanted = torch.nn.functional.linear(x.float(), weight.float(), bias.float()).unflatten(0, (2, 48))
+    assert got.shape == (2, 48, 128)
+    assert got.dtype == torch.bfloat16
+    assert 1e-3 < float((got.float() - wanted).norm() / wanted.norm()) < 0.05

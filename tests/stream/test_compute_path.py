@@ -1,0 +1,51 @@
+"""Which form of the transformer is run, and what is said where one that was asked for cannot be had."""
+
+import warnings
+
+import pytest
+
+from motionstream.device import choose_compute
+from motionstream.models.dit import WanDiT
+from motionstream.presets import tiny_debug
+from motionstream.stream import compute_path
+from motionstream.stream.compute_path import ComputePath
+
+CPU = choose_compute("cpu", "float32")
+
+
+def built(path: ComputePath):
+    preset = tiny_debug()
+    return path.build(WanDiT(preset.model, preset.geometry.t_stride), preset, CPU)[0]
+
+
+def test_on_a_cpu_nothing_is_compiled_and_nothing_said():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert built(ComputePath()).form == "not compiled"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (ComputePath(rows="kernels"), "Triton cannot be used here (no Triton): going on without"),
+        (ComputePath(fp8=True), "FP8 cannot be used here (no Triton): going on without"),
+    ],
+)
+def test_kernels_that_are_missing_are_done_without(monkeypatch, path, said):
+    monkeypatch.setattr(compute_path, "kernels_missing", lambda config, compute: "no Triton")
+    with pytest.warns(RuntimeWarning) as told:
+        assert built(path).form == "not compiled"
+    assert [str(warning.message) for warning in told] == [said]
+
+
+def test_where_kernels_are_they_stay_though_fp8_cannot_be_had(monkeypatch):
+    pytest.importorskip("triton")
+    monkeypatch.setattr(compute_path, "kernels_missing", lambda config, compute: None)
+    with pytest.warns(RuntimeWarning, match="FP8 cannot be used here .only beside bfloat16, not torch.float32.: going on"):
+        assert built(ComputePath(fp8=True)).form == "Triton kernels"
+
+
+@pytest.mark.parametrize("name", ["attention", "rows"])
+def test_unknown_ways_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name} 'magic' is unknown: use one of auto, "):
+        ComputePath(**{name: "magic"})
