@@ -38,7 +38,7 @@ def build(tmp_path):
 @pytest.mark.parametrize(("cache", "chunks"), [("c1s1w2", 6), ("c2s1w2", 3)])
 def test_small_chunks_get_the_noise_of_the_large_ones(build, cache, chunks):
     stage = build(cache)
-    whole, part = stage.noise(stage.batch_at(0), 7)
+    whole, part = stage.noise(stage.batch_at(0), stage.before, 7)
     for step in range(3):
         small = torch.cat([part(chunk, step) for chunk in range(chunks)], dim=1)
         assert torch.equal(small, torch.cat([whole(0, step), whole(1, step)], dim=1))
@@ -47,11 +47,11 @@ def test_small_chunks_get_the_noise_of_the_large_ones(build, cache, chunks):
 def test_the_guide_is_the_student_with_its_own_chunks(build):
     stage = build("c1s1w2")
     batch = stage.batch_at(0)
-    guide = stage.guide_estimates(batch, 7)
+    guide = stage.guide_estimates(batch, 7, stage.before)
     cache = HistoryCache(stage.before.model, stage.before.cache, grid=tuple(batch.latents.shape[-2:]))
     with torch.no_grad():
         condition = condition_of(stage.model, stage.before, batch)
-        noise, sigmas = stage.noise(batch, 7)[0], stage.before.sample.student_sigmas
+        noise, sigmas = stage.noise(batch, stage.before, 7)[0], stage.before.sample.student_sigmas
         made = torch.cat(list(rollout(stage.model, cache, condition, noise, sigmas, 4)), dim=1)
     assert guide.shape == (3, *batch.latents.shape)
     torch.testing.assert_close(guide[-1], made, atol=1e-4, rtol=1e-4)
@@ -61,11 +61,11 @@ def test_with_the_same_setting_there_is_nothing_to_learn(build):
     """Guide and student then differ by nothing but the form of the network: fused and ring against plain and history."""
     stage = build("c3s1w1")
     batch = stage.batch_at(0)
-    loss, gap = stage.loss(batch, stage.guide_estimates(batch, 7), 7)
+    loss, gap = stage.loss(batch, stage.guide_estimates(batch, 7, stage.before), stage.before, 7)
     assert loss < 1e-5
     assert gap < 1e-5
     small = build("c2s1w1")
-    other, apart = small.loss(batch, small.guide_estimates(batch, 7), 7)
+    other, apart = small.loss(batch, small.guide_estimates(batch, 7, small.before), small.before, 7)
     assert other > 100 * loss
     assert apart > 100 * gap
 
@@ -74,13 +74,13 @@ def test_steps_bring_it_closer_to_the_guide_which_stays(build):
     stage = build("c1s1w1", lr=3e-3)
     batch = stage.batch_at(0)
     stage.batch_at = lambda step: batch  # one clip and (below) one noise: only whether gradients go the right way
-    before = stage.guide_estimates(batch, 7)
+    before = stage.guide_estimates(batch, 7, stage.before)
     with torch.no_grad():
-        first = float(stage.loss(batch, before, 7)[0])
+        first = float(stage.loss(batch, before, stage.before, 7)[0])
     for step in range(12):
         stage.train_step(step)
-    assert torch.equal(stage.guide_estimates(batch, 7), before)
-    assert float(stage.loss(batch, before, 7)[0].detach()) < 0.8 * first
+    assert torch.equal(stage.guide_estimates(batch, 7, stage.before), before)
+    assert float(stage.loss(batch, before, stage.before, 7)[0].detach()) < 0.8 * first
 
 
 @pytest.mark.parametrize(("share", "still"), [(0.0, False), (1.0, True)])
@@ -93,12 +93,26 @@ def test_clips_are_scenes_or_pictures_that_are_pulled_about(build, share, still)
 def test_it_is_drawn_to_the_guide_where_something_moves_and_to_the_truth_elsewhere(build, share):
     stage = build("c1s1w1", p_grab=share)
     batch = stage.batch_at(3)
-    guide, aim = stage.guide_estimates(batch, 7), stage.aim(batch, 7)
+    guide, aim = stage.guide_estimates(batch, 7, stage.before), stage.aim(batch, 7, stage.before)
     moves, rests = (batch.moving == 1).expand_as(guide), (batch.moving == 0).expand_as(guide)
     assert moves.any()
     assert rests.any()
     assert torch.equal(aim[moves], guide[moves])
     assert torch.equal(aim[rests], batch.latents.expand_as(aim)[rests])
+
+
+def test_grabs_may_have_the_guide_in_another_setting(build):
+    stage = build("c1s1w1", grab_cache="c2s1w2", p_grab=0.5)
+    assert stage.before.cache.tag == "c3s1w1"
+    assert stage.before_grabs.cache.tag == "c2s1w2"
+    used = []
+    aim = stage.aim
+    stage.aim = lambda batch, seed, before: used.append(before) or aim(batch, seed, before)
+    kinds = [stage.grabs(step) for step in range(4)]
+    assert len(set(kinds)) == 2
+    for step in range(4):
+        stage.train_step(step)
+    assert used == [stage.before_grabs if grab else stage.before for grab in kinds]
 
 
 def test_what_it_exports_says_its_setting(build, tmp_path):
@@ -113,6 +127,8 @@ def test_what_it_exports_says_its_setting(build, tmp_path):
     ("cache", "settings", "kind", "said"),
     [
         ("c2s1w1", {"num_frames": 33}, ValueError, r"must be .* of 3 .*c3s1w1\) and of 2 \(c2s1w1\): use 21"),
+        ("c1s1w1", {"num_frames": 33, "grab_cache": "c2s1w2"}, ValueError, r"of 3 .* and of 2 \(c2s1w2\) and of 1 .*: use 21"),
+        ("c1s1w1", {"grab_cache": "long"}, UserError, "'long' must look like c3s1w1"),
         ("short", {}, UserError, "'short' must look like c3s1w1"),
         ("c1s1w1", {"num_frames": 33 + 4}, ValueError, "num_frames=37 must be a whole .*: use 33"),
     ],

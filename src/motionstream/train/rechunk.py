@@ -47,6 +47,8 @@ class RechunkConfig:
         num_frames: clip length in pixels, a whole number of the student's own chunks and of those to learn.
         moving_weight: cells that change weigh 1 + this.
         p_grab: share of steps whose clips are pictures of which parts are pulled about (data/grabs.py), not scenes.
+        grab_cache: the setting in which the student is the guide there, or "" for its own. One that forgets less may be
+            better for what lies beside a pulled part.
         tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig.
     """
 
@@ -60,6 +62,7 @@ class RechunkConfig:
     ema: float = 0.98
     moving_weight: float = 3.0
     p_grab: float = 0.5
+    grab_cache: str = ""
     tracks_per_object: tuple[int, ...] = (8, 96)
     camera_tracks: tuple[int, ...] = (16, 150)
     p_camera: float = 0.35
@@ -90,6 +93,7 @@ class RechunkStage(DiTStage):
         preset = with_cache(preset, config.cache)
         super().__init__(preset, config.loop.steps, vae, compute)
         self.config, self.before = config, replace(preset, cache=before)
+        self.before_grabs = with_cache(self.before, config.grab_cache)
         self.chunks = self._chunks()
         self.model, guide = (WanDiT(preset.model, preset.geometry.t_stride).to(compute.device) for _ in range(2))
         load_weights(student, self.model)
@@ -101,34 +105,40 @@ class RechunkStage(DiTStage):
         self.optimizer = muon_adamw(self.model, config.lr)
         self.ema = EMA(self.model, config.ema)
 
-    def _chunks(self) -> tuple[int, int]:
-        """How many chunks a clip has: the guide's, and those to learn."""
-        sizes = self.before.cache.chunk_frames, self.preset.cache.chunk_frames
-        geometry, both = self.preset.geometry, math.lcm(*sizes)
+    def _chunks(self) -> int:
+        """How many chunks to learn a clip has, which must be a whole number of the guides' too."""
+        settings = [preset.cache for preset in (self.before, self.before_grabs, self.preset)]
+        geometry, together = self.preset.geometry, math.lcm(*(setting.chunk_frames for setting in settings))
         latents = geometry.latent_frames(self.config.num_frames)
-        if latents % both:
+        if latents % together:
+            told = " and ".join(dict.fromkeys(f"of {setting.chunk_frames} ({setting.tag})" for setting in settings))
             raise ValueError(
-                f"num_frames={self.config.num_frames} must be a whole number of chunks of {sizes[0]} latent frames "
-                f"({self.before.cache.tag}) and of {sizes[1]} ({self.preset.cache.tag}): use "
-                f"{geometry.pixel_frames(both * max(1, latents // both))}"
+                f"num_frames={self.config.num_frames} must be a whole number of chunks of latent frames, {told}: use "
+                f"{geometry.pixel_frames(together * max(1, latents // together))}"
             )
-        return latents // sizes[0], latents // sizes[1]
+        return latents // self.preset.cache.chunk_frames
 
     def train_step(self, step: int) -> dict[str, float]:
         config = self.config
         batch = self.batch_at(step)
         seed = config.seed * 7919 + step
+        before = self.before_grabs if self.grabs(step) else self.before
         with self.compute.autocast():
-            loss, gap = self.loss(batch, self.aim(batch, seed), seed)
+            loss, gap = self.loss(batch, self.aim(batch, seed, before), before, seed)
         loss.backward()
         norm = self.optimizer.step(lr_scale(step, self.steps, config.warmup, config.decay_share), 1.0)
         self.ema.update(self.model)
         return {"loss": float(loss.detach()), "gap": gap, "grad_norm": norm}
 
+    def grabs(self, step: int) -> bool:
+        """Whether the step's clips are pictures that are pulled about."""
+        draw = torch.rand((), generator=torch.Generator().manual_seed(self.config.seed * 10_000_019 + step))
+        return bool(draw < self.config.p_grab)
+
     def batch_at(self, step: int) -> Batch:
         config = self.config
         seed = config.seed * 10_000_019 + step
-        if torch.rand((), generator=torch.Generator().manual_seed(seed)) < config.p_grab:
+        if self.grabs(step):
             return grab_batch(config.batch, self.preset, self.vae, config.num_frames, seed, self.compute.device)
         scene = SceneConfig.of(self.preset.geometry, config.num_frames, p_camera=config.p_camera)
         low, high = config.tracks_per_object
@@ -143,9 +153,9 @@ class RechunkStage(DiTStage):
         )
         return training_batch(config.batch, self.preset, self.vae, scene, conditions, seed, self.compute.device)
 
-    def noise(self, batch: Batch, seed: int) -> tuple[NoiseFn, NoiseFn]:
+    def noise(self, batch: Batch, before: PresetConfig, seed: int) -> tuple[NoiseFn, NoiseFn]:
         """The same noise, latent frame by latent frame, in the guide's chunks and in the student's."""
-        large, small = self.before.cache.chunk_frames, self.preset.cache.chunk_frames
+        large, small = before.cache.chunk_frames, self.preset.cache.chunk_frames
         whole = SeededNoise(seed, (len(batch.latents), large, *batch.latents.shape[2:]), self.compute.device)
 
         def part(chunk: int, step: int) -> Tensor:
@@ -155,14 +165,14 @@ class RechunkStage(DiTStage):
 
         return whole, part
 
-    def aim(self, batch: Batch, seed: int) -> Tensor:
+    def aim(self, batch: Batch, seed: int, before: PresetConfig) -> Tensor:
         """What every estimate is drawn to, ``(steps, B, F, C, h, w)``: the guide's in moving cells, the truth in others."""
-        return torch.lerp(batch.latents, self.guide_estimates(batch, seed), batch.moving)
+        return torch.lerp(batch.latents, self.guide_estimates(batch, seed, before), batch.moving)
 
     @torch.no_grad()
-    def guide_estimates(self, batch: Batch, seed: int) -> Tensor:
-        """Every clean estimate of the student with its own chunks, ``(steps, B, F, C, h, w)``."""
-        preset, sigmas = self.before, self.before.sample.student_sigmas
+    def guide_estimates(self, batch: Batch, seed: int, before: PresetConfig) -> Tensor:
+        """Every clean estimate of the student in the setting of ``before``, ``(steps, B, F, C, h, w)``."""
+        preset, sigmas = before, before.sample.student_sigmas
         h, w = (size // preset.model.patch for size in batch.latents.shape[-2:])
         cache = SinkWindowCache(
             preset.model,
@@ -173,20 +183,21 @@ class RechunkStage(DiTStage):
             dtype=self.compute.dtype,
         )
         estimates: list[Tensor] = []
-        condition, noise = condition_of(self.guide_model, preset, batch), self.noise(batch, seed)[0]
-        for _ in rollout(self.guide, cache, condition, noise, sigmas, self.chunks[0], estimates=estimates):
+        condition, noise = condition_of(self.guide_model, preset, batch), self.noise(batch, preset, seed)[0]
+        chunks = batch.latents.shape[1] // preset.cache.chunk_frames
+        for _ in rollout(self.guide, cache, condition, noise, sigmas, chunks, estimates=estimates):
             pass
         return by_step(estimates, len(sigmas)).float()
 
-    def loss(self, batch: Batch, aim: Tensor, seed: int) -> tuple[Tensor, float]:
+    def loss(self, batch: Batch, aim: Tensor, before: PresetConfig, seed: int) -> tuple[Tensor, float]:
         """The weighted distance, and the squared one of moving cells in the last step relative to what is to be gained
         over standing still."""
         preset, config, sigmas = self.preset, self.config, self.preset.sample.student_sigmas
         h, w = (size // preset.model.patch for size in batch.latents.shape[-2:])
         cache = HistoryCache(preset.model, preset.cache, grid=(h, w), device=self.compute.device)
         estimates: list[Tensor] = []
-        condition, noise = condition_of(self.model, preset, batch), self.noise(batch, seed)[1]
-        for _ in rollout(self.model, cache, condition, noise, sigmas, self.chunks[1], grad=True, estimates=estimates):
+        condition, noise = condition_of(self.model, preset, batch), self.noise(batch, before, seed)[1]
+        for _ in rollout(self.model, cache, condition, noise, sigmas, self.chunks, grad=True, estimates=estimates):
             pass
         made = by_step(estimates, len(sigmas)).float()
         weight = (1 + config.moving_weight * batch.moving) / made.new_tensor(sigmas).view(-1, 1, 1, 1, 1, 1) ** 2
