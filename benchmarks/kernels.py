@@ -5,6 +5,7 @@
     decode     a chunk through the decoder
     train      forward and backward of flow matching on noise
     profile    the operations that take longest in three chunks of a stream
+    forms      how far latents of three chunks lie from the plain form's, for kernels, compiled and FP8 (relative RMS)
 
 Weights are random. Other work on the machine makes times longer. The last line is JSON.
 """
@@ -31,6 +32,7 @@ from motionstream.models.memory_rehearsal import blank_condition, flow_step, gri
 from motionstream.nn.attention_choice import choose_attention
 from motionstream.nn.fp8 import Fp8Product, Rows, rounded
 from motionstream.nn.products import Product
+from motionstream.stream.compute_path import ComputePath
 from motionstream.stream.engine import StreamEngine, find_config, load_engine
 
 RUNS = 10
@@ -145,24 +147,53 @@ def profile(engine: StreamEngine) -> dict[str, Any]:
     return {"ms_per_chunk": {row.key[:80]: [round(spent(row), 3), round(row.count / 3, 1)] for row in longest}}
 
 
+def compare_forms(preset: str, device: str | None, dtype: str | None, layers: int | None) -> dict[str, Any]:
+    """Weights and noise are the same in all. What a chunk differs by goes into the next through the cache."""
+    made: dict[str, list[Tensor]] = {}
+    ran: dict[str, str] = {}
+    ways: dict[str, dict[str, Any]] = {name: {"rows": name} for name in ("plain", "compiled", "kernels")}
+    for name, way in (ways | {"fp8": {"fp8": True}}).items():
+        path = ComputePath(graphs=False, **way)
+        engine = load_engine(preset, device=device, dtype=dtype, random_weights=True, layers=layers, path=path)
+        ours, made[name] = Ours(engine), []
+        for _ in range(3):
+            ours.chunk()
+            assert ours.latents is not None
+            made[name].append(ours.latents.float().cpu())
+        ours.close()
+        ran[name] = engine.describe_path()["path"]
+    plain = made["plain"]
+
+    def apart(others: list[Tensor]) -> list[float]:
+        return [float(f"{(a - b).norm() / b.norm():.3g}") for a, b in zip(others, plain, strict=True)]
+
+    return {"ran": ran, "apart": {name: apart(latents) for name, latents in made.items() if name != "plain"}}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("attention", "fp8", "decode", "train", "profile"))
+    parser.add_argument("part", choices=("attention", "fp8", "decode", "train", "profile", "forms"))
     parser.add_argument("--preset", default="nano")
     parser.add_argument("--layers", type=int, help="fewer blocks than the preset's")
     parser.add_argument("--frames", type=int, default=21, help="pixel frames of the clip of train (default: 21)")
     parser.add_argument("--device")
     parser.add_argument("--dtype")
     args = parser.parse_args()
-    shallow = {"attention": 1, "fp8": 1, "decode": 1, "train": 1}.get(args.part)  # these need no depth
+    shallow = {"attention": 1, "fp8": 1, "decode": 1, "train": 1, "forms": 1}.get(args.part)  # these need no depth
     layers = args.layers or (4 if args.part == "train" else shallow)
     engine = load_engine(
-        args.preset, device=args.device, dtype=args.dtype, random_weights=True, layers=1 if args.part == "train" else layers
+        args.preset,
+        device=args.device,
+        dtype=args.dtype,
+        random_weights=True,
+        layers=1 if args.part in ("train", "forms") else layers,
     )
     if args.part == "train":
         config = find_config(args.preset, random_weights=True)[0]
         config = replace(config, model=replace(config.model, num_layers=layers))
         report = {"layers": layers} | time_train(config, choose_compute(args.device, args.dtype), args.frames)
+    elif args.part == "forms":
+        report = compare_forms(args.preset, args.device, args.dtype, args.layers)
     elif args.part == "profile":
         engine.warmup()
         report = profile(engine)
