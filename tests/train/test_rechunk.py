@@ -127,7 +127,12 @@ def test_what_it_exports_says_its_setting(build, tmp_path):
     ("cache", "settings", "kind", "said"),
     [
         ("c2s1w1", {"num_frames": 33}, ValueError, r"must be .* of 3 .*c3s1w1\) and of 2 \(c2s1w1\): use 21"),
-        ("c1s1w1", {"num_frames": 33, "grab_cache": "c2s1w2"}, ValueError, r"of 3 .* and of 2 \(c2s1w2\) and of 1 .*: use 21"),
+        (
+            "c1s1w1",
+            {"num_frames": 33, "grab_cache": "c2s1w2"},
+            ValueError,
+            r"of 3 .* and of 2 \(c2s1w2\) and of 1 .*: use 21",
+        ),
         ("c1s1w1", {"grab_cache": "long"}, UserError, "'long' must look like c3s1w1"),
         ("short", {}, UserError, "'short' must look like c3s1w1"),
         ("c1s1w1", {"num_frames": 33 + 4}, ValueError, "num_frames=37 must be a whole .*: use 33"),
