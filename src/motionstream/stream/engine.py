@@ -33,7 +33,7 @@ from motionstream.presets import PRESETS
 from motionstream.presets import preset as named_preset
 from motionstream.stream import wan_parts
 from motionstream.stream.compute_path import ComputePath
-from motionstream.stream.lane import Lane
+from motionstream.stream.lane import Lane, decoded_frames
 from motionstream.stream.memory_check import place_encoders, weights_dtype
 from motionstream.stream.random_parts import RandomRows, random_dit, random_vae, stamp_mask
 from motionstream.stream.session import StreamSession
@@ -77,9 +77,8 @@ class StreamEngine:
         for part in vae.modules():
             if isinstance(part, (NanoVAE, TinyVAE)):
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._frames: Callable[..., tuple[Tensor, DecoderState]] = decoded_frames
-        if self.decoder != "full" and self.path.compiles(compute.device):
-            self._frames = Compiled(decoded_frames)
+        compiles = self.decoder != "full" and self.path.compiles(compute.device)
+        self._frames: Callable[..., tuple[Tensor, DecoderState]] = Compiled(decoded_frames) if compiles else decoded_frames
         self.text = text or HashedWords(config.model.text_dim, config.model.text_len)
         self.picture_rows = picture_rows
         self.random_weights = random_weights
@@ -201,13 +200,6 @@ class StreamEngine:
 
     def num_parameters(self) -> dict[str, int]:
         return {name: sum(p.numel() for p in m.parameters()) for name, m in (("dit", self.model), ("vae", self.vae))}
-
-
-def decoded_frames(vae: StreamVAE, latents: Tensor, memory: DecoderState | None) -> tuple[Tensor, DecoderState]:
-    """See :meth:`StreamEngine.frames`."""
-    video, memory = vae.decode(latents, memory)
-    pixels = video[0].float().clamp(0, 1).mul(255).round().to(torch.uint8)
-    return pixels.permute(0, 2, 3, 1).contiguous(), memory
 
 
 def load_engine(

@@ -20,6 +20,7 @@ from motionstream.stream.chunk import Mark
 
 if TYPE_CHECKING:
     from motionstream.stream.engine import StreamEngine
+    from motionstream.stream.wan_parts import StreamVAE
 
 
 class Lane:
@@ -84,3 +85,10 @@ class Lane:
         """Let later work in the caller's stream see what the decoder's stream made (its memories, for a snapshot)."""
         if self._decoding is not None:
             torch.cuda.current_stream(self.device).wait_stream(self._decoding)
+
+
+def decoded_frames(vae: StreamVAE, latents: Tensor, memory: DecoderState | None) -> tuple[Tensor, DecoderState]:
+    """See :meth:`StreamEngine.frames`."""
+    video, memory = vae.decode(latents, memory)
+    pixels = video[0].float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).contiguous(), memory
