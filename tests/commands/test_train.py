@@ -94,7 +94,7 @@ def test_a_rechunked_student_streams_in_its_own_chunks_and_is_known_by_them(work
         str(tmp_path / "run"),
     ]
     said = refused(capsys, *argv, "--set", "cache=c5s1w1", "num_frames=45")
-    assert "num_frames=45 must be a whole number of chunks of 1 latent frames (c1s1w1) and of 5 (c5s1w1): use 37" in said
+    assert "num_frames=45 must be a whole number of chunks of 1 (c1s1w1) and of 5 (c5s1w1) latent frames: use 37" in said
 
 
 def test_status(work, capsys):

@@ -126,7 +126,7 @@ def test_what_it_exports_says_its_setting(build, tmp_path):
 @pytest.mark.parametrize(
     ("cache", "settings", "kind", "said"),
     [
-        ("c2s1w1", {"num_frames": 33}, ValueError, r"must be .* of 3 .*c3s1w1\) and of 2 \(c2s1w1\): use 21"),
+        ("c2s1w1", {"num_frames": 33}, ValueError, r"must be .* of 3 .*c3s1w1\) and of 2 \(c2s1w1\) latent frames: use 21"),
         (
             "c1s1w1",
             {"num_frames": 33, "grab_cache": "c2s1w2"},

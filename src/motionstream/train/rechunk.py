@@ -113,7 +113,7 @@ class RechunkStage(DiTStage):
         if latents % together:
             told = " and ".join(dict.fromkeys(f"of {setting.chunk_frames} ({setting.tag})" for setting in settings))
             raise ValueError(
-                f"num_frames={self.config.num_frames} must be a whole number of chunks of latent frames, {told}: use "
+                f"num_frames={self.config.num_frames} must be a whole number of chunks {told} latent frames: use "
                 f"{geometry.pixel_frames(together * max(1, latents // together))}"
             )
         return latents // self.preset.cache.chunk_frames
