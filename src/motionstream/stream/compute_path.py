@@ -73,8 +73,10 @@ class ComputePath:
             if why is None:
                 from motionstream.models.fused_kernels import Fp8DiT, KernelDiT
 
-                form = Fp8DiT if self.fp8 and why_not_fp8 is None else KernelDiT
-                return form(model, compute.dtype, attend=choice.kernel)
+                if self.fp8 and why_not_fp8 is None:
+                    return Fp8DiT(model, compute.dtype, attend=choice.kernel)
+                if self.rows in ("auto", "kernels"):
+                    return KernelDiT(model, compute.dtype, attend=choice.kernel)
         return FusedDiT(model, compute.dtype, attend=choice.kernel, compiled=self.compiles(compute.device))
 
 
