@@ -13,7 +13,7 @@ from motionstream.models.load import save_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache
 from motionstream.presets import tiny_debug
-from motionstream.stream.engine import _planes
+from motionstream.stream.engine import _planes, read_config
 from motionstream.train.rechunk import RechunkConfig, RechunkStage
 from motionstream.train.teacher import condition_of
 
@@ -55,6 +55,18 @@ def test_the_guide_is_the_student_with_its_own_chunks(build):
         made = torch.cat(list(rollout(stage.model, cache, condition, noise, sigmas, 4)), dim=1)
     assert guide.shape == (3, *batch.latents.shape)
     torch.testing.assert_close(guide[-1], made, atol=1e-4, rtol=1e-4)
+
+
+def test_noise_levels_can_be_chosen(build, tmp_path):
+    stage = build("c1s1w2", sigmas=(1.0, 0.7))
+    batch = stage.batch_at(0)
+    aim = stage.aim(batch, 7, stage.before)
+    assert len(aim) == 2
+    assert stage.loss(batch, aim, stage.before, 7)[0] > 0
+    stage.export(tmp_path)
+    assert read_config(tmp_path).sample.student_sigmas == (1.0, 0.7)
+    with pytest.raises(ValueError, match=r"student_sigmas=\[0\.7, 1\.0\] must descend"):
+        build("c1s1w2", sigmas=(0.7, 1.0))
 
 
 def test_with_the_same_setting_there_is_nothing_to_learn(build):

@@ -44,6 +44,7 @@ class RechunkConfig:
 
     Args:
         cache: the setting to learn, as "c1s1w1", or "" for the preset's.
+        sigmas: noise levels of guide and student, and of what is exported, as [1,0.7]; none = the preset's.
         num_frames: clip length in pixels, a whole number of the student's own chunks and of those to learn.
         moving_weight: cells that change weigh 1 + this.
         p_grab: share of steps whose clips are pictures of which parts are pulled about (data/grabs.py), not scenes.
@@ -54,6 +55,7 @@ class RechunkConfig:
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=600, log_steps=10, sheet_steps=100))
     cache: str = ""
+    sigmas: tuple[float, ...] = ()
     batch: int = 2
     num_frames: int = 45
     lr: float = 3e-4
@@ -91,6 +93,8 @@ class RechunkStage(DiTStage):
         compute: Compute,
     ) -> None:
         preset = with_cache(preset, config.cache)
+        if config.sigmas:
+            preset = replace(preset, sample=replace(preset.sample, student_sigmas=config.sigmas))
         super().__init__(preset, config.loop.steps, vae, compute)
         self.config, self.before = config, replace(preset, cache=before)
         self.before_grabs = with_cache(self.before, config.grab_cache)
