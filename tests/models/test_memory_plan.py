@@ -8,6 +8,7 @@ import torch
 
 from motionstream.device import choose_compute
 from motionstream.models.dit import WanDiT
+from motionstream.models.fused import FusedDiT
 from motionstream.models.load import save_weights
 from motionstream.models.memory_plan import (
     CLIP_H_PARAMETERS,
@@ -20,6 +21,7 @@ from motionstream.models.memory_plan import (
 from motionstream.models.memory_rehearsal import rehearse_denoise, rehearse_encode, rehearse_teacher
 from motionstream.models.memory_trace import MemoryTrace, made_in, rehearsal
 from motionstream.models.vae import NanoVAE
+from motionstream.nn.fp8 import FP8_PRODUCTS, Fp8Product
 from motionstream.presets import preset
 from motionstream.stream.engine import StreamEngine
 from motionstream.stream.track_buffer import Point
@@ -254,3 +256,17 @@ def test_encoder_counts():
         towers = transformers.UMT5EncoderModel(text), transformers.CLIPVisionModel(picture)
     counts = [sum(p.numel() for p in tower.parameters()) for tower in towers]
     assert counts == [UMT5_XXL_PARAMETERS, CLIP_H_PARAMETERS]
+
+
+@pytest.mark.parametrize("name", ["tiny-debug", "nano"])
+def test_products_in_fp8_are_held_beside_the_others(name: str):
+    config = preset(name)
+    fused = FusedDiT(WanDiT(config.model, config.geometry.t_stride), torch.bfloat16)
+    held = 0
+    for block in fused.blocks:
+        for part in FP8_PRODUCTS:
+            product = Fp8Product.of(getattr(block, part))
+            held += bytes_of((product.weight, product.sizes))
+    plans = [plan_memory(config, "stream", options=MemoryOptions(fp8=fp8)) for fp8 in (True, False)]
+    assert plans[0].parts["fp8_products"] == plans[0].peak - plans[1].peak == held
+    assert plans[1].parts["fp8_products"] == 0

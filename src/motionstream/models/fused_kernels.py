@@ -18,7 +18,7 @@ from motionstream.models.dit import Condition, WanDiT
 from motionstream.models.fused import FusedDiT, Times
 from motionstream.nn import row_kernels
 from motionstream.nn.attention import Attention, attention
-from motionstream.nn.fp8 import Fp8Product, Rows
+from motionstream.nn.fp8 import FP8_PRODUCTS, Fp8Product, Rows
 from motionstream.nn.kv_cache import SinkWindowCache
 from motionstream.nn.products import Product
 
@@ -97,13 +97,13 @@ class KernelDiT(FusedDiT):
 class Fp8DiT(KernelDiT):
     """:class:`KernelDiT` with the products of normed rows, and the feed-forward, in FP8: nine tenths of all products'.
 
-    The products of attention's results stay in ``dtype``: to round their rows would take a pass more than it saves.
+    Their weights are held in ``dtype`` too, for the reference. The products of attention's results stay in ``dtype``: to
+    round their rows would take a pass more than it saves.
     """
 
     def __init__(self, model: WanDiT, dtype: torch.dtype, *, attend: Attention = attention) -> None:
         super().__init__(model, dtype, attend=attend)
-        names = ("qkv", "cross_q", "widen", "narrow")
-        self.packed = [{name: Fp8Product.of(getattr(block, name)) for name in names} for block in self.blocks]
+        self.packed = [{name: Fp8Product.of(getattr(block, name)) for name in FP8_PRODUCTS} for block in self.blocks]
 
     @property
     def form(self) -> str:

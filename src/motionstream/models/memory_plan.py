@@ -77,6 +77,7 @@ class MemoryOptions:
         compute: type of matrix products (and of the cache).
         weights: stored type of weights that are not trained.
         decoder: Wan's full decoder, or the tiny one; nano has only its own.
+        fp8: streaming holds a copy of most products in FP8 beside them.
         encoders: text and picture encoder stay on the "gpu", or are run on the "cpu" (their rows are remembered).
         checkpointing: training recomputes each block in the backward pass.
         sharded: training splits weights, gradients and optimiser over the GPUs.
@@ -86,6 +87,7 @@ class MemoryOptions:
     compute: Literal["float32", "bfloat16", "float16"] = "bfloat16"
     weights: Literal["float32", "bfloat16"] = "float32"
     decoder: Literal["full", "tiny"] = "full"
+    fp8: bool = False
     encoders: Literal["gpu", "cpu"] = "cpu"
     checkpointing: bool = False
     sharded: bool = False
@@ -160,6 +162,7 @@ def _plan_stream(config: PresetConfig, options: MemoryOptions) -> MemoryPlan:
     rows = config.model.text_len + (CLIP_ROWS if config.model.image_dim else 0)
     parts = {
         "dit": size * dit_parameters(config),
+        "fp8_products": options.fp8 * _fp8_bytes(config),
         "vae": _vae_itemsize(config, stored) * sum(vae_parameters(config, options.decoder).values()),
         "text_encoder": BFLOAT16 * text * on_gpu,
         "picture_encoder": BFLOAT16 * clip * on_gpu,
@@ -288,6 +291,14 @@ def _vae_itemsize(config: PresetConfig, stored: torch.dtype) -> int:
 def _cache_bytes(config: PresetConfig, compute: torch.dtype) -> int:
     meta = torch.device("meta")
     return SinkWindowCache(config.model, config.cache, batch=1, grid=grid_of(config), device=meta, dtype=compute).nbytes
+
+
+def _fp8_bytes(config: PresetConfig) -> int:
+    """Bytes of what `nn.fp8.FP8_PRODUCTS` names, and of a float32 size a row."""
+    model = config.model
+    narrow, wide = model.dim, model.ffn_dim
+    numbers, rows = 4 * narrow * narrow + 2 * narrow * wide, 5 * narrow + wide
+    return model.num_layers * (numbers + FLOAT32 * rows)
 
 
 def _track_head_parameters(config: PresetConfig) -> int:

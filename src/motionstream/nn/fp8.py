@@ -15,6 +15,7 @@ from torch import Tensor
 from motionstream.nn.products import Product
 
 FP8, FP8_MAX = torch.float8_e4m3fn, 448.0
+FP8_PRODUCTS = ("qkv", "cross_q", "widen", "narrow")  # of a block: those of normed rows, and the feed-forward
 
 Rows = tuple[Tensor, Tensor]
 """Rows in FP8 ``(B L, D)`` and what each was divided by, ``(B L, 1)`` float32."""

@@ -265,10 +265,10 @@ def _load_wan(
     config: PresetConfig, found: wan_parts.WanPaths, compute: Compute, ignore_memory: bool, path: ComputePath | None
 ) -> StreamEngine:
     """What is small and can be wrong first; the transformer last, tensor by tensor onto the device."""
-    encoder_device = place_encoders(config, compute, found.decoder, found.encoder_bytes(), force=ignore_memory)
+    dtype, fp8 = weights_dtype(compute), path is not None and path.fp8
+    encoder_device = place_encoders(config, compute, found.decoder, found.encoder_bytes(), force=ignore_memory, fp8=fp8)
     text = wan_parts.load_text(config, found, encoder_device)
     picture_rows = wan_parts.load_picture_rows(config, found, encoder_device)
-    dtype = weights_dtype(compute)
     vae = wan_parts.load_stream_vae(config, found, dtype).to(compute.device)
     model = load_model(config, found.transformer, dtype=dtype, device=compute.device)
     return StreamEngine(config, model, vae, compute, text=text, picture_rows=picture_rows, path=path)
@@ -279,8 +279,8 @@ def _random_wan(
 ) -> StreamEngine:
     """Tiny autoencoder both ways unless Wan's is asked for; prompts and picture become random rows."""
     decoder = "full" if vae == "full" else "tiny"
-    place_encoders(config, compute, "full" if vae == "full" else "tiny", 0, force=ignore_memory)
-    dtype = weights_dtype(compute)
+    dtype, fp8 = weights_dtype(compute), path is not None and path.fp8
+    place_encoders(config, compute, "full" if vae == "full" else "tiny", 0, force=ignore_memory, fp8=fp8)
     own_vae = random_vae(config, decoder, dtype, compute.device)
     model = random_dit(config, dtype, compute.device)
     rows = RandomRows(config.model.image_dim) if config.model.image_dim else None

@@ -15,11 +15,12 @@ from motionstream.models.memory_fit import gigabytes
 from motionstream.models.memory_plan import MemoryOptions, plan_memory
 
 
-def stream_options(compute: Compute, decoder: Literal["tiny", "full"]) -> MemoryOptions:
+def stream_options(compute: Compute, decoder: Literal["tiny", "full"], fp8: bool = False) -> MemoryOptions:
     """How a Wan model is held to stream it: weights in bfloat16 where products are, else in float32."""
     name = str(compute.dtype).removeprefix("torch.")
     weights: Literal["float32", "bfloat16"] = "bfloat16" if compute.dtype == torch.bfloat16 else "float32"
-    return MemoryOptions(compute=name, weights=weights, decoder=decoder)  # type: ignore[arg-type]
+    held = fp8 and compute.device.type == "cuda"  # elsewhere it is not used, and said so
+    return MemoryOptions(compute=name, weights=weights, decoder=decoder, fp8=held)  # type: ignore[arg-type]
 
 
 def weights_dtype(compute: Compute) -> torch.dtype:
@@ -28,20 +29,22 @@ def weights_dtype(compute: Compute) -> torch.dtype:
 
 
 def place_encoders(
-    config: PresetConfig, compute: Compute, decoder: Literal["tiny", "full"], encoder_bytes: int, *, force: bool = False
-) -> torch.device:
+    config: PresetConfig, compute: Compute, decoder: Literal["tiny", "full"], encoder_bytes: int, *, force: bool = False,
+    fp8: bool = False,
+) -> torch.device:  # fmt: skip
     """Check the predicted memory against what is free now, and choose where text and picture encoder run.
 
     Args:
         encoder_bytes: of the larger of both on disk; 0 where there are none. They run beside the transformer on a GPU that
             has room for both, else on the processor.
         force: too little memory is a warning.
+        fp8: most products are held in FP8 too.
 
     Raises:
         ValueError: it would not fit; the sentence says what is needed, what is free and what to give up.
     """
     device, processor = compute.device, torch.device("cpu")
-    free, options = free_bytes(device), stream_options(compute, decoder)
+    free, options = free_bytes(device), stream_options(compute, decoder, fp8)
     plan = plan_memory(config, "stream", options=options)
     needed = plan.total if device.type == "cuda" else plan.peak + encoder_bytes
     if free is not None and needed > free:
@@ -68,6 +71,8 @@ def _refuse(
 ) -> None:
     geometry = config.geometry
     ways = [f"a smaller --size than {geometry.width}x{geometry.height}"]
+    if options.fp8:
+        ways.insert(0, "no --fp8, which holds most weights twice")
     if options.decoder == "full":
         tiny = plan_memory(config, "stream", options=replace(options, decoder="tiny"))
         total = tiny.total if compute.device.type == "cuda" else tiny.peak + encoders
