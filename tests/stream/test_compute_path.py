@@ -3,6 +3,7 @@
 import warnings
 
 import pytest
+import torch
 
 from motionstream.device import choose_compute
 from motionstream.models.dit import WanDiT
@@ -43,6 +44,13 @@ def test_where_kernels_are_they_stay_though_fp8_cannot_be_had(monkeypatch):
     monkeypatch.setattr(compute_path, "kernels_missing", lambda config, compute: None)
     with pytest.warns(RuntimeWarning, match="FP8 cannot be used here .only beside bfloat16, not torch.float32.: going on"):
         assert built(ComputePath(fp8=True)).form == "Triton kernels"
+
+
+def test_weights_in_fp8_are_counted_only_where_they_may_be_held():
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert ComputePath(fp8=True).rounds(cuda)
+    for path, device in ((ComputePath(fp8=True), cpu), (ComputePath(), cuda), (ComputePath(fp8=True, fused=False), cuda)):
+        assert not path.rounds(device)
 
 
 @pytest.mark.parametrize("name", ["attention", "rows"])

@@ -49,6 +49,10 @@ class ComputePath:
         """Whether ``torch.compile`` is used at all."""
         return self.fused and ((device.type == "cuda" and self.rows != "plain") or self.rows == "compiled")
 
+    def rounds(self, device: torch.device) -> bool:
+        """Whether weights in FP8 are asked for where they may be had."""
+        return self.fused and self.fp8 and device.type == "cuda"
+
     def build(self, model: WanDiT, preset: PresetConfig, compute: Compute) -> tuple[FusedDiT, AttentionChoice]:
         """The streaming form, with the attention that was chosen for the preset's shapes."""
         geometry, cache, config = preset.geometry, preset.cache, preset.model

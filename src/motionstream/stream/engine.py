@@ -265,7 +265,7 @@ def _load_wan(
     config: PresetConfig, found: wan_parts.WanPaths, compute: Compute, ignore_memory: bool, path: ComputePath | None
 ) -> StreamEngine:
     """What is small and can be wrong first; the transformer last, tensor by tensor onto the device."""
-    dtype, fp8 = weights_dtype(compute), path is not None and path.fp8
+    dtype, fp8 = weights_dtype(compute), (path or ComputePath()).rounds(compute.device)
     encoder_device = place_encoders(config, compute, found.decoder, found.encoder_bytes(), force=ignore_memory, fp8=fp8)
     text = wan_parts.load_text(config, found, encoder_device)
     picture_rows = wan_parts.load_picture_rows(config, found, encoder_device)
@@ -279,7 +279,7 @@ def _random_wan(
 ) -> StreamEngine:
     """Tiny autoencoder both ways unless Wan's is asked for; prompts and picture become random rows."""
     decoder = "full" if vae == "full" else "tiny"
-    dtype, fp8 = weights_dtype(compute), path is not None and path.fp8
+    dtype, fp8 = weights_dtype(compute), (path or ComputePath()).rounds(compute.device)
     place_encoders(config, compute, "full" if vae == "full" else "tiny", 0, force=ignore_memory, fp8=fp8)
     own_vae = random_vae(config, decoder, dtype, compute.device)
     model = random_dit(config, dtype, compute.device)

@@ -19,8 +19,7 @@ def stream_options(compute: Compute, decoder: Literal["tiny", "full"], fp8: bool
     """How a Wan model is held to stream it: weights in bfloat16 where products are, else in float32."""
     name = str(compute.dtype).removeprefix("torch.")
     weights: Literal["float32", "bfloat16"] = "bfloat16" if compute.dtype == torch.bfloat16 else "float32"
-    held = fp8 and compute.device.type == "cuda"  # elsewhere it is not used, and said so
-    return MemoryOptions(compute=name, weights=weights, decoder=decoder, fp8=held)  # type: ignore[arg-type]
+    return MemoryOptions(compute=name, weights=weights, decoder=decoder, fp8=fp8)  # type: ignore[arg-type]
 
 
 def weights_dtype(compute: Compute) -> torch.dtype:
