@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from motionstream.data.conditions import ConditionConfig, choose_tracks, condition_batch, training_batch
+from motionstream.data.conditions import ConditionConfig, by_latent, choose_tracks, condition_batch, training_batch
 from motionstream.data.render import Rendered, render
 from motionstream.data.scenes import SceneConfig, sample_scenes
 from motionstream.models.vae import NanoVAE
@@ -186,3 +186,20 @@ def test_a_brush_lies_side_by_side(rendered):
         return sum(spreads) / len(spreads)
 
     assert spread(1.0) < 0.8 * spread(0.0)
+
+
+def test_a_mask_is_averaged_over_what_a_latent_cell_shows(rendered):
+    mask = torch.rand(2, 9, 1, 16, 24, generator=generator())
+    small = by_latent(mask, 3, (4, 6))
+    assert small.shape == (2, 3, 1, 4, 6)
+    torch.testing.assert_close(small[0, 0, 0, 1, 2], mask[0, 0, 0, 4:8, 8:12].mean())
+    torch.testing.assert_close(small[1, 2, 0, 3, 5], mask[1, 5:9, 0, 12:, 20:].mean())
+    assert torch.equal(by_latent(mask[:, :1], 1, (4, 6)), small[:, :1])
+
+
+def test_a_batch_knows_which_cells_were_uncovered(rendered):
+    vae = NanoVAE(PRESET.vae)
+    batch = condition_batch(rendered, PRESET, vae, PLAIN, generator())
+    assert batch.uncovered.shape == batch.moving.shape
+    assert 0 < batch.uncovered.mean() < 0.5
+    assert batch.uncovered[:, 0].max() < 0.3

@@ -126,3 +126,20 @@ def test_a_still_scene_is_still(size):
     assert rendered.video.shape[-2:] == size
     torch.testing.assert_close(rendered.video, rendered.video[:, :1].expand_as(rendered.video), atol=1e-5, rtol=0)
     torch.testing.assert_close(rendered.xy, rendered.xy[:, :1].expand_as(rendered.xy), atol=1e-3, rtol=0)
+
+
+def test_what_is_uncovered_is_ground_where_an_object_was():
+    """Told from the pictures of the scene with and without its objects, as an eye would."""
+    made = smooth_scenes(p_camera=0.0)
+    rendered, bare = render(made), made
+    for index in range(made.active.shape[1]):
+        bare = bare.without_object(index)
+    differs = (rendered.video - render(bare).video).abs().amax(2, keepdim=True) > 0.02
+    uncovered = rendered.uncovered > 0.5
+    assert uncovered.shape == differs.shape
+    assert uncovered.any(-1).any(-1).float()[:, 8:].mean() > 0.5
+    assert not uncovered[:, 0].any()
+    assert not ((rendered.uncovered > 0.98) & differs).any()  # outlines are a mixture
+    assert differs[:, :1].expand_as(uncovered)[uncovered].float().mean() > 0.98
+    was, now = differs[:, :1].expand_as(differs), differs
+    assert uncovered[was & ~now].float().mean() > 0.9

@@ -113,6 +113,34 @@ def test_it_is_drawn_to_the_guide_where_something_moves_and_to_the_truth_elsewhe
     assert torch.equal(aim[rests], batch.latents.expand_as(aim)[rests])
 
 
+def test_what_a_thing_has_left_may_be_drawn_to_the_truth_and_weigh_more(build):
+    plain, stage = build("c1s1w1"), build("c1s1w1", uncovered_weight=5.0)
+    batch = stage.batch_at(3)
+    guide, aim = stage.guide_estimates(batch, 7, stage.before), stage.aim(batch, 7, stage.before)
+    left = ((batch.uncovered == 1) & (batch.moving == 1)).expand_as(guide)
+    kept = ((batch.uncovered == 0) & (batch.changed == 1)).expand_as(guide)
+    around = ((batch.changed == 0) & (batch.moving == 1)).expand_as(guide)
+    assert left.any()
+    assert torch.equal(aim[left], batch.latents.expand_as(aim)[left])
+    assert torch.equal(aim[kept], guide[kept])
+    assert around.any()
+    assert torch.equal(aim[around], batch.latents.expand_as(aim)[around])
+    assert torch.equal(plain.aim(batch, 7, plain.before)[left], guide[left])
+    light, heavy = (one.loss(batch, aim, one.before, 7)[0] for one in (plain, stage))
+    assert heavy > light
+
+
+def test_it_may_go_on_from_other_weights_than_the_guide_s(build, tmp_path):
+    other = build("c1s1w1").model
+    with torch.no_grad():
+        other.head.head.weight.mul_(1.5)
+    (tmp_path / "other").mkdir()
+    save_weights(tmp_path / "other" / "student.safetensors", other, dtype=torch.float32)
+    stage = build("c1s1w1", init=str(tmp_path / "other"))
+    assert torch.equal(stage.model.head.head.weight, other.head.head.weight)
+    assert torch.equal(stage.guide_model.head.head.weight * 1.5, other.head.head.weight)
+
+
 def test_grabs_may_have_the_guide_in_another_setting(build):
     stage = build("c1s1w1", grab_cache="c2s1w2", p_grab=0.5)
     assert stage.before.cache.tag == "c3s1w1"
@@ -147,6 +175,7 @@ def test_what_it_exports_says_its_setting(build, tmp_path):
         ),
         ("c1s1w1", {"grab_cache": "long"}, UserError, "'long' must look like c3s1w1"),
         ("short", {}, UserError, "'short' must look like c3s1w1"),
+        ("c1s1w1", {"init": "nowhere"}, ValueError, "nowhere/student.safetensors does not exist"),
         ("c1s1w1", {"num_frames": 33 + 4}, ValueError, "num_frames=37 must be a whole .*: use 33"),
     ],
 )

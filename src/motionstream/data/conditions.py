@@ -60,7 +60,10 @@ class Batch:
     Attributes:
         latents: ``(B, F, C, h, w)``. text: ``(B, text_len, text_dim)``.
         xy: ``(B, T, N, 2)``; visible: ``(B, T, N)``; ids: ``(B, N)``.
-        moving: ``(B, F, 1, h, w)`` in [0, 1]: cells that differ from the first frame.
+        moving: ``(B, F, 1, h, w)`` in [0, 1]: cells that differ from the first frame, and those around them.
+        changed: ``(B, F, 1, h, w)`` in [0, 1]: the same without those around them, where the truth is known.
+        uncovered: ``(B, F, 1, h, w)`` in [0, 1]: how much of a cell an object covered in frame 0 and none does now; 0 where
+            it is not known.
     """
 
     latents: Tensor
@@ -69,6 +72,8 @@ class Batch:
     visible: Tensor
     ids: Tensor
     moving: Tensor
+    changed: Tensor
+    uncovered: Tensor
 
 
 def training_batch(
@@ -94,13 +99,32 @@ def condition_batch(
     xy, visible, ids = choose_tracks(rendered, preset, config, generator)
     text = HashedWords(preset.model.text_dim, preset.model.text_len)(rendered.captions).to(latents.device)
     keep = torch.rand(len(text), 1, 1, generator=generator, device=latents.device) >= config.p_drop_text
-    return Batch(latents, text * keep, xy, visible, ids, moving_cells(latents, latents[:, :1]))
+    uncovered = by_latent(rendered.uncovered, latents.shape[1], latents.shape[-2:])
+    changed = changed_cells(latents)
+    return Batch(latents, text * keep, xy, visible, ids, widened(changed), changed, uncovered)
 
 
-def moving_cells(latents: Tensor, first: Tensor) -> Tensor:
-    """Cells ``(B, F, 1, h, w)`` in {0, 1} of ``latents`` that differ from the ``first`` frame, and those around them."""
-    change = (latents - first).abs().amax(dim=2, keepdim=True)
-    return F.max_pool2d((change > 0.35).float().flatten(0, 1), 3, 1, 1).reshape_as(change)
+def by_latent(pixels: Tensor, frames: int, grid: tuple[int, int] | torch.Size) -> Tensor:
+    """Means ``(B, frames, 1, h, w)`` of a mask ``(B, T, 1, H, W)`` over what each latent cell shows.
+
+    The first latent frame is of the first pixel frame alone, each later one of as many as the others.
+    """
+    B, T = pixels.shape[:2]
+    small = F.adaptive_avg_pool2d(pixels.flatten(0, 1), (grid[0], grid[1])).unflatten(0, (B, T))
+    if frames == 1:
+        return small[:, :1]
+    rest = small[:, 1:].unflatten(1, (frames - 1, -1)).mean(2)
+    return torch.cat([small[:, :1], rest], dim=1)
+
+
+def changed_cells(latents: Tensor) -> Tensor:
+    """Cells ``(B, F, 1, h, w)`` in {0, 1} of ``latents (B, F, C, h, w)`` that differ from the first frame."""
+    return ((latents - latents[:, :1]).abs().amax(dim=2, keepdim=True) > 0.35).float()
+
+
+def widened(cells: Tensor) -> Tensor:
+    """Cells ``(B, F, 1, h, w)`` and those around them."""
+    return F.max_pool2d(cells.flatten(0, 1), 3, 1, 1).reshape_as(cells)
 
 
 def choose_tracks(

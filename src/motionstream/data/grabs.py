@@ -62,7 +62,8 @@ def grab_batch(
     text = HashedWords(preset.model.text_dim, preset.model.text_len)(scenes.captions).to(device)
     keep = uniform(generator, batch, 1, 1) >= P_DROP_TEXT
     ids = draw_ids(batch, xy.shape[2], preset.model.tracks, generator)
-    return Batch(latents, text * keep, xy, visible, ids, _swept(xy, held, latents.shape[-2:], size, geometry.t_stride))
+    swept = _swept(xy, held, latents.shape[-2:], size, geometry.t_stride)
+    return Batch(latents, text * keep, xy, visible, ids, swept, swept, torch.zeros_like(swept))
 
 
 def _pulled(

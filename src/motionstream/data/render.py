@@ -19,6 +19,8 @@ class Rendered:
         video: ``(B, T, 3, H, W)`` float32 in [0, 1].
         xy: ``(B, T, N, 2)`` pixels, pixel centres at +0.5. visible: ``(B, T, N)`` bool.
         layer: ``(B, N)`` int64, the object a point sits on; -1 is the background.
+        uncovered: ``(B, T, 1, H, W)`` in [0, 1]: how much of a pixel an object covered in frame 0 and none does now. Read on
+            the screen: where the camera moves, it is the ground that has come there.
         captions: one a scene.
     """
 
@@ -26,6 +28,7 @@ class Rendered:
     xy: Tensor
     visible: Tensor
     layer: Tensor
+    uncovered: Tensor
     captions: list[str]
 
 
@@ -99,11 +102,14 @@ def render(scenes: Scenes, grid: tuple[int, int] = (24, 32), point_seed: int = 0
     B, M = scenes.active.shape
     video = _sample(scenes.background, _background_pose(scenes), size, "reflection")
     poses = [object_pose(scenes, m) for m in range(M)]
+    open_ground = torch.ones_like(video[:, :, :1])
     for m in range(M):
         layer = render_object(scenes, m)
         video = video * (1 - layer[:, :, 3:]) + layer[:, :, :3]
+        open_ground = open_ground * (1 - layer[:, :, 3:])
+    uncovered = open_ground * (1 - open_ground[:, :1])
     xy, visible, owner = _points(scenes, poses, grid, point_seed)
-    return Rendered(video.clamp(0, 1), xy, visible, owner, scenes.captions)
+    return Rendered(video.clamp(0, 1), xy, visible, owner, uncovered, scenes.captions)
 
 
 def render_object(scenes: Scenes, index: int) -> Tensor:

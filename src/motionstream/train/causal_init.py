@@ -259,9 +259,8 @@ class OdePairs:
         rows = torch.randint(len(shard["latents"]), (batch,), generator=generator, device=generator.device).cpu()
         picked = {key: shard[key][rows].to(device) for key in ("latents", "text", "xy", "visible", "ids", "states")}
         latents = picked["latents"].float()
-        made = Batch(
-            latents, picked["text"], picked["xy"], picked["visible"], picked["ids"], torch.zeros_like(latents[:, :, :1])
-        )
+        unknown = torch.zeros_like(latents[:, :, :1])
+        made = Batch(latents, picked["text"], picked["xy"], picked["visible"], picked["ids"], unknown, unknown, unknown)
         return made, picked["states"].float(), shard["sigmas"].to(device)
 
 

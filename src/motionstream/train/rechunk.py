@@ -6,6 +6,7 @@ there, where something moves. The paper trains each setting from the teacher (se
 student that is done. What it makes of a moving thing follows from noise and tracks, so that, unlike the truth of a clip, it
 leaves nothing to be averaged away. Where nothing moves the truth is the picture, and is the better one: a student forgets
 a little of what rests in every chunk, and small chunks would learn to forget as much in each of theirs (docs/LOG.md).
+What a thing has left is the ground again, and of that too the truth can tell more than a guide that leaves a ghost there.
 
     motionstream train rechunk --vae DIR --student DIR --out DIR --set cache=c1s1w2
 """
@@ -47,6 +48,9 @@ class RechunkConfig:
         sigmas: noise levels of guide and student, and of what is exported, as [1,0.7]; none = the preset's.
         num_frames: clip length in pixels, a whole number of the student's own chunks and of those to learn.
         moving_weight: cells that change weigh 1 + this.
+        uncovered_weight: cells that a thing has left weigh so much more and are drawn to the truth instead of the guide, as
+            are those beside a moving thing that do not change; 0 = to the guide, both of them.
+        init: a folder whose ``student.safetensors`` to go on from, while ``--student`` is the guide; "" = the guide.
         p_grab: share of steps whose clips are pictures of which parts are pulled about (data/grabs.py), not scenes.
         grab_cache: the setting in which the student is the guide there, or "" for its own. One that forgets less may be
             better for what lies beside a pulled part.
@@ -63,6 +67,8 @@ class RechunkConfig:
     decay_share: float = 0.5
     ema: float = 0.98
     moving_weight: float = 3.0
+    uncovered_weight: float = 0.0
+    init: str = ""
     p_grab: float = 0.5
     grab_cache: str = ""
     tracks_per_object: tuple[int, ...] = (8, 96)
@@ -100,7 +106,7 @@ class RechunkStage(DiTStage):
         self.before_grabs = with_cache(self.before, config.grab_cache)
         self.chunks = self._chunks()
         self.model, guide = (WanDiT(preset.model, preset.geometry.t_stride).to(compute.device) for _ in range(2))
-        load_weights(student, self.model)
+        load_weights(Path(config.init) / "student.safetensors" if config.init else student, self.model)
         load_weights(student, guide)
         self.guide, self.guide_model = FusedDiT(guide.eval().requires_grad_(False), compute.dtype), guide
         assert self.model.track_head is not None
@@ -171,7 +177,8 @@ class RechunkStage(DiTStage):
 
     def aim(self, batch: Batch, seed: int, before: PresetConfig) -> Tensor:
         """What every estimate is drawn to, ``(steps, B, F, C, h, w)``: the guide's in moving cells, the truth in others."""
-        return torch.lerp(batch.latents, self.guide_estimates(batch, seed, before), batch.moving)
+        guided = batch.moving if not self.config.uncovered_weight else batch.changed * (1 - batch.uncovered)
+        return torch.lerp(batch.latents, self.guide_estimates(batch, seed, before), guided)
 
     @torch.no_grad()
     def guide_estimates(self, batch: Batch, seed: int, before: PresetConfig) -> Tensor:
@@ -204,7 +211,8 @@ class RechunkStage(DiTStage):
         for _ in rollout(self.model, cache, condition, noise, sigmas, self.chunks, grad=True, estimates=estimates):
             pass
         made = by_step(estimates, len(sigmas)).float()
-        weight = (1 + config.moving_weight * batch.moving) / made.new_tensor(sigmas).view(-1, 1, 1, 1, 1, 1) ** 2
+        weight = 1 + config.moving_weight * batch.moving + config.uncovered_weight * batch.uncovered
+        weight = weight / made.new_tensor(sigmas).view(-1, 1, 1, 1, 1, 1) ** 2
         loss = (robust(made - aim) * weight).mean()
         apart, moved = (((one - aim[-1]).pow(2) * batch.moving).mean() for one in (made[-1].detach(), batch.latents[:, :1]))
         return loss, float(apart / moved.clamp_min(1e-6))
