@@ -61,7 +61,7 @@ class Batch:
         latents: ``(B, F, C, h, w)``. text: ``(B, text_len, text_dim)``.
         xy: ``(B, T, N, 2)``; visible: ``(B, T, N)``; ids: ``(B, N)``.
         moving: ``(B, F, 1, h, w)`` in [0, 1]: cells that differ from the first frame, and those around them.
-        changed: ``(B, F, 1, h, w)`` in [0, 1]: the same without those around them, where the truth is known.
+        changed: ``(B, F, 1, h, w)`` in [0, 1]: the same without those around them; where no truth is known, as ``moving``.
         uncovered: ``(B, F, 1, h, w)`` in [0, 1]: how much of a cell an object covered in frame 0 and none does now; 0 where
             it is not known.
     """

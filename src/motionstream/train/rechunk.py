@@ -98,6 +98,8 @@ class RechunkStage(DiTStage):
         before: CacheConfig,
         compute: Compute,
     ) -> None:
+        if config.uncovered_weight < 0:
+            raise ValueError(f"uncovered_weight={config.uncovered_weight} must be at least 0")
         preset = with_cache(preset, config.cache)
         if config.sigmas:
             preset = replace(preset, sample=replace(preset.sample, student_sigmas=config.sigmas))
