@@ -203,3 +203,10 @@ def test_a_batch_knows_which_cells_were_uncovered(rendered):
     assert batch.uncovered.shape == batch.moving.shape
     assert 0 < batch.uncovered.mean() < 0.5
     assert batch.uncovered[:, 0].max() < 0.3
+
+
+def test_a_batch_knows_which_cells_show_a_thing_at_rest(rendered):
+    batch = condition_batch(rendered, PRESET, NanoVAE(PRESET.vae), PLAIN, generator())
+    assert batch.resting.shape == batch.moving.shape
+    assert torch.equal(batch.resting, by_latent(rendered.resting, batch.latents.shape[1], batch.latents.shape[-2:]))
+    assert 0 < batch.resting[:, -1].mean() < batch.resting[:, 0].mean()

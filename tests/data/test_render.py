@@ -143,3 +143,31 @@ def test_what_is_uncovered_is_ground_where_an_object_was():
     assert differs[:, :1].expand_as(uncovered)[uncovered].float().mean() > 0.98
     was, now = differs[:, :1].expand_as(differs), differs
     assert uncovered[was & ~now].float().mean() > 0.9
+
+
+def with_one_at_rest(made: Scenes) -> Scenes:
+    still = {name: getattr(made, name).clone() for name in ("centre", "scale", "angle")}
+    for way in still.values():
+        way[:, 0] = way[:, 0, :1]
+    return dataclasses.replace(made, **still)
+
+
+def test_what_rests_is_an_object_that_shows_as_in_the_first_frame():
+    """Told from the pictures of the scene with and without its objects, as an eye would."""
+    made = with_one_at_rest(smooth_scenes(p_camera=0.0))
+    rendered, bare = render(made), made
+    for index in range(made.active.shape[1]):
+        bare = bare.without_object(index)
+    differs = (rendered.video - render(bare).video).abs().amax(2, keepdim=True) > 0.02
+    same = (rendered.video - rendered.video[:, :1]).abs().amax(2, keepdim=True) < 0.02
+    resting, seen = rendered.resting > 0.5, differs & differs[:, :1] & same
+    assert resting.shape == seen.shape
+    assert resting[seen].float().mean() > 0.9
+    assert seen[resting].float().mean() > 0.9
+    assert 0.01 < resting[:, -1].float().mean() < resting[:, 0].float().mean()
+    assert not (rendered.resting + rendered.uncovered > 1 + 1e-5).any()
+
+
+def test_nothing_rests_under_a_moving_camera():
+    still, moved = (render(with_one_at_rest(smooth_scenes(p_camera=p))).resting for p in (0.0, 1.0))
+    assert moved[:, -1].mean() < 0.5 * still[:, -1].mean()

@@ -130,6 +130,21 @@ def test_what_a_thing_has_left_may_be_drawn_to_the_truth_and_weigh_more(build):
     assert heavy > light
 
 
+def test_a_thing_at_rest_may_be_drawn_to_the_truth_and_weigh_more(build):
+    plain, stage = build("c1s1w1"), build("c1s1w1", resting_weight=5.0)
+    batch = stage.batch_at(3)
+    batch.moving[...] = 1.0  # a guide to all of it
+    guide, aim = stage.guide_estimates(batch, 7, stage.before), stage.aim(batch, 7, stage.before)
+    rests, others = ((batch.resting == value).expand_as(guide) for value in (1, 0))
+    assert rests.any()
+    assert others.any()
+    assert torch.equal(aim[rests], batch.latents.expand_as(aim)[rests])
+    assert torch.equal(aim[others], guide[others])
+    assert torch.equal(plain.aim(batch, 7, plain.before)[rests], guide[rests])
+    light, heavy = (one.loss(batch, aim, one.before, 7)[0] for one in (plain, stage))
+    assert heavy > light
+
+
 def test_it_may_go_on_from_other_weights_than_the_guide_s(build, tmp_path):
     other = build("c1s1w1").model
     with torch.no_grad():
@@ -176,6 +191,7 @@ def test_what_it_exports_says_its_setting(build, tmp_path):
         ("c1s1w1", {"grab_cache": "long"}, UserError, "'long' must look like c3s1w1"),
         ("short", {}, UserError, "'short' must look like c3s1w1"),
         ("c1s1w1", {"uncovered_weight": -1.0}, ValueError, "uncovered_weight=-1.0 must be at least 0"),
+        ("c1s1w1", {"resting_weight": -1.0}, ValueError, "resting_weight=-1.0 must be at least 0"),
         ("c1s1w1", {"init": "nowhere"}, ValueError, "nowhere/student.safetensors does not exist"),
         ("c1s1w1", {"num_frames": 33 + 4}, ValueError, "num_frames=37 must be a whole .*: use 33"),
     ],

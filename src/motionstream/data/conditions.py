@@ -64,6 +64,8 @@ class Batch:
         changed: ``(B, F, 1, h, w)`` in [0, 1]: the same without those around them; where no truth is known, as ``moving``.
         uncovered: ``(B, F, 1, h, w)`` in [0, 1]: how much of a cell an object covered in frame 0 and none does now; 0 where
             it is not known.
+        resting: ``(B, F, 1, h, w)`` in [0, 1]: how much of a cell an object at rest covers that nothing has come before; 0
+            where it is not known.
     """
 
     latents: Tensor
@@ -74,6 +76,7 @@ class Batch:
     moving: Tensor
     changed: Tensor
     uncovered: Tensor
+    resting: Tensor
 
 
 def training_batch(
@@ -99,9 +102,11 @@ def condition_batch(
     xy, visible, ids = choose_tracks(rendered, preset, config, generator)
     text = HashedWords(preset.model.text_dim, preset.model.text_len)(rendered.captions).to(latents.device)
     keep = torch.rand(len(text), 1, 1, generator=generator, device=latents.device) >= config.p_drop_text
-    uncovered = by_latent(rendered.uncovered, latents.shape[1], latents.shape[-2:])
+    uncovered, resting = (
+        by_latent(mask, latents.shape[1], latents.shape[-2:]) for mask in (rendered.uncovered, rendered.resting)
+    )
     changed = changed_cells(latents)
-    return Batch(latents, text * keep, xy, visible, ids, widened(changed), changed, uncovered)
+    return Batch(latents, text * keep, xy, visible, ids, widened(changed), changed, uncovered, resting)
 
 
 def by_latent(pixels: Tensor, frames: int, grid: tuple[int, int] | torch.Size) -> Tensor:

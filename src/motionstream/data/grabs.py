@@ -63,7 +63,7 @@ def grab_batch(
     keep = uniform(generator, batch, 1, 1) >= P_DROP_TEXT
     ids = draw_ids(batch, xy.shape[2], preset.model.tracks, generator)
     swept = _swept(xy, held, latents.shape[-2:], size, geometry.t_stride)
-    return Batch(latents, text * keep, xy, visible, ids, swept, swept, torch.zeros_like(swept))
+    return Batch(latents, text * keep, xy, visible, ids, swept, swept, *torch.zeros(2, *swept.shape, device=device))
 
 
 def _pulled(

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from motionstream.data.scenes import Scenes
 
+SAME_COLOUR = 0.02
+"""Largest difference of any channel at which a pixel still shows the same thing."""
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -21,6 +24,8 @@ class Rendered:
         layer: ``(B, N)`` int64, the object a point sits on; -1 is the background.
         uncovered: ``(B, T, 1, H, W)`` in [0, 1]: how much of a pixel an object covered in frame 0 and none does now. Read on
             the screen: where the camera moves, it is the ground that has come there.
+        resting: ``(B, T, 1, H, W)`` in [0, 1]: how much of a pixel an object covered in frame 0 and covers now, in
+            the same colour: an object at rest, where nothing has come before it.
         captions: one a scene.
     """
 
@@ -29,6 +34,7 @@ class Rendered:
     visible: Tensor
     layer: Tensor
     uncovered: Tensor
+    resting: Tensor
     captions: list[str]
 
 
@@ -107,9 +113,12 @@ def render(scenes: Scenes, grid: tuple[int, int] = (24, 32), point_seed: int = 0
         layer = render_object(scenes, m)
         video = video * (1 - layer[:, :, 3:]) + layer[:, :, :3]
         open_ground = open_ground * (1 - layer[:, :, 3:])
-    uncovered = open_ground * (1 - open_ground[:, :1])
+    covered_first = 1 - open_ground[:, :1]
+    uncovered = open_ground * covered_first
+    same = (video - video[:, :1]).abs().amax(2, keepdim=True) < SAME_COLOUR
+    resting = (1 - open_ground) * covered_first * same
     xy, visible, owner = _points(scenes, poses, grid, point_seed)
-    return Rendered(video.clamp(0, 1), xy, visible, owner, uncovered, scenes.captions)
+    return Rendered(video.clamp(0, 1), xy, visible, owner, uncovered, resting, scenes.captions)
 
 
 def render_object(scenes: Scenes, index: int) -> Tensor:

@@ -260,7 +260,7 @@ class OdePairs:
         picked = {key: shard[key][rows].to(device) for key in ("latents", "text", "xy", "visible", "ids", "states")}
         latents = picked["latents"].float()
         unknown = torch.zeros_like(latents[:, :, :1])
-        made = Batch(latents, picked["text"], picked["xy"], picked["visible"], picked["ids"], unknown, unknown, unknown)
+        made = Batch(latents, picked["text"], picked["xy"], picked["visible"], picked["ids"], *(unknown,) * 4)
         return made, picked["states"].float(), shard["sigmas"].to(device)
 
 

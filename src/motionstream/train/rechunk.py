@@ -50,6 +50,9 @@ class RechunkConfig:
         moving_weight: cells that change weigh 1 + this.
         uncovered_weight: cells that a thing has left weigh so much more and are drawn to the truth instead of the guide, as
             are those beside a moving thing that do not change; 0 = to the guide, both of them.
+        resting_weight: cells that show a thing at rest weigh so much more, and are drawn to the truth even where something
+            moves through a part of the cell. Without it, what is drawn to the ground where a thing was is drawn there where
+            another one still is.
         init: a folder whose ``student.safetensors`` to go on from, while ``--student`` is the guide; "" = the guide.
         p_grab: share of steps whose clips are pictures of which parts are pulled about (data/grabs.py), not scenes.
         grab_cache: the setting in which the student is the guide there, or "" for its own. One that forgets less may be
@@ -68,6 +71,7 @@ class RechunkConfig:
     ema: float = 0.98
     moving_weight: float = 3.0
     uncovered_weight: float = 0.0
+    resting_weight: float = 0.0
     init: str = ""
     p_grab: float = 0.5
     grab_cache: str = ""
@@ -98,8 +102,9 @@ class RechunkStage(DiTStage):
         before: CacheConfig,
         compute: Compute,
     ) -> None:
-        if config.uncovered_weight < 0:
-            raise ValueError(f"uncovered_weight={config.uncovered_weight} must be at least 0")
+        for name in ("uncovered_weight", "resting_weight"):
+            if getattr(config, name) < 0:
+                raise ValueError(f"{name}={getattr(config, name)} must be at least 0")
         preset = with_cache(preset, config.cache)
         if config.sigmas:
             preset = replace(preset, sample=replace(preset.sample, student_sigmas=config.sigmas))
@@ -180,6 +185,8 @@ class RechunkStage(DiTStage):
     def aim(self, batch: Batch, seed: int, before: PresetConfig) -> Tensor:
         """What every estimate is drawn to, ``(steps, B, F, C, h, w)``: the guide's in moving cells, the truth in others."""
         guided = batch.moving if not self.config.uncovered_weight else batch.changed * (1 - batch.uncovered)
+        if self.config.resting_weight:
+            guided = guided * (1 - batch.resting)
         return torch.lerp(batch.latents, self.guide_estimates(batch, seed, before), guided)
 
     @torch.no_grad()
@@ -213,7 +220,8 @@ class RechunkStage(DiTStage):
         for _ in rollout(self.model, cache, condition, noise, sigmas, self.chunks, grad=True, estimates=estimates):
             pass
         made = by_step(estimates, len(sigmas)).float()
-        weight = 1 + config.moving_weight * batch.moving + config.uncovered_weight * batch.uncovered
+        weight = 1 + config.moving_weight * batch.moving
+        weight = weight + config.uncovered_weight * batch.uncovered + config.resting_weight * batch.resting
         weight = weight / made.new_tensor(sigmas).view(-1, 1, 1, 1, 1, 1) ** 2
         loss = (robust(made - aim) * weight).mean()
         apart, moved = (((one - aim[-1]).pow(2) * batch.moving).mean() for one in (made[-1].detach(), batch.latents[:, :1]))
