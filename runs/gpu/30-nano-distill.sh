@@ -25,4 +25,5 @@ ms train distill --preset "$preset" --vae "$start" --teacher "$teacher" --studen
     score_shift=3.0 ema=0.95 seed=41 loop.log_steps=10 loop.sheet_steps="${SHEET_STEPS:-50}" ${SET:-}
 ms train status --out "$run"
 rm -rf "$work/mixed"
-ms train average --preset "$preset" --student "$student" --out "$work/mixed" --set other="$run" share="${SHARE:-0.7}"
+ms train average --preset "$preset" --student "$student" --out "$work/mixed" --set other="$run" share="${SHARE:-0.7}" \
+    cache="$(tag "$run")" sigmas="$(sigmas "$run")"

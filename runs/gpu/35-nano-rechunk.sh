@@ -17,6 +17,6 @@ ms train rechunk --preset "$preset" --vae "$start" --student "$init" --out "$run
 ms train status --out "$run"
 # All of it costs what rests beside a moved thing; three parts in ten shipped before (docs/LOG.md, 2026-11-27).
 rm -rf "$work/short_mean"
-ms train average --preset "$preset" --student "$init" --out "$work/short_mean" --set other="$run" share="${SHARE:-0.3}" cache="$(tag "$run")"
+ms train average --preset "$preset" --student "$init" --out "$work/short_mean" --set other="$run" share="${SHARE:-0.3}" cache="$(tag "$run")" sigmas="$(sigmas "$run")"
 keep "$work/short_mean/student.safetensors" short_mean.safetensors
 keep "$work/short_mean/config.json" short_mean_config.json

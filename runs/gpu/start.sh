@@ -19,6 +19,9 @@ first() { # first NAME FOLDERS...: the first folder that holds the file, or noth
 tag() { # tag FOLDER: the cache setting that a student was made for, as c1s1w2
     "$python" -c "import json, sys; print('c{chunk_frames}s{sink_chunks}w{window_chunks}'.format(**json.load(open(sys.argv[1]))['cache']))" "$1/config.json"
 }
+sigmas() { # sigmas FOLDER: the noise levels that a student was made for, as [1.0,0.7]
+    "$python" -c "import json, sys; print(str(json.load(open(sys.argv[1]))['sample']['student_sigmas']).replace(' ', ''))" "$1/config.json"
+}
 keep() { # keep FILE NAME: copy a result of at most 16 MiB
     mkdir -p "$out"
     [ -f "$1" ] || return 0

@@ -217,6 +217,21 @@ def test_without_grad_nothing_is_recorded(model, condition_for):
         assert not latents.requires_grad
 
 
+def test_a_half_precision_exit_step_keeps_the_gradients_of_products(model, condition_for):
+    """The steps before it run without gradients, and autocast keeps the weights that it cast for them."""
+    cache, condition = plan(1, 1, 1), condition_for(2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        args = (condition, noise_for(model, cache), SIGMAS, 2)
+        made = list(rollout(model, history(model, cache), *args, exit_step=1, grad=True))
+    made[1].float().square().sum().backward()
+    got = {name: parameter.grad for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    list(rollout(model, history(model, cache), *args, exit_step=1, grad=True))[1].square().sum().backward()
+    wanted = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert wanted == {name for name, grad in got.items() if grad is not None}
+    model.zero_grad()
+
+
 def test_exit_step_takes_the_first_steps_and_is_checked(model, condition_for):
     cache, condition = plan(2, 1, 1), condition_for(2)
     noise = noise_for(model, cache)

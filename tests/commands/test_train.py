@@ -11,7 +11,7 @@ import torch
 
 from motionstream.cli import main
 from motionstream.device import choose_compute
-from motionstream.models.load import load_weights
+from motionstream.models.load import load_weights, save_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.presets import tiny_debug
 from motionstream.train.loop import LoopConfig
@@ -150,6 +150,25 @@ def test_bad_input_is_one_sentence(work, tmp_path, capsys):
     assert "both set the length" in refused(capsys, "train", "vae", *SMALL, "--out", out, *both)
     assert "at least 4" in refused(capsys, "bench", "--preset", "tiny-debug", "--chunks", "2")
     assert "neither a preset" in refused(capsys, "eval", "--preset", str(tmp_path / "nowhere"))
+
+
+def test_a_run_is_not_resumed_from_other_weights_or_sizes(work, tmp_path, capsys):
+    for name in ("vae", "teacher"):
+        shutil.copytree(work / name, tmp_path / name)
+    begun = ["train", "causal-init", *SMALL, "--out", str(tmp_path / "run"), "--set", "batch=2", "num_frames=33"]
+    given = ["--vae", str(tmp_path / "vae"), "--teacher", str(tmp_path / "teacher")]
+    assert main([*begun, *given, "--steps", "1"]) == 0
+    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+    moved = tmp_path / "moved"
+    shutil.copytree(tmp_path / "vae", moved)
+    assert main([*begun, *given[2:], "--vae", str(moved), "--steps", "1", "--resume"]) == 0, "the same file elsewhere"
+    vae = NanoVAE(tiny_debug().vae)
+    save_weights(moved / "vae.safetensors", vae, dtype=torch.float16)
+    said = refused(capsys, *begun, *given[2:], "--vae", str(moved), "--steps", "2", "--resume")
+    assert "was trained with another --vae" in said
+    (tmp_path / "teacher" / "teacher.safetensors").write_bytes((work / "student" / "student.safetensors").read_bytes())
+    assert "another --teacher" in refused(capsys, *begun, *given, "--steps", "2", "--resume")
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -209,4 +209,4 @@ def test_a_batch_knows_which_cells_show_a_thing_at_rest(rendered):
     batch = condition_batch(rendered, PRESET, NanoVAE(PRESET.vae), PLAIN, generator())
     assert batch.resting.shape == batch.moving.shape
     assert torch.equal(batch.resting, by_latent(rendered.resting, batch.latents.shape[1], batch.latents.shape[-2:]))
-    assert 0 < batch.resting[:, -1].mean() < batch.resting[:, 0].mean()
+    assert batch.resting[:, 0].mean() > 0

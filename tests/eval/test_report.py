@@ -77,6 +77,23 @@ def test_paired_differences(tmp_path):
     assert not same["clear"]
 
 
+@pytest.mark.parametrize(("suite", "field"), [("transfer", "kind"), ("clips", "clip")])
+def test_samples_of_one_clip_are_drawn_as_one(tmp_path, suite, field):
+    """Five clips, each four times: one that differs from the rest is a fifth of what is known, however often it is shown."""
+    by_clip = [1.0, 1.0, 1.0, 1.0, -0.9]
+
+    def rows(more):
+        return [row(f"s{k}-{j}", "student", 5 + more * by_clip[k], **{field: f"c{k}"}) for k in range(5) for j in range(4)]
+
+    a, b = (folder(tmp_path / name, rows(more), suite=suite) for name, more in (("a", 0), ("b", 1)))
+    report = compare_runs(a, b)
+    found = report["conditions"]["student"]["epe_px"]
+    assert found["difference"]["n"] == 5
+    assert found["difference"]["mean"] == pytest.approx(0.62)
+    assert not found["clear"]
+    assert "interval (over clips)" in comparison_lines(report)[0]
+
+
 def test_unpaired_runs_are_refused(tmp_path):
     a = folder(tmp_path / "a", ROWS)
     with pytest.raises(UserError, match="not paired: frames is 33 in one and 81"):

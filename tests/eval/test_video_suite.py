@@ -13,8 +13,9 @@ from motionstream.eval.speed import SpeedSuite
 from motionstream.eval.suites import EvalOptions, build_suite, cell_grid, run_suite, weights_mark
 from motionstream.eval.tasks import Gallery, run_tasks
 from motionstream.eval.video_suite import VideoSuite
+from motionstream.media.video import write_video
 
-ENVIRONMENT = {"preset": "tiny-debug", "size": "48x32"}
+ENVIRONMENT = {"preset": "tiny-debug", "size": "48x32", "setting": "c3s1w1", "sigmas": [1.0, 0.7], "dtype": "float32"}
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +69,9 @@ def test_a_run_is_kept_and_goes_on(engine, tmp_path, monkeypatch):
     def make(scenes):
         return VideoSuite(engine, CameraCases(engine.preset.geometry, 5, (3, 4), count=2), scenes=scenes, quick=True)
 
-    def run(suite):
-        return run_suite(suite, out=tmp_path, preset="tiny-debug", environment=ENVIRONMENT, lpips_missing="none here")
+    def run(suite, **more):
+        told = ENVIRONMENT | more
+        return run_suite(suite, out=tmp_path, preset="tiny-debug", environment=told, lpips_missing="none here")
 
     first = run(make(1))
     assert first["samples"] == 1
@@ -88,6 +90,37 @@ def test_a_run_is_kept_and_goes_on(engine, tmp_path, monkeypatch):
     other = VideoSuite(engine, CameraCases(engine.preset.geometry, 9, (3, 4), count=2), quick=True)
     with pytest.raises(UserError, match="frames: 5 there, 9 now"):
         run(other)
+    for name, value in {"setting": "c1s1w2", "sigmas": [1.0], "dtype": "bfloat16"}.items():
+        with pytest.raises(UserError, match=rf"settings_of_model: .*{name}"):
+            run(make(2), **{name: value})
+
+
+def test_a_sample_is_given_the_tracks_of_the_next_however_many_are_measured(engine, monkeypatch):
+    given = []
+
+    def fake(engine, first_frame, prompt, tracks, *, num_frames, seed):
+        given.append(tracks)
+        return np.repeat(first_frame[None], num_frames, axis=0)
+
+    monkeypatch.setattr("motionstream.eval.subjects.generate", fake)
+    source = CameraCases(engine.preset.geometry, 9, (3, 4), count=3)
+    for scenes in (1, 2, 3):
+        suite = VideoSuite(engine, source, scenes=scenes)
+        tasks = {(task.sample, task.condition): task for task in suite.tasks(Gallery())}
+        tasks[source.names[scenes - 1], "other_tracks"].measure()
+        assert given[-1].allclose(source.case(scenes % 3).tracks)
+
+
+def test_other_clips_of_the_same_name_are_other_clips(engine, tmp_path):
+    folders = [tmp_path / name for name in "ab"]
+    for folder, size in zip(folders, ((64, 48), (80, 48)), strict=True):
+        folder.mkdir()
+        write_video(folder / "one.mp4", np.full((9, size[1], size[0], 3), 99, np.uint8), 12)
+    for suite in ("clips", "transfer"):
+        options = [EvalOptions(suite=suite, data=folder, frames=33) for folder in folders]
+        marks = [build_suite(engine, "tiny-debug", one, None).settings["files"] for one in options]
+        assert marks[0] != marks[1]
+        assert "files" not in build_suite(engine, "tiny-debug", EvalOptions(suite=suite), None).settings
 
 
 def test_suites_are_built_by_name(engine):

@@ -63,6 +63,20 @@ def test_the_mean_is_made_for_the_setting_of_both(pair, tmp_path, capsys):
     assert (tmp_path / "mean" / "config.json").read_text() == to_json(short)
 
 
+def test_the_mean_is_made_for_the_noise_levels_of_both(pair, tmp_path, capsys):
+    two = with_overrides(tiny_debug(), ["sample.student_sigmas=[1,0.7]"])
+    for folder in pair:
+        (folder / "config.json").write_text(to_json(two))
+    assert average(tmp_path, settings=(f"other={pair[1]}",)) == 0
+    assert (tmp_path / "mean" / "config.json").read_text() == to_json(two)
+    (pair[0] / "config.json").write_text(to_json(tiny_debug()))
+    shutil.rmtree(tmp_path / "mean")
+    assert average(tmp_path, settings=(f"other={pair[1]}",)) == 2
+    assert 'say what the mean is for, as with "sigmas=[1,0.7]"' in refused(capsys)
+    assert average(tmp_path, settings=(f"other={pair[1]}", "sigmas=[1,0.7]")) == 0
+    assert (tmp_path / "mean" / "config.json").read_text() == to_json(two)
+
+
 def refused(capsys) -> str:
     error = capsys.readouterr().err.strip()
     assert "Traceback" not in error

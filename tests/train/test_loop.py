@@ -22,6 +22,7 @@ from motionstream.train.optim import adamw, lr_scale
 class ToyConfig:
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=40))
     lr: float = 0.01
+    levels: tuple[float, ...] = ()
 
 
 class ToyStage:
@@ -72,9 +73,9 @@ def config_of(**loop) -> ToyConfig:
     return ToyConfig(loop=LoopConfig(**({"steps": 40, "log_steps": 5, "sheet_steps": 0} | loop)))
 
 
-def train(folder: Path, config: ToyConfig, *, resume: bool = False, **kwargs) -> ToyStage:
+def train(folder: Path, config: ToyConfig, *, resume: bool = False, given=None, **kwargs) -> ToyStage:
     stage = ToyStage(config, **kwargs)
-    stage.complete = run(stage, config.loop, folder, config=config, resume=resume)
+    stage.complete = run(stage, config.loop, folder, config=config, resume=resume, given=given)
     return stage
 
 
@@ -147,7 +148,7 @@ def test_a_run_from_before_there_was_a_setting_goes_on_with_what_is_usual(tmp_pa
     train(tmp_path, config_of(steps=4))
     path = tmp_path / "train_config.json"
     saved = json.loads(path.read_text())
-    del saved["lr"]
+    del saved["lr"], saved["levels"], saved["given"]
     path.write_text(json.dumps(saved))
     with pytest.raises(ValueError, match=r"lr="):
         train(tmp_path, ToyConfig(loop=config_of(steps=9).loop, lr=0.5), resume=True)
@@ -162,6 +163,16 @@ def test_another_run_is_not_overwritten(tmp_path):
     with pytest.raises(ValueError, match=r"was trained with lr=0.01, not 0.5"):
         train(tmp_path, ToyConfig(loop=config_of(steps=9).loop, lr=0.5), resume=True)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_run_goes_on_from_what_it_began_with_alone(tmp_path):
+    train(tmp_path, config_of(steps=5), given={"--vae": "a1", "--preset": "b2"})
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    for other in ({"--vae": "c3", "--preset": "b2"}, {"--preset": "b2"}):
+        with pytest.raises(ValueError, match=r"was trained with another --vae \(mark a1, now (c3|None)\): resume with"):
+            train(tmp_path, config_of(steps=9), resume=True, given=other)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+    assert train(tmp_path, config_of(steps=9), resume=True, given={"--vae": "a1", "--preset": "b2"}).complete
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_path):

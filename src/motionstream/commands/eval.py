@@ -102,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         "preset": engine.preset.name,
         "size": f"{geometry.width}x{geometry.height}",
         "setting": engine.preset.cache.tag,
+        "sigmas": list(engine.preset.sample.student_sigmas),
         **environment(engine),
     }
     report = run_suite(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
     stage = _stage(args, config, chosen, compute)
     early = f"{args.out}: stopped early, --resume goes on"
     try:
-        complete = run_loop(stage, config.loop, args.out, config=config, resume=args.resume)
+        given = _given(args, config, chosen)
+        complete = run_loop(stage, config.loop, args.out, config=config, resume=args.resume, given=given)
     except (KeyboardInterrupt, SystemExit):  # saved before; the exit code tells a script of several stages to stop too
         print(early)
         raise
@@ -134,6 +136,23 @@ def _vae(args: argparse.Namespace, chosen: Any) -> Any:
     return vae
 
 
+def _given(args: argparse.Namespace, config: Any, chosen: Any) -> dict[str, str]:
+    """What a stage is given besides its settings, each with a mark by which a resumed run knows it again."""
+    from motionstream.config import to_dict
+    from motionstream.marks import mark_of
+
+    given = {"--preset": hashlib.sha256(json.dumps(to_dict(chosen), sort_keys=True).encode()).hexdigest()[:16]}
+    needed = {"teacher": ("vae",), "rechunk": ("vae", "student"), "causal-init": ("vae", "teacher")}
+    for name in needed.get(args.stage, ("vae", "teacher", "student") if args.stage == "distill" else ()):
+        made_for = getattr(args, name) / "config.json"  # rechunk's guide streams as this says
+        also = [made_for] if (args.stage, name) == ("rechunk", "student") and made_for.is_file() else []
+        given[f"--{name}"] = mark_of([_need(args, name), *also])
+    if getattr(config, "init", ""):
+        name = "teacher.safetensors" if args.stage == "teacher" else "student.safetensors"
+        given["init"] = mark_of([Path(config.init) / name])
+    return given
+
+
 def _stage(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> Any:
     if args.stage == "vae":
         from motionstream.train.vae import VAEStage
@@ -179,18 +198,31 @@ def _ode_pairs(args: argparse.Namespace, config: Any, chosen: Any, compute: Any)
     return 0
 
 
+def _listed(levels: tuple[float, ...]) -> str:
+    return f"[{','.join(f'{level:g}' for level in levels)}]"
+
+
 def _average(args: argparse.Namespace, config: Any, chosen: Any) -> int:
+    from motionstream.stream.engine import read_config
     from motionstream.train.average import average_students
     from motionstream.train.dit_stage import with_cache
 
     folders = [folder for folder in (args.student, Path(config.other)) if folder and (folder / "config.json").is_file()]
-    caches = [_made_for(folder) for folder in folders]
+    made_for = [read_config(folder) for folder in folders]
+    caches, levels = [one.cache for one in made_for], [one.sample.student_sigmas for one in made_for]
     if len(set(caches)) > 1 and not config.cache:
         raise ValueError(
             f"{folders[0]} was made for {caches[0].tag} and {folders[1]} for {caches[1].tag}: "
             "say what the mean is for, as with cache=c1s1w2"
         )
+    if len(set(levels)) > 1 and not config.sigmas:
+        raise ValueError(
+            f"{folders[0]} was made for the noise levels {_listed(levels[0])} and {folders[1]} for {_listed(levels[1])}: "
+            f'say what the mean is for, as with "sigmas={_listed(levels[1])}"'
+        )
     chosen = with_cache(chosen, config.cache) if config.cache else replace(chosen, cache=caches[0]) if caches else chosen
+    sigmas = config.sigmas or (levels[0] if levels else chosen.sample.student_sigmas)
+    chosen = replace(chosen, sample=replace(chosen.sample, student_sigmas=sigmas))
     average_students(chosen, config, _need(args, "student"), args.out)
     print(f"{args.out}: {1 - config.share:g} of {args.student} and {config.share:g} of {config.other}")
     return 0

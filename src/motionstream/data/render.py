@@ -12,6 +12,8 @@ from motionstream.data.scenes import Scenes
 
 SAME_COLOUR = 0.02
 """Largest difference of any channel at which a pixel still shows the same thing."""
+AT_HOME_PX = 0.25
+"""How far an object's middle, and its edges by turning and growing, may be from frame 0 while it counts as at rest."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,8 @@ class Rendered:
         layer: ``(B, N)`` int64, the object a point sits on; -1 is the background.
         uncovered: ``(B, T, 1, H, W)`` in [0, 1]: how much of a pixel an object covered in frame 0 and none does now. Read on
             the screen: where the camera moves, it is the ground that has come there.
-        resting: ``(B, T, 1, H, W)`` in [0, 1]: how much of a pixel an object covered in frame 0 and covers now, in
-            the same colour: an object at rest, where nothing has come before it.
+        resting: ``(B, T, 1, H, W)`` in [0, 1]: how much of a pixel an object at rest shows that was there in frame 0
+            too, with nothing before it in either.
         captions: one a scene.
     """
 
@@ -108,17 +110,24 @@ def render(scenes: Scenes, grid: tuple[int, int] = (24, 32), point_seed: int = 0
     B, M = scenes.active.shape
     video = _sample(scenes.background, _background_pose(scenes), size, "reflection")
     poses = [object_pose(scenes, m) for m in range(M)]
-    open_ground = torch.ones_like(video[:, :, :1])
+    open_ground, resting = torch.ones_like(video[:, :, :1]), torch.zeros_like(video[:, :, :1])
     for m in range(M):
         layer = render_object(scenes, m)
-        video = video * (1 - layer[:, :, 3:]) + layer[:, :, :3]
-        open_ground = open_ground * (1 - layer[:, :, 3:])
-    covered_first = 1 - open_ground[:, :1]
-    uncovered = open_ground * covered_first
-    same = (video - video[:, :1]).abs().amax(2, keepdim=True) < SAME_COLOUR
-    resting = (1 - open_ground) * covered_first * same
+        alpha = layer[:, :, 3:]
+        video = video * (1 - alpha) + layer[:, :, :3]
+        open_ground = open_ground * (1 - alpha)
+        resting = resting * (1 - alpha) + alpha * _at_home(poses[m])[:, :, None, None, None]
+    uncovered = open_ground * (1 - open_ground[:, :1])
+    resting = resting * ((video - video[:, :1]).abs().amax(2, keepdim=True) < SAME_COLOUR)
     xy, visible, owner = _points(scenes, poses, grid, point_seed)
     return Rendered(video.clamp(0, 1), xy, visible, owner, uncovered, resting, scenes.captions)
+
+
+def _at_home(pose: _Similarity) -> Tensor:
+    """Whether an object is where it was in frame 0, as 0 or 1: ``(B, T)``."""
+    moved = (pose.offset - pose.offset[:, :1]).norm(dim=-1)
+    turned = (pose.linear - pose.linear[:, :1]).flatten(-2).norm(dim=-1)
+    return ((moved < AT_HOME_PX) & (turned < AT_HOME_PX)).float()
 
 
 def render_object(scenes: Scenes, index: int) -> Tensor:

@@ -121,7 +121,7 @@ class ClipCases:
             scored=tuple(range(kept)),
             reference=reference,
             wanted=tracks.resize(*self.metric_size),
-            facts={"frames": kept},
+            facts={"frames": kept, "clip": clip.path.stem},
         )
 
 

@@ -71,24 +71,32 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
         for name in dict.fromkeys(name for key in mine for name in ours[key]):
             if metric_of(name) is None:
                 continue
-            pairs = [(key[0], ours[key].get(name), theirs[key].get(name)) for key in mine]
-            known = [(sample, x, y) for sample, x, y in pairs if x is not None and y is not None]
+            pairs = [(drawn_by(first["suite"], ours[key]), ours[key].get(name), theirs[key].get(name)) for key in mine]
+            known = [(unit, x, y) for unit, x, y in pairs if x is not None and y is not None]
             if not known:
                 continue
-            difference = interval((sample, y - x) for sample, x, y in known)
+            difference = interval((unit, y - x) for unit, x, y in known)
             metrics[name] = {
-                "a": interval((sample, x) for sample, x, _ in known).as_dict()["mean"],
-                "b": interval((sample, y) for sample, _, y in known).as_dict()["mean"],
+                "a": interval((unit, x) for unit, x, _ in known).as_dict()["mean"],
+                "b": interval((unit, y) for unit, _, y in known).as_dict()["mean"],
                 "difference": difference.as_dict(),
                 "clear": difference.low is not None and (difference.low > 0 or (difference.high or 0.0) < 0),
             }
         found[condition] = metrics
-    return {"suite": first["suite"], "a": str(a), "b": str(b), "conditions": found}
+    units = "clips" if any("clip" in row for row in ours.values()) or first["suite"] == "transfer" else "samples"
+    return {"suite": first["suite"], "drawn_by": units, "a": str(a), "b": str(b), "conditions": found}
+
+
+def drawn_by(suite: str, row: Row) -> str:
+    """What an interval draws as one: the sample, or the clip where several samples are of one and so not independent."""
+    return str(row["kind"] if suite == "transfer" else row.get("clip", row["sample"]))
 
 
 def comparison_lines(report: dict[str, Any]) -> list[str]:
     """The comparison as text for a terminal."""
-    lines = [f"{report['suite']}: B - A, paired by sample; * where the 95 % interval leaves out 0"]
+    lines = [
+        f"{report['suite']}: B - A, paired by sample; * where the 95 % interval (over {report['drawn_by']}) leaves out 0"
+    ]
     for condition, metrics in report["conditions"].items():
         lines.append(condition)
         for name, value in metrics.items():

@@ -44,7 +44,7 @@ class DragSuite:
     """See `motionstream.eval.drags`.
 
     Args:
-        scenes: held-out scenes of every part, at least 2. late_scenes: of the part that grabs at chunk 20.
+        scenes: held-out scenes of every part, at least 2. late_scenes: of those, of the part that grabs at chunk 20.
         teacher: None leaves it out. quick: only brush, single, dropped, rest, static, truth (and teacher).
         seeds: of the noise.
     """
@@ -112,7 +112,7 @@ class DragSuite:
 
     def _late_tasks(self, gallery: Gallery) -> list[Task]:
         found = []
-        for grab, count in zip(GRABS, (self.scenes, self.late_scenes), strict=True):
+        for grab, count in zip(GRABS, (self.scenes, min(self.scenes, self.late_scenes)), strict=True):
             for index in range(count):
                 for seed in self.seeds:
                     name, shown = f"grab_{grab}", gallery if seed == self.seeds[0] else Gallery()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,11 @@ from motionstream.eval.space_cases import SpaceCases
 from motionstream.eval.tasks import Gallery, Suite, run_tasks
 from motionstream.eval.teacher import load_teacher
 from motionstream.eval.video_suite import VideoSuite
+from motionstream.marks import mark_of
 from motionstream.stream.engine import StreamEngine, weights_folder
 
-HASHED_BYTES = 4 << 20
+SETTINGS_OF_MODEL = ("setting", "sigmas", "dtype")
+"""What of the environment, besides the weights, decides what a model makes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,9 +139,12 @@ def _source(engine: StreamEngine, options: EvalOptions) -> CaseSource:
     else:
         clips = folder_clips(options.data, geometry.fps)
         notes = [f"Clips of the folder {options.data.name!r}: not the bundled set."]
-    return ClipCases(
+    made = ClipCases(
         "clips", clips, geometry, max_frames=frames, grid=grid, expected=len(clips), tracker=options.tracker, notes=notes
     )
+    if options.data is not None:
+        made.settings["files"] = mark_of(clip.path for clip in clips)
+    return made
 
 
 def cell_grid(engine: StreamEngine) -> tuple[int, int]:
@@ -151,17 +155,7 @@ def cell_grid(engine: StreamEngine) -> tuple[int, int]:
 def weights_mark(preset: str) -> str:
     """What tells one set of weights from another: "random", or a digest over size, beginning and end of the files."""
     folder = weights_folder(preset)
-    if folder is None:
-        return "random"
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}".encode())
-        with path.open("rb") as stream:
-            digest.update(stream.read(HASHED_BYTES))
-            stream.seek(max(0, size - HASHED_BYTES))
-            digest.update(stream.read())
-    return digest.hexdigest()[:16]
+    return "random" if folder is None else mark_of(sorted(folder.glob("*.safetensors")))
 
 
 def run_suite(
@@ -173,9 +167,10 @@ def run_suite(
         ValueError: ``out`` holds rows of another run, or no sample can be used.
     """
     seeds = list(getattr(suite, "seeds", [0]))
+    told = (*SETTINGS_OF_MODEL, *(("device", "hardware") if suite.name == "speed" else ()))
     identity = {
         "suite": suite.name, "preset": environment["preset"], "size": environment["size"], "weights": weights_mark(preset),
-        **suite.settings,
+        "settings_of_model": {name: environment[name] for name in told}, **suite.settings,
     }  # fmt: skip
     rows = RowFile(out, identity)
     gallery = Gallery(out if videos else None)

@@ -60,7 +60,7 @@ class VideoSuite:
         try:
             return self.source.case(index)
         except (ValueError, OSError) as error:  # what the user's files are like; one of them must not end the run
-            raise UnusableSample(self.samples[index], sentence_of(error) or str(error)) from error
+            raise UnusableSample(self.source.names[index], sentence_of(error) or str(error)) from error
 
     def _follows(self) -> bool:
         return bool(self.source.settings.get("epe", True))
@@ -71,7 +71,7 @@ class VideoSuite:
             fixed = ["static"]
             if self._follows():
                 fixed = [FLOOR, "truth_through_vae", "static", "tracks_dropped"]
-            if len(self.samples) > 1 and self._follows():
+            if len(self.source.names) > 1 and self._follows():
                 fixed.append("other_tracks")
             if self.quick:
                 fixed = [name for name in fixed if name in (FLOOR, "static")]
@@ -121,7 +121,8 @@ class VideoSuite:
 
         ``epe_px`` is against the tracks it was given, ``epe_own_px`` against those that belong to its picture.
         """
-        other = self._case((index + 1) % len(self.samples))
+        # of all that there are, not of those asked for: the row stays what it is when more are measured
+        other = self._case((index + 1) % len(self.source.names))
         assert case.wanted is not None
         assert other.wanted is not None
         T = case.tracks.num_frames

@@ -19,11 +19,13 @@ from motionstream.train.dit_stage import export_weights
 @dataclass(frozen=True, kw_only=True)
 class AverageConfig:
     """Args: ``other``: folder with the second ``student.safetensors``, trained from the first; ``share``: its weight in
-    the mean, in [0, 1]; ``cache``: the setting that the mean is for, where the two were made for different ones."""
+    the mean, in [0, 1]; ``cache`` and ``sigmas``: the setting and the noise levels that the mean is for, where the two were
+    made for different ones."""
 
     other: str = ""
     share: float = 0.5
     cache: str = ""
+    sigmas: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:

@@ -76,21 +76,27 @@ class LoopConfig:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {low}")
 
 
-def run(stage: Stage, loop: LoopConfig, folder: Path, *, config: Any, resume: bool) -> bool:
+def run(
+    stage: Stage, loop: LoopConfig, folder: Path, *, config: Any, resume: bool, given: dict[str, str] | None = None
+) -> bool:
     """Train ``stage`` in ``folder`` until the planned steps are done; returns whether the run is complete.
+
+    ``given`` says what the run starts from besides ``config``, as name -> mark (marks.py), which a resumed run must share.
 
     Ctrl-C and SIGTERM finish the step and save; then they do what they would have done without this loop.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C, where nobody handles it otherwise.
-        ValueError: when ``folder`` holds another run and ``resume`` is off, or the saved configuration differs.
+        ValueError: when ``folder`` holds another run and ``resume`` is off, or what is saved was made of another
+            configuration or from other files.
         FloatingPointError: when a metric is not finite; the last good checkpoint is kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    saved = _prepare(stage, folder, config, resume)
+    given = given or {}
+    saved = _prepare(stage, folder, config, given, resume)
     done = int(saved.pop("step", 0))
     plan = StepPlan(loop.steps, loop.fit_minutes, done=done, **saved)
-    _write_config(folder, config, plan.steps)
+    _write_config(folder, config, given, plan.steps)
     if done >= plan.steps:
         stage.export(folder)
         return True
@@ -123,7 +129,7 @@ def run(stage: Stage, loop: LoopConfig, folder: Path, *, config: Any, resume: bo
             if done == plan.steps or stop or now - saved_at > loop.checkpoint_minutes * 60:
                 state = {"step": done, "planned": plan.steps, "trained_s": plan.trained_s, "stage": stage.state_dict()}
                 save_checkpoint(folder, state)
-                _write_config(folder, config, plan.steps)
+                _write_config(folder, config, given, plan.steps)
                 stage.export(folder)
                 saved_at = now
             if stop:
@@ -133,7 +139,7 @@ def run(stage: Stage, loop: LoopConfig, folder: Path, *, config: Any, resume: bo
     return done >= plan.steps
 
 
-def _prepare(stage: Stage, folder: Path, config: Any, resume: bool) -> dict[str, Any]:
+def _prepare(stage: Stage, folder: Path, config: Any, given: dict[str, str], resume: bool) -> dict[str, Any]:
     """Loads the checkpoint where there is one; returns what it says besides the stage's state."""
     config_path, checkpoint = folder / "train_config.json", folder / CHECKPOINT
     wanted = json.loads(json.dumps(to_dict(config)))
@@ -142,14 +148,21 @@ def _prepare(stage: Stage, folder: Path, config: Any, resume: bool) -> dict[str,
             raise ValueError(f"{folder} already holds a run: pass --resume to go on with it, or another --out folder")
         saved = json.loads(config_path.read_text())
         # a run from before there was a setting has what is usual today
-        usual = {one.name: one.default for one in fields(config) if isinstance(one.default, str | int | float)}
-        saved = usual | saved
+        usual = {one.name: one.default for one in fields(config) if isinstance(one.default, str | int | float | tuple)}
+        saved = json.loads(json.dumps(usual)) | saved
         changed = [key for key in wanted if saved.get(key) != wanted[key] and key not in ("loop", "steps")]
         if changed:
             key = changed[0]
             raise ValueError(
                 f"{folder} was trained with {key}={saved.get(key)!r}, not {wanted[key]!r}: resume with the same"
             )
+        before = saved.get("given", given)  # unknown of a run from before it was kept
+        for name in sorted(before.keys() | given.keys()):
+            if before.get(name) != given.get(name):
+                raise ValueError(
+                    f"{folder} was trained with another {name} (mark {before.get(name)}, now {given.get(name)}): resume "
+                    "with what it began with, or choose another --out folder"
+                )
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         stage.load_state_dict(state.pop("stage"))
         _truncate_metrics(folder / "metrics.jsonl", int(state["step"]))
@@ -158,10 +171,11 @@ def _prepare(stage: Stage, folder: Path, config: Any, resume: bool) -> dict[str,
     return {}
 
 
-def _write_config(folder: Path, config: Any, steps: int) -> None:
-    """``train_config.json``; its ``loop.steps`` is the planned total."""
+def _write_config(folder: Path, config: Any, given: dict[str, str], steps: int) -> None:
+    """``train_config.json``; its ``loop.steps`` is the planned total, ``given`` is as in :func:`run`."""
     values = to_dict(config)
     values["loop"]["steps"] = steps
+    values["given"] = given
     partial = folder / "train_config.json.partial"
     partial.write_text(json.dumps(values, indent=2) + "\n")
     os.replace(partial, folder / "train_config.json")
