@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from motionstream.device import choose_compute
+from motionstream.device import Compute, choose_compute
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,11 @@ def test_a_torch_that_cannot_tell_means_float32(monkeypatch):
 def test_bad_requests_are_refused(device, dtype, said):
     with pytest.raises(ValueError, match=said):
         choose_compute(device, dtype)
+
+
+@pytest.mark.parametrize(("device", "made"), [("cuda:1", ["cuda:1"]), ("cuda", []), ("cpu", [])])
+def test_a_numbered_gpu_becomes_the_threads_own(monkeypatch, device, made):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda asked: chosen.append(str(asked)))
+    Compute(torch.device(device), torch.bfloat16, "").make_current()
+    assert chosen == made

@@ -19,6 +19,11 @@ class Compute:
     dtype: torch.dtype
     reason: str
 
+    def make_current(self) -> None:
+        """Make a numbered GPU the calling thread's own: graphs are captured, and kernels of our own launched, there."""
+        if self.device.type == "cuda" and self.device.index is not None:
+            torch.cuda.set_device(self.device)
+
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
         """Run matrix products in ``dtype``; a no-op for float32."""

@@ -13,6 +13,7 @@ one covers ``t_stride`` of them, so ``T = t_stride * (F - 1) + 1``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -61,6 +62,11 @@ class VideoGeometry:
     def tokens_per_frame(self) -> int:
         """Tokens per latent frame."""
         return (self.latent_height // self.patch) * (self.latent_width // self.patch)
+
+    def point_spacing(self, most: int) -> float:
+        """Pixels between the points of a square grid that covers the canvas with about ``most`` points, and at least a
+        latent cell: a large canvas has many more cells than a stream may hold points."""
+        return max(float(self.stride), math.sqrt(self.width * self.height / most))
 
     def latent_frames(self, frames: int) -> int:
         """Latent frames of a clip of ``frames`` pixel frames; raises unless ``frames = t_stride * k + 1``."""

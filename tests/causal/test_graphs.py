@@ -1,6 +1,7 @@
 """Recorded chunks are the chunks: what changes between them reaches a replay, and what cannot be recorded runs anyway."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from recording import Broken, Replayer
 
-from motionstream.causal.graphs import ChunkGraphs
+from motionstream.causal.graphs import ChunkGraphs, streams_to_record
 from motionstream.causal.rollout import SeededNoise, commit_chunk, denoise_chunk
 from motionstream.config import CacheConfig
 from motionstream.models.dit import Condition, WanDiT
@@ -31,7 +32,7 @@ def noise_of(model: WanDiT, seed: int = 0) -> SeededNoise:
 
 def prompts_of(model: WanDiT, condition: Condition) -> Condition:
     other = torch.randn(1, 3, 8, generator=torch.Generator().manual_seed(5))
-    return condition.with_text(model.embed_text(other))
+    return replace(condition, text=model.embed_text(other))
 
 
 @torch.inference_mode()
@@ -54,6 +55,29 @@ def test_replays_give_the_latents_of_plain_runs_for_three_streams(model, conditi
     # 1 to 4 chunks visible for the first time, then the three places of the ring; each for denoising and the clean pass.
     assert graphs.num_graphs == recorder.recorded == 2 * (4 + 3)
     assert recorder.replayed > 2 * recorder.recorded
+
+
+@pytest.mark.parametrize("cache", ["c3s1w1", "c2s1w2", "c1s2w4"])
+@pytest.mark.parametrize("known", [1, 2, 21])
+@torch.inference_mode()
+def test_after_the_streams_of_a_warmup_every_chunk_is_a_replay(model, condition_for, cache, known):
+    """``known``: latents of the picture that Wan 2.1 is given; each chunk among them has a layout of its own."""
+    plan, recorder = CacheConfig.parse(cache), Replayer()
+    ring = SinkWindowCache(model.config, plan, batch=1, grid=GRID)
+    graphs = ChunkGraphs(FusedDiT(model, torch.float32), ring, recorder)
+    size, counts = plan.chunk_frames, []
+    noise = SeededNoise(0, (1, size, model.config.latent_channels, *GRID), torch.device("cpu"))
+    whole = condition_for(40 * size)
+    pictures = None if known == 1 else torch.zeros(1, known, model.config.latent_channels, *GRID)
+    for length in (*streams_to_record(plan, known), 30):
+        counts.append((recorder.recorded, graphs.num_graphs, recorder.replayed))
+        ring.reset()
+        for chunk in range(length):
+            part = replace(whole.frames(chunk * size, (chunk + 1) * size), picture_latents=pictures)
+            graphs.commit(graphs.denoise(part, noise, SIGMAS), part)
+    assert counts[-1][0] > counts[-2][0] > 0, "the second stream of the warm-up was needed"
+    assert recorder.recorded == counts[-1][0], "nothing was left to record"
+    assert recorder.replayed - counts[-1][2] == 2 * 30, "every chunk, twice"
 
 
 @torch.inference_mode()

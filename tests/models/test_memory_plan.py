@@ -270,3 +270,16 @@ def test_products_in_fp8_are_held_beside_the_others(name: str):
     plans = [plan_memory(config, "stream", options=MemoryOptions(fp8=fp8)) for fp8 in (True, False)]
     assert plans[0].parts["fp8_products"] == plans[0].peak - plans[1].peak == held
     assert plans[1].parts["fp8_products"] == 0
+
+
+@pytest.mark.parametrize(("compute", "weights"), [("float16", "float32"), ("bfloat16", "float32"), ("bfloat16", "bfloat16")])
+def test_products_of_another_type_than_the_weights_are_held_twice(compute: str, weights: str):
+    config = preset("tiny-debug")
+    model = WanDiT(config.model, config.geometry.t_stride).to(getattr(torch, weights))
+    fused = FusedDiT(model, getattr(torch, compute))
+    own = {value.untyped_storage().data_ptr() for value in model.parameters()}
+    products = ("qkv", "out", "cross_q", "cross_out", "widen", "narrow")
+    held = [getattr(block, name).weight for block in fused.blocks for name in products]
+    extra = bytes_of(weight for weight in held if weight.untyped_storage().data_ptr() not in own)
+    plan = plan_memory(config, "stream", options=MemoryOptions(compute=compute, weights=weights))
+    assert plan.parts["cast_products"] == extra

@@ -6,7 +6,16 @@ import torch
 from motionstream.device import choose_compute
 from motionstream.nn.attention import attention, attention_reference
 from motionstream.nn.attention_choice import choose_attention
-from motionstream.nn.attention_split import cudnn_part, flash_part, in_parts
+from motionstream.nn.attention_split import cudnn_part, in_parts
+
+
+def flash_part(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A second `PartKernel`, torch's FlashAttention: on an H200 it is half as fast as cuDNN's, but it runs on a CPU too."""
+    if q.device.type == "cpu":
+        found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v)
+    else:
+        found = torch.ops.aten._scaled_dot_product_flash_attention(q, k, v)
+    return found[0], found[1].reshape(q.shape[:3])
 
 
 def inputs(keys: int = 36, scale: float = 1.0, dtype: torch.dtype = torch.float32):

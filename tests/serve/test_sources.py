@@ -121,6 +121,38 @@ def test_a_dolly_on_a_flat_picture_moves_points_outwards_and_a_branch_goes_back(
     assert rig.points(2, 12)[0] is None
 
 
+def covered(places: np.ndarray, width: int, height: int) -> int:
+    """In how many of 12 equal parts of a canvas there is a point."""
+    return int((np.histogram2d(places[:, 0], places[:, 1], bins=(4, 3), range=((0, width), (0, height)))[0] > 0).sum())
+
+
+@pytest.mark.parametrize("name", ["nano", "wan2.1-1.3b", "wan2.2-5b"])
+def test_a_dolly_moves_the_whole_of_any_canvas(name: str) -> None:
+    geometry = preset(name).geometry
+    rig = CameraRig(geometry, lambda reason: None)
+    rig.steer(RigSpeed(dolly=0.2))
+    for chunk, frames in enumerate((1, 12, 12)):
+        swarm = rig.points(chunk, frames)[0]
+        assert swarm is not None
+        places = np.array([row[1:] for row in swarm.at(frames - 1)])
+        assert covered(places, geometry.width, geometry.height) == 12
+
+
+@pytest.mark.parametrize("name", ["nano", "wan2.1-1.3b"])
+def test_motion_of_a_whole_frame_is_borrowed_all_over_any_canvas(name: str) -> None:
+    config, told = preset(name), []
+    geometry = config.geometry
+    motion = BorrowedMotion(config, 307_200, lambda work: work(), told.append)
+    motion.borrow((0, 0, geometry.width, geometry.height))
+    texture = np.random.default_rng(0).integers(0, 255, (30, 60)).astype(np.uint8).repeat(12, 0).repeat(12, 1)
+    for n in range(12):
+        picture = np.repeat(texture[:360, 3 * n : 3 * n + 600, None], 3, -1)
+        motion.offer(MotionFrame.unpack(packed(picture, t=n + 1)))
+    swarm, _ = motion.points(0, 9)
+    assert swarm is not None
+    assert covered(np.array([row[1:] for row in swarm.at(8)]), geometry.width, geometry.height) == 12
+
+
 def test_a_camera_that_leaves_the_picture_stops_with_a_sentence() -> None:
     said: list[str] = []
     rig = CameraRig(NANO.geometry, said.append)

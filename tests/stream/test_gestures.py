@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motionstream.presets import nano
+from motionstream.presets import nano, preset
 from motionstream.stream.gestures import (
     AT_REST,
     CAMERA_CLEARANCE_CELLS,
@@ -19,11 +19,13 @@ from motionstream.stream.gestures import (
     GestureBoard,
     Motion,
     along,
+    camera_spacing,
     follow,
     path_share,
     transform,
 )
-from motionstream.stream.track_buffer import Point, TrackBuffer
+from motionstream.stream.live_input import CAMERA_POINTS
+from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer
 
 GEOMETRY = dataclasses.replace(nano().geometry, fps=16.0)
 
@@ -251,3 +253,35 @@ def test_too_many_points_change_nothing():
     with pytest.raises(ValueError, match="points at once"):
         on.frames(ChunkInput(begins=crowd), 9)
     assert not on.active
+
+
+@pytest.mark.parametrize("name", ["nano", "wan2.1-1.3b", "wan2.2-5b"])
+@pytest.mark.parametrize("speed", [{"pan": (20.0, 0.0)}, {"zoom": 0.9}, {"roll": 0.6}, {"zoom": -0.7, "roll": 0.3}])
+def test_the_camera_covers_every_canvas_with_no_more_points_than_are_kept_free(name, speed):
+    config = preset(name)
+    geometry = config.geometry
+    on = GestureBoard(geometry, TrackBuffer(geometry, nano().model.tracks, seed=0))
+    given = {"pan": (0.0, 0.0), "zoom": 0.0, "roll": 0.0} | speed
+    spacing = camera_spacing(geometry)
+    for _ in range(3):
+        frames, _, _ = on.frames(ChunkInput(camera=CameraSpeed(**given)), 12)
+        for points in frames[1:]:
+            places = np.array([[point.x, point.y] for point in points])
+            assert 40 <= len(places) <= CAMERA_POINTS
+            across = np.array([geometry.width, geometry.height])
+            probes = np.stack(np.meshgrid(*(np.linspace(0.1, 0.9, 5) * side for side in across)), -1).reshape(-1, 2)
+            gaps = np.linalg.norm(probes[:, None] - places, axis=-1).min(1)
+            assert gaps.max() < 1.5 * spacing, "no hole"
+
+
+def test_nano_keeps_its_lattice():
+    assert camera_spacing(nano().geometry) == 12.0
+
+
+def test_a_full_hand_and_the_camera_fit_together():
+    on = board()
+    begins = tuple(
+        Begin("pin", key, tuple((1.0 + 0.4 * n, 2.0 + key) for n in range(208)), 0) for key in range(1, 5)
+    )  # 832 points, as many as a hand may hold
+    frames, _, _ = on.frames(ChunkInput(begins=begins, camera=CameraSpeed(zoom=0.4)), 12)
+    assert max(map(len, frames)) <= MAX_POINTS

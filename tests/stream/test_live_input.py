@@ -95,6 +95,18 @@ def test_paths_pins_camera_and_prompt_go_through(clock):
     hand.remove(1)  # gone already: no mistake
 
 
+@pytest.mark.parametrize("moves", [MAX_MOVES, MAX_MOVES + 1, 3 * MAX_MOVES])
+def test_the_newest_move_is_never_thinned_away(clock, moves):
+    hand = live()
+    hand.grab(1, [(10.0, 10.0)], seen=0, t=0)
+    for step in range(1, moves + 1):
+        clock.now = 100 + step / 1000
+        hand.move(1, (step / 100, 0.0, 0.0, 1.0), t=step)
+    made, echo = hand.collect(4, clock.now)
+    assert made.motions[0].poses[-1][0] == moves / 100
+    assert echo[-1] == moves
+
+
 def test_a_long_pause_keeps_memory_small(clock):
     hand = live()
     hand.grab(1, [(10.0, 10.0)], seen=0, t=5)

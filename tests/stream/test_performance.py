@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from motionstream.stream import performance
 from motionstream.stream.gestures import Begin, CameraSpeed, ChunkInput, Motion
 from motionstream.stream.performance import Performance, SnapshotStore
 from motionstream.stream.take import Take
@@ -140,6 +141,25 @@ def test_snapshots_stay_within_their_memory(engine, picture):
         assert show.snapshots.nbytes <= 6 * one
         assert 0 in show.snapshots.states
         assert show.chunk - 1 in show.snapshots.states
+
+
+@pytest.mark.parametrize(("pages", "kept"), [(None, 4), (6, 4), (3, 2)])
+def test_states_larger_than_their_memory_are_as_few_as_fit(engine, picture, monkeypatch, pages, kept):
+    """A chunk of Wan is a gigabyte: with room for the newest alone, a way back is made again from the start."""
+    with Performance(engine, picture, "a cup", seed=3) as probe:
+        page = probe.session.cache.page_bytes
+        probe.step()
+        probe.settle()
+        first = probe.session.snapshot().cache.pages[0]
+        assert page == sum(t.numel() * t.element_size() for t in first)
+    monkeypatch.setattr(performance, "free_bytes", lambda device: None if pages is None else pages * page)
+    with Performance(engine, picture, "a cup", seed=3, snapshot_bytes=1) as show:
+        frames = perform(show, 8)
+        show.settle()
+        assert len(show.snapshots.states) == kept
+        assert {0, 8} <= show.snapshots.states.keys()
+        show.branch(6)
+        assert all(np.array_equal(a, b) for a, b in zip(perform(show, 2), frames[6:], strict=True))
 
 
 def test_old_snapshots_thin_out_first():

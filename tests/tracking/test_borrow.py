@@ -5,7 +5,9 @@ import pytest
 
 from motionstream.errors import UserError
 from motionstream.media.video import write_video
+from motionstream.presets import preset
 from motionstream.shapes import VideoGeometry
+from motionstream.stream.track_buffer import MAX_POINTS
 from motionstream.tracking.borrow import ClipMotion, tracks_of
 from motionstream.tracking.clip import Clip
 
@@ -47,6 +49,21 @@ def test_points_in_the_models_pixels(tmp_path):
     fast = ways[ways.norm(dim=-1) > 8]
     assert len(fast) >= 2
     assert fast[:, 0].median().item() == pytest.approx(19, abs=1)
+
+
+@pytest.mark.parametrize("name", ["nano", "wan2.1-1.3b"])
+def test_a_clip_that_moves_all_over_gives_no_more_points_than_a_stream_may_hold(tmp_path, name):
+    geometry = preset(name).geometry
+    texture = np.kron(np.random.default_rng(0).integers(0, 255, (34, 60, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+    frames = np.stack([texture[: 30 * 16, 4 * t : 4 * t + 832] for t in range(17)])
+    write_video(tmp_path / "pan.mp4", frames, fps=geometry.fps)
+    motion = ClipMotion(Clip(tmp_path / "pan.mp4"), geometry)
+    (*_, last) = motion.take(13)
+    assert 100 < len(last.ids) <= MAX_POINTS
+    counts = np.histogram2d(*last.xy.T, bins=(4, 3), range=((0, geometry.width), (0, geometry.height)))[0]
+    assert counts.min() > 2
+    places = 16 if name == "nano" else 23
+    assert round(motion.clip.size[1] / motion.points.spacing_px) == places
 
 
 def test_expected_frames_are_those_that_come(tmp_path):

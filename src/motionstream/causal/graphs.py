@@ -8,6 +8,7 @@ it is, and :attr:`ChunkGraphs.reason` says why.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,10 +18,22 @@ import torch
 from torch import Tensor
 
 from motionstream.causal.rollout import NoiseFn, commit_chunk, denoise_chunk
+from motionstream.config import CacheConfig
 from motionstream.models.denoise import write_keys
 from motionstream.models.dit import Condition
 from motionstream.models.fused import FusedDiT
 from motionstream.nn.kv_cache import SinkWindowCache
+
+
+def streams_to_record(cache: CacheConfig, picture_latents: int = 1) -> list[int]:
+    """Chunks of streams after which every chunk of any stream of one list of noise levels is a replay.
+
+    A layout is recorded when it comes for the second time: the places of the ring within one stream, what comes only at the
+    start, while the cache fills and the picture's latents (``Condition.picture_latents``) go by, with the second.
+    """
+    places = cache.window_chunks + 1
+    filling = max(cache.sink_chunks + places, math.ceil(picture_latents / cache.chunk_frames))
+    return [filling + 2 * places, filling]
 
 
 class Recorder(Protocol):

@@ -43,7 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--preset", default="nano", help="a bundled model (default: nano)")
     model.add_argument("--weights", metavar="DIR", help="a folder with a model's weights and its config.json")
-    parser.add_argument("--grid", type=whole_number(1, 128), metavar="N", help="points across (default: one a latent cell)")
+    parser.add_argument(
+        "--grid",
+        type=whole_number(1, 128),
+        metavar="N",
+        help="points across (default: one a latent cell, or fewer: 300 places)",
+    )
     parser.add_argument(
         "--mask", metavar="PNG", help="take only the motion of what is white in this picture of the first frame"
     )

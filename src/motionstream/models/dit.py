@@ -50,9 +50,6 @@ class Condition:
         none = None if self.track_latents is None else torch.zeros_like(self.track_latents)
         return replace(self, track_latents=none)
 
-    def with_text(self, text: list[TextKeys]) -> Condition:
-        return replace(self, text=text)
-
     def frames(self, start: int, stop: int) -> Condition:
         """Track latents of latent frames [start, stop) only."""
         part = None if self.track_latents is None else self.track_latents[:, start:stop]

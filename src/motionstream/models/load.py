@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from motionstream.config import PresetConfig
 from motionstream.models.convert.source import INDEX, open_checkpoint
 from motionstream.models.dit import WanDiT
-from motionstream.models.init import new_value
 
 
 def save_weights(path: Path, module: nn.Module, *, dtype: torch.dtype | None = None, note: str = "") -> None:
@@ -97,14 +96,6 @@ def load_model(
             f"{shapes.get(name, 'none')} needed); use its own config.json, or motionstream convert"
         )
     return _filled(model, checkpoint.read, dtype, device)
-
-
-def random_model(preset: PresetConfig, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> WanDiT:
-    """The transformer of ``preset`` with random weights, for measurements: its pictures mean nothing."""
-    with torch.device("meta"):
-        model = WanDiT(preset.model, preset.geometry.t_stride)
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    return _filled(model, lambda name: new_value(name, shapes[name]), dtype, device)
 
 
 def _filled(model: WanDiT, read: Callable[[str], Tensor], dtype: torch.dtype | None, device: torch.device | str) -> WanDiT:

@@ -162,6 +162,7 @@ def _plan_stream(config: PresetConfig, options: MemoryOptions) -> MemoryPlan:
     rows = config.model.text_len + (CLIP_ROWS if config.model.image_dim else 0)
     parts = {
         "dit": size * dit_parameters(config),
+        "cast_products": (stored != compute) * compute.itemsize * _product_numbers(config),
         "fp8_products": options.fp8 * _fp8_bytes(config),
         "vae": _vae_itemsize(config, stored) * sum(vae_parameters(config, options.decoder).values()),
         "text_encoder": BFLOAT16 * text * on_gpu,
@@ -291,6 +292,12 @@ def _vae_itemsize(config: PresetConfig, stored: torch.dtype) -> int:
 def _cache_bytes(config: PresetConfig, compute: torch.dtype) -> int:
     meta = torch.device("meta")
     return SinkWindowCache(config.model, config.cache, batch=1, grid=grid_of(config), device=meta, dtype=compute).nbytes
+
+
+def _product_numbers(config: PresetConfig) -> int:
+    """Weights of the products of all blocks, which a stream holds in the type of its products (`models/fused.py`)."""
+    model = config.model
+    return model.num_layers * (6 * model.dim * model.dim + 2 * model.dim * model.ffn_dim)
 
 
 def _fp8_bytes(config: PresetConfig) -> int:

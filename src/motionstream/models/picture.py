@@ -13,6 +13,11 @@ GREY = 0.5
 """Zero in Wan's pixel range [-1, 1]: the frames that are not known yet."""
 
 
+def reads_grey(config: ModelConfig) -> bool:
+    """Whether a model reads the latents of a clip of grey frames behind the picture."""
+    return config.first_frame == "concat" and config.after_picture == "grey"
+
+
 def encode_picture(
     config: ModelConfig, encode: Callable[[Tensor], Tensor], picture: Tensor, t_stride: int, num_latents: int
 ) -> tuple[Tensor | None, Tensor | None]:
@@ -31,7 +36,7 @@ def encode_picture(
     """
     if config.first_frame == "none":
         return None, None
-    if config.first_frame != "concat" or config.after_picture != "grey":
+    if not reads_grey(config):
         return encode(picture[:, None]), None
     if num_latents < 1:
         raise ValueError(f"num_latents={num_latents} must be at least 1")

@@ -47,12 +47,3 @@ def cudnn_part(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """A :data:`PartKernel` of cuDNN."""
     found = torch.ops.aten._scaled_dot_product_cudnn_attention(q, k, v, None, True)
     return found[0], found[1].reshape(q.shape[:3])
-
-
-def flash_part(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """A :data:`PartKernel` of torch's FlashAttention, on a CPU of its counterpart there."""
-    if q.device.type == "cpu":
-        found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v)
-    else:
-        found = torch.ops.aten._scaled_dot_product_flash_attention(q, k, v)
-    return found[0], found[1].reshape(q.shape[:3])

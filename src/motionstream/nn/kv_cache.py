@@ -96,6 +96,12 @@ class SinkWindowCache:
     def nbytes(self) -> int:
         return sum(t.numel() * t.element_size() for t in (self.keys, self.raw_keys, self.values))
 
+    @property
+    def page_bytes(self) -> int:
+        """Of one chunk in a :class:`CacheState`: unrotated keys and values."""
+        rows = self.keys.shape[2] // self.chunk_tokens
+        return 2 * self.keys.numel() * self.keys.element_size() // rows
+
     def reset(self) -> None:
         """Forget everything; buffers are kept."""
         self.chunk, self._opened = 0, False

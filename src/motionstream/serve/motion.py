@@ -33,6 +33,7 @@ STRETCH = 1.5  # chunks: what was followed over a longer time (a pause) is not s
 HELD_SECONDS = 3.0  # without a frame for so long what was followed is let go
 MOST_KEPT = 96
 MOST_SHOWN = 160  # points told to the page
+PLACES = 192  # for points on the canvas: about as many as one swarm holds
 MOST_BROKEN = 24
 BETWEEN_COMPLAINTS_S = 2.0
 FRESH_CELLS = 2.0
@@ -165,7 +166,7 @@ class BorrowedMotion:
         self._broken = 0
         size = picture.shape[0], picture.shape[1]
         if self._points is None or self._tracked != (run, size) or frame.cut:
-            across = (region[2] - region[0]) / self.geometry.stride
+            across = (region[2] - region[0]) / self.geometry.point_spacing(PLACES)
             self._points = LivePoints(max(4.0, size[1] / max(across, 1.0)))
             if self._tracked is not None and self._tracked[0] == run:
                 with self._lock:  # names begin anew, so nothing that was followed goes on
@@ -203,8 +204,8 @@ class BorrowedMotion:
             if new:
                 self._last = new[-1]
             if self._chooser is None:
-                cell = self.geometry.stride
-                self._chooser = MovingPoints(start_px=START_CELLS * cell, pin_spacing_px=PIN_CELLS * cell)
+                cell, place = self.geometry.stride, self.geometry.point_spacing(PLACES)
+                self._chooser = MovingPoints(start_px=START_CELLS * cell, pin_spacing_px=PIN_CELLS * place)
             chooser = self._chooser
         if (run, chunk) <= self._asked or run != self._asked[0]:  # something new, or the stream has gone back
             self._epoch += 1

@@ -17,7 +17,7 @@ from motionstream.camera.depth import DepthMap, flat_depth
 from motionstream.camera.live import CameraVelocity, LiveCamera, LiveShot, ShotFrame
 from motionstream.camera.pose import Pinhole, Pose
 from motionstream.shapes import VideoGeometry
-from motionstream.stream.gestures import CAMERA_SPACING_CELLS
+from motionstream.stream.gestures import camera_spacing
 from motionstream.stream.swarm import Swarm
 
 FOV_DEG = 60.0
@@ -64,7 +64,7 @@ class CameraRig:
     def __init__(self, geometry: VideoGeometry, notice: Callable[[str], None]) -> None:
         self.geometry, self._notice = geometry, notice
         self._size = geometry.height, geometry.width
-        cell = CAMERA_SPACING_CELLS * geometry.stride
+        cell = camera_spacing(geometry)
         self._grid = max(1, int(geometry.height / cell)), max(1, round(geometry.width / cell))
         self._focal_px = Pinhole.from_fov(self._size, FOV_DEG).focal_px
         self._lock = threading.Lock()

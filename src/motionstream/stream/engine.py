@@ -18,12 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from motionstream.causal.graphs import streams_to_record
 from motionstream.config import PresetConfig, from_dict
 from motionstream.device import Compute, choose_compute, synchronize
 from motionstream.models.dit import WanDiT
 from motionstream.models.fused import FusedDiT
 from motionstream.models.init import init_from_scratch
 from motionstream.models.load import load_model, load_weights
+from motionstream.models.picture import reads_grey
 from motionstream.models.text import HashedWords
 from motionstream.models.tiny_vae import TinyVAE
 from motionstream.models.vae import DecoderState, NanoVAE
@@ -151,13 +153,11 @@ class StreamEngine:
             chunks: how many; None = two, or where graphs are recorded as many as it takes to record all of them.
             note: called with chunks made and chunks in all, for a progress line.
         """
-        geometry, cache = self.preset.geometry, self.preset.cache
+        geometry = self.preset.geometry
         blank = np.full((geometry.height, geometry.width, 3), 127, np.uint8) if self.takes_picture else None
-        filling, places = cache.sink_chunks + cache.window_chunks + 1, cache.window_chunks + 1
         streams = [chunks or 2]
         if chunks is None and self.records:
-            # What comes back every few chunks, then what comes back with the next stream.
-            streams = [filling + 2 * places, filling]
+            streams = streams_to_record(self.preset.cache, self.picture_latents if reads_grey(self.preset.model) else 1)
         made = 0
         for length in streams:
             with self.start(blank, "") as session:

@@ -27,7 +27,9 @@ Pose = tuple[float, float, float, float]
 
 AT_REST: Pose = (0.0, 0.0, 0.0, 1.0)
 POINTS_PER_GESTURE = 256
-CAMERA_SPACING_CELLS = 1.5
+CAMERA_SPACING_CELLS, CAMERA_LATTICE = 1.5, 88
+"""Camera points lie so many cells apart, and further on a canvas that would then have more points than that. Between two
+levels of zoom there are up to twice as many: `live_input.CAMERA_POINTS` are kept free for them."""
 CAMERA_CLEARANCE_CELLS = 1.6
 """Camera points closer than this to a point of another gesture are left out: the hand wins over the camera."""
 TURN_PER_PX, GROWTH_PER_PX = 0.04, 0.015
@@ -188,6 +190,11 @@ def path_share(age: int, total: int, ease: Ease, mode: Mode) -> float:
     return u * u * (3 - 2 * u) if ease == "smooth" else u
 
 
+def camera_spacing(geometry: VideoGeometry) -> float:
+    """Pixels between camera points on a picture that is seen as it is."""
+    return max(CAMERA_SPACING_CELLS * geometry.stride, geometry.point_spacing(CAMERA_LATTICE))
+
+
 @dataclass
 class GestureBoard:
     """Gestures of one stream; :meth:`frames` plays one chunk of input onto it.
@@ -274,6 +281,7 @@ class GestureBoard:
                     seen += [Mark(point.x, point.y, swarm.kind) for point in others]
                 if not self.camera.still:
                     lattice = self._camera_points(np.array([[p.x, p.y] for p in points]).reshape(-1, 2))
+                    lattice = lattice[: MAX_POINTS - len(points)]
                     points += lattice
                     seen += [Mark(point.x, point.y, "camera") for point in lattice]
             if len(points) > MAX_POINTS:
@@ -355,7 +363,7 @@ class GestureBoard:
         self.view = step @ self.view
         grown = math.sqrt(abs(float(np.linalg.det(self.view[:2, :2]))))
         level = round(math.log2(grown))  # keeps the lattice about equally dense on screen, however far one zooms
-        spacing = self.geometry.stride * CAMERA_SPACING_CELLS / 2.0**level
+        spacing = camera_spacing(self.geometry) / 2.0**level
         corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1.0]])
         world = (corners @ np.linalg.inv(self.view).T)[:, :2]
         low, high = np.floor(world.min(0) / spacing).astype(int), np.ceil(world.max(0) / spacing).astype(int)

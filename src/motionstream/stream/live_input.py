@@ -34,6 +34,7 @@ MAX_PROMPT_CHARS = 1000
 MAX_MOVES = 1024
 """Moves kept between two chunks; beyond that every second one is dropped, so that a paused stream stays small."""
 CAMERA_POINTS = 192
+"""Kept free for the camera (gestures.py)."""
 STRETCH = 1.5
 """An interval longer than this many chunks (a pause) is squeezed into the next chunk instead of cut."""
 
@@ -127,7 +128,7 @@ class LiveInput:
                 raise ValueError(f"there is no drag {id} to move: grab first")
             hand.moves.append((time.monotonic(), t, (dx, dy, angle, scale)))
             if len(hand.moves) > MAX_MOVES:
-                hand.moves = hand.moves[1::2]
+                hand.moves = hand.moves[::2]  # an odd number: the newest stays
 
     def release(self, id: int, t: int) -> None:
         """Let go of drag ``id``: the thing stays where it is."""

@@ -17,12 +17,14 @@ import numpy as np
 from motionstream.stream.engine import StreamEngine
 from motionstream.stream.gestures import ChunkInput, GestureBoard, Mark
 from motionstream.stream.live_input import LiveInput
+from motionstream.stream.memory_check import free_bytes
 from motionstream.stream.retime import chunk_span
 from motionstream.stream.session import ChunkStats, SessionState
 from motionstream.stream.take import Take
 
 SNAPSHOT_BYTES = 256 << 20
 FEWEST_SNAPSHOTS = 4
+"""States that are kept even where they are larger than that (one of Wan's is a gigabyte), if there is memory for them."""
 SCRIPTED = "recorded input is playing: wait for its end, or branch"
 
 
@@ -57,14 +59,14 @@ class _Snapshot:
 
 
 class SnapshotStore:
-    """States before chunks, at most ``limit`` bytes of them: when it is full, old ones are thinned out.
+    """States before chunks, at most ``limit`` bytes of them but at least ``fewest``; when it is full, old ones go.
 
     Chunk 0 and the newest state stay. Of the others the one goes whose neighbours are closest together in proportion to
     its age, so that recent chunks are dense and old ones sparse.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, fewest: int = FEWEST_SNAPSHOTS) -> None:
+        self.limit, self.fewest = limit, fewest
         self.states: dict[int, _Snapshot] = {}
 
     @property
@@ -73,7 +75,7 @@ class SnapshotStore:
 
     def add(self, chunk: int, state: _Snapshot) -> None:
         self.states[chunk] = state
-        while self.nbytes > self.limit and len(self.states) > FEWEST_SNAPSHOTS:
+        while self.nbytes > self.limit and len(self.states) > self.fewest:
             kept = sorted(self.states)
             age = {k: kept[-1] - k + 1 for k in kept}
             gap = {k: (after - before) / age[k] for before, k, after in zip(kept, kept[1:], kept[2:], strict=False)}
@@ -92,7 +94,8 @@ class Performance:
 
     Args:
         engine: a loaded engine. picture: ``(H, W, 3)`` uint8 of its size. prompt, seed, steps: as for a session.
-        snapshot_bytes: memory that the ways back may take; at least four are kept.
+        snapshot_bytes: memory that the ways back may take; at least four are kept, or two (the start and the newest)
+            where the device has no memory for four.
 
     Raises:
         ValueError: as :meth:`StreamEngine.start`.
@@ -124,7 +127,7 @@ class Performance:
             chunk_frames=engine.preset.frames_of_chunks,
         )
         self.prompt = prompt
-        self.snapshots = SnapshotStore(snapshot_bytes)
+        self.snapshots = SnapshotStore(snapshot_bytes, self._fewest())
         self._script: list[ChunkInput] = []
         self._keep_state()
 
@@ -235,6 +238,13 @@ class Performance:
         self._hand_over()
 
     # ------------------------------------------------------------------ inside
+
+    def _fewest(self) -> int:
+        """How many ways back there is memory for: the state before the first chunk is small, and a new one is made before
+        an old one goes, with the sink, which all share."""
+        free = free_bytes(self.session.engine.compute.device)
+        needed = (FEWEST_SNAPSHOTS + 1) * self.session.cache.page_bytes
+        return FEWEST_SNAPSHOTS if free is None or free >= needed else 2
 
     def _play(self, made: ChunkInput, index: int) -> PerformedChunk:
         frames, marks, ended = self.board.frames(made, self.session.frames_in_chunk(index))

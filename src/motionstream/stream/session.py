@@ -69,6 +69,7 @@ class StreamSession:
         self, engine: StreamEngine, first_frame: np.ndarray | None, prompt: str, seed: int, steps: int | None
     ) -> None:
         self.engine, self.seed = engine, seed
+        engine.compute.make_current()
         preset, device = engine.preset, engine.compute.device
         geometry = preset.geometry
         self.sigmas = few_step_sigmas(preset.sample.student_sigmas, steps)
@@ -284,7 +285,8 @@ class StreamSession:
         self._pending, self._pushes = None, []
 
     def _guarded(self, make: Callable[[], Made]) -> Made:
-        """``make()``; out of memory ends this session, and says so."""
+        """``make()`` on the session's device, whatever thread this is; out of memory ends the session, and says so."""
+        self.engine.compute.make_current()
         return guarded(make, self._exhausted)
 
     def _exhausted(self) -> str:

@@ -50,10 +50,11 @@ class Swarm:
     ) -> Swarm | None:
         """From positions xy (T, N, 2) in pixels of a canvas (width, height) and visible (T, N); None if nothing is seen.
 
-        What lies outside the canvas is not seen. Of more than `POINTS_PER_SWARM` points the first ones are kept.
+        What lies outside the canvas is not seen. Of more than `POINTS_PER_SWARM` points some are kept, all over the
+        canvas, and as far as they are still seen the same ones in the next swarm.
         """
         inside = np.isfinite(xy).all(-1) & (xy >= 0).all(-1) & (xy < canvas).all(-1) & visible
-        kept = np.flatnonzero(inside.any(0))[:POINTS_PER_SWARM]
+        kept = _some(np.flatnonzero(inside.any(0)), ids)
         if not len(kept):
             return None
         steps = np.where(inside[..., None], np.floor(np.where(inside[..., None], xy, 0) * STEPS_PER_PX + 0.5), _ABSENT)
@@ -84,8 +85,9 @@ class Swarm:
 
     @classmethod
     def joined(cls, kind: SwarmKind, parts: Sequence[tuple[int, Swarm]], num_frames: int) -> Swarm:
-        """One swarm of ``num_frames`` from parts and the frames at which they begin; the first of too many points stay."""
-        ids = list(dict.fromkeys(name for _, part in parts for name in part.ids))[:POINTS_PER_SWARM]
+        """One swarm of ``num_frames`` from parts and the frames at which they begin; of too many points some stay."""
+        ids = list(dict.fromkeys(name for _, part in parts for name in part.ids))
+        ids = [ids[k] for k in _some(np.arange(len(ids)), ids)]
         column = {name: n for n, name in enumerate(ids)}
         steps = np.full((num_frames, len(ids), 2), _ABSENT, "<u2")
         for begin, part in parts:
@@ -99,6 +101,15 @@ class Swarm:
         steps = self._steps()
         grown = np.where(steps == _ABSENT, _ABSENT, np.minimum(np.round(steps * [sx, sy]), _ABSENT - 1))
         return Swarm(self.kind, self.ids, grown.astype("<u2").tobytes())
+
+
+def _some(columns: np.ndarray, ids: Sequence[int]) -> np.ndarray:
+    """At most `POINTS_PER_SWARM` of ``columns``, chosen by their names alone: names count up row by row, so that the first
+    of them would be the top of the picture."""
+    if len(columns) <= POINTS_PER_SWARM:
+        return columns
+    scattered = [int(ids[k]) * 0x9E3779B1 % 2**32 for k in columns]
+    return np.sort(columns[np.argsort(scattered, kind="stable")[:POINTS_PER_SWARM]])
 
 
 class PointSource(Protocol):

@@ -32,6 +32,8 @@ LOOK_AHEAD = 12
 WORK_HEIGHT_PX, MAX_TIMES = 288, 4
 """Clips are tracked at a whole multiple of the model's canvas, up to this height and factor: nano's own is too coarse."""
 START_CELLS, PIN_CELLS = 1.0, 3.0
+CELLS = 300
+"""Places for points on a canvas (a place holds up to three): with more, a stream could be given more than it may hold."""
 """In latent cells: how far a point must get to count as moving, and how far apart resting ones are shown.
 
 Chosen by eye among 0.2 to 1.5 and 2 to 4 on the bundled clips: showing nano more than moves wears the picture out.
@@ -45,7 +47,7 @@ class ClipMotion:
     Args:
         clip: at its own size. geometry: of the model.
         fit: how the clip gets the model's aspect, "crop" to its middle or "stretch" all of it.
-        across: points across the canvas, None = one for each latent cell.
+        across: points across the canvas, None = one for each latent cell, or fewer where that makes more than `CELLS`.
         mask: (H, W) bool in the clip's own pixels; only the motion of what is True in its first frame is taken.
         tracker: a name or a tracker that can take new points at any time.
         pins: which resting points are shown.
@@ -74,10 +76,11 @@ class ClipMotion:
         self.times = max(1, min(MAX_TIMES, WORK_HEIGHT_PX // geometry.height))
         self.window = fit_window(clip.source, (geometry.height * self.times, geometry.width * self.times), fit)
         self.clip = clip.within(self.window)
-        spacing_px = self.clip.size[1] / (across or geometry.latent_width)
+        usual = geometry.width / geometry.point_spacing(CELLS)
+        spacing_px = self.clip.size[1] / (across or usual)
         self.points = LivePoints(spacing_px, mask=_cut(mask, self.window), tracker=tracker)
-        cell = geometry.stride * self.times
-        pins_px = {"some": PIN_CELLS * cell, "none": 0.0, "all": 1e-6}[pins]
+        cell, place = geometry.stride * self.times, geometry.point_spacing(CELLS) * self.times
+        pins_px = {"some": PIN_CELLS * place, "none": 0.0, "all": 1e-6}[pins]
         start_px = math.inf if pins == "all" else START_CELLS * cell
         self._chooser = MovingPoints(start_px=start_px, pin_spacing_px=pins_px)
         # a clip faster than twice the model's rate is thinned: the points between would hardly move
