@@ -191,6 +191,7 @@ def test_what_it_exports_says_its_setting(build, tmp_path):
         ("c1s1w1", {"grab_cache": "long"}, UserError, "'long' must look like c3s1w1"),
         ("short", {}, UserError, "'short' must look like c3s1w1"),
         ("c1s1w1", {"uncovered_weight": -1.0}, ValueError, "uncovered_weight=-1.0 must be at least 0"),
+        ("c1s1w1", {"grab_blur_cells": 0}, ValueError, "grab_blur_cells=0 must be at least 1"),
         ("c1s1w1", {"resting_weight": -1.0}, ValueError, "resting_weight=-1.0 must be at least 0"),
         ("c1s1w1", {"init": "nowhere"}, ValueError, "nowhere/student.safetensors does not exist"),
         ("c1s1w1", {"num_frames": 33 + 4}, ValueError, "num_frames=37 must be a whole .*: use 33"),

@@ -26,18 +26,26 @@ from motionstream.tracks.codes import draw_ids
 REACH_CELLS = (1.0, 4.5)
 """Smallest and largest radius of what is held, in latent cells."""
 BLUR_CELLS = 2
-"""How far around what was pulled the picture may change, in latent cells."""
+"""How far around what was pulled the picture may change, in latent cells, where nobody says otherwise."""
 P_PHOTO, P_SECOND, P_HIDE_RESTING, P_DROP_TEXT = 0.5, 0.4, 0.5, 0.1
 
 
 @torch.no_grad()
 def grab_batch(
-    batch: int, preset: PresetConfig, vae: NanoVAE, num_frames: int, seed: int, device: torch.device, **scene: Any
+    batch: int,
+    preset: PresetConfig,
+    vae: NanoVAE,
+    num_frames: int,
+    seed: int,
+    device: torch.device,
+    *,
+    blur_cells: int = BLUR_CELLS,
+    **scene: Any,
 ) -> Batch:
     """Pictures, half of them photos and half scenes at rest, with one or two discs of points that move.
 
     Everything follows from ``seed``. ``latents`` are those of the picture standing still: the truth where ``moving`` is 0,
-    which it is from `BLUR_CELLS` + 1 cells on from where anything was pulled so far; nearer it rises to 1 in steps.
+    which it is from ``blur_cells`` + 1 cells on from where anything was pulled so far; nearer it rises to 1 in steps.
     ``scene`` are fields of :class:`SceneConfig`.
     """
     geometry = preset.geometry
@@ -62,7 +70,7 @@ def grab_batch(
     text = HashedWords(preset.model.text_dim, preset.model.text_len)(scenes.captions).to(device)
     keep = uniform(generator, batch, 1, 1) >= P_DROP_TEXT
     ids = draw_ids(batch, xy.shape[2], preset.model.tracks, generator)
-    swept = _swept(xy, held, latents.shape[-2:], size, geometry.t_stride)
+    swept = _swept(xy, held, latents.shape[-2:], size, geometry.t_stride, blur_cells)
     return Batch(latents, text * keep, xy, visible, ids, swept, swept, *torch.zeros(2, *swept.shape, device=device))
 
 
@@ -88,7 +96,9 @@ def _pulled(
     return home[:, None] + moved * held[:, None, :, None], held
 
 
-def _swept(xy: Tensor, held: Tensor, grid: tuple[int, int] | torch.Size, size: tuple[int, int], t_stride: int) -> Tensor:
+def _swept(
+    xy: Tensor, held: Tensor, grid: tuple[int, int] | torch.Size, size: tuple[int, int], t_stride: int, blur_cells: int
+) -> Tensor:
     """How much each cell may have changed, ``(B, F, 1, h, w)`` in [0, 1]; xy ``(B, T, N, 2)``, held ``(B, N)``."""
     B, T, N, _ = xy.shape
     (rows, columns), (height, width) = grid, size
@@ -105,6 +115,6 @@ def _swept(xy: Tensor, held: Tensor, grid: tuple[int, int] | torch.Size, size: t
     touched = touched.unflatten(0, (B, T)).cummax(1).values
     last = torch.arange(0, T, t_stride, device=xy.device)  # the last pixel frame of each latent one
     around = [touched[:, last].unflatten(2, (rows, columns))]
-    for _ in range(BLUR_CELLS):
+    for _ in range(blur_cells):
         around.append(F.max_pool2d(around[-1], 3, 1, 1))
     return torch.stack(around[1:]).mean(0)[:, :, None]

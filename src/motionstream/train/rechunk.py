@@ -23,7 +23,7 @@ from torch import Tensor
 from motionstream.causal.rollout import NoiseFn, SeededNoise, rollout
 from motionstream.config import CacheConfig, PresetConfig
 from motionstream.data.conditions import Batch, ConditionConfig, training_batch
-from motionstream.data.grabs import grab_batch
+from motionstream.data.grabs import BLUR_CELLS, grab_batch
 from motionstream.data.scenes import SceneConfig
 from motionstream.device import Compute
 from motionstream.models.dit import WanDiT
@@ -57,6 +57,8 @@ class RechunkConfig:
         p_grab: share of steps whose clips are pictures of which parts are pulled about (data/grabs.py), not scenes.
         grab_cache: the setting in which the student is the guide there, or "" for its own. One that forgets less may be
             better for what lies beside a pulled part.
+        grab_blur_cells: what is further than this from what was pulled is drawn to the picture there, at least 1: a guide
+            that loses what lies beside teaches that too.
         tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig.
     """
 
@@ -75,6 +77,7 @@ class RechunkConfig:
     init: str = ""
     p_grab: float = 0.5
     grab_cache: str = ""
+    grab_blur_cells: int = BLUR_CELLS
     tracks_per_object: tuple[int, ...] = (8, 96)
     camera_tracks: tuple[int, ...] = (16, 150)
     p_camera: float = 0.35
@@ -105,6 +108,8 @@ class RechunkStage(DiTStage):
         for name in ("uncovered_weight", "resting_weight"):
             if getattr(config, name) < 0:
                 raise ValueError(f"{name}={getattr(config, name)} must be at least 0")
+        if config.grab_blur_cells < 1:
+            raise ValueError(f"grab_blur_cells={config.grab_blur_cells} must be at least 1")
         preset = with_cache(preset, config.cache)
         if config.sigmas:
             preset = replace(preset, sample=replace(preset.sample, student_sigmas=config.sigmas))
@@ -156,7 +161,8 @@ class RechunkStage(DiTStage):
         config = self.config
         seed = config.seed * 10_000_019 + step
         if self.grabs(step):
-            return grab_batch(config.batch, self.preset, self.vae, config.num_frames, seed, self.compute.device)
+            given = (config.batch, self.preset, self.vae, config.num_frames, seed, self.compute.device)
+            return grab_batch(*given, blur_cells=config.grab_blur_cells)
         scene = SceneConfig.of(self.preset.geometry, config.num_frames, p_camera=config.p_camera)
         low, high = config.tracks_per_object
         conditions = ConditionConfig(
