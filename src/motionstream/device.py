@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
 
 @dataclass(frozen=True)
 class Compute:
@@ -61,10 +63,7 @@ def choose_compute(device: str | None = None, dtype: str | None = None) -> Compu
     if chosen.type not in ("cpu", "cuda", "mps"):
         raise ValueError(f"device {name!r} is not supported: use cpu, cuda, cuda:N or mps")
     if dtype is not None:
-        known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-        if dtype not in known:
-            raise ValueError(f"dtype {dtype!r} is unknown: use {', '.join(known)}")
-        return Compute(chosen, known[dtype], f"{chosen}: {why}; {dtype}: you asked for it")
+        return Compute(chosen, named_dtype(dtype), f"{chosen}: {why}; {dtype}: you asked for it")
     if chosen.type == "cuda":
         picked, reason = torch.bfloat16, "bfloat16: native on this GPU"
     elif chosen.type == "cpu" and cpu_multiplies_bf16():
@@ -72,6 +71,13 @@ def choose_compute(device: str | None = None, dtype: str | None = None) -> Compu
     else:
         picked, reason = torch.float32, "float32: no fast bfloat16 on this processor"
     return Compute(chosen, picked, f"{chosen}: {why}; {reason}")
+
+
+def named_dtype(name: str) -> torch.dtype:
+    """ "float32", "bfloat16" or "float16"; a ValueError for another name."""
+    if name not in DTYPES:
+        raise ValueError(f"dtype {name!r} is unknown: use {', '.join(DTYPES)}")
+    return DTYPES[name]
 
 
 def cpu_multiplies_bf16() -> bool:

@@ -155,3 +155,25 @@ def test_camera_keys_pan_the_whole_picture(studio: StudioPage) -> None:
     studio.page.keyboard.up("ArrowLeft")
     last = studio.more(18)
     assert redness(studio.pixels(last))[0] < begun - 4
+
+
+def test_a_camera_key_lets_go_whatever_the_tool_is_by_then(studio: StudioPage) -> None:
+    studio.play("balloon", 5)
+    studio.keys("c")
+    studio.page.keyboard.down("ArrowRight")
+    studio.until("m.camera.pan[0] > 0")
+    studio.keys("d")
+    studio.page.keyboard.up("ArrowRight")
+    assert studio.get("m.camera.pan[0]") == 0
+    studio.keys("c")
+    studio.page.keyboard.down("q")
+    studio.until("m.camera.roll < 0")
+    studio.page.evaluate("dispatchEvent(new Event('blur'))")
+    assert studio.get("m.camera.roll") == 0
+    studio.page.keyboard.up("q")
+
+
+def test_watching_again_pauses_the_stream(studio: StudioPage) -> None:
+    studio.play("balloon", 20)
+    studio.keys("Shift+Space")
+    studio.until("m.phase === 'paused' && m.past")

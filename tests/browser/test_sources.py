@@ -118,3 +118,7 @@ def test_depth_makes_the_camera_dolly_and_bad_depth_is_explained(studio: StudioP
     assert change(studio, begun, last) > 5
     take = studio.get("await (await fetch(`api/takes/${m.take.take}.json`)).json()")
     assert {swarm["kind"] for row in take["inputs"] for swarm in row.get("swarms", [])} == {"camera"}
+    depth = studio.page.input_value("#depth")
+    studio.page.reload()
+    studio.until("m.take?.resumed && document.getElementById('depth-words').textContent.includes('64x48')")
+    assert studio.page.input_value("#depth") == depth, "the page says what the server uses"

@@ -118,6 +118,18 @@ def test_a_cut_socket_is_taken_up_again(studio: StudioPage) -> None:
     assert [g["kind"] for g in studio.get("m.gestures")] == ["pin"], "what was held was let go, pins stay"
 
 
+def test_a_stop_while_the_connection_is_away_is_heard(studio: StudioPage) -> None:
+    studio.play("balloon", 5)
+    studio.page.evaluate("sockets.at(-1).close()")
+    studio.until("m.connection === 'lost'")
+    studio.page.click("#stop")
+    assert studio.get("m.phase") == "ended"
+    studio.until("m.connection === 'open'")
+    last = studio.settled("m.lastFrame", 1200)
+    assert studio.get("[m.phase, m.take.resumed]") == ["ended", True]
+    assert studio.settled("m.lastFrame", 1200) == last, "the server has heard it: nothing more is made"
+
+
 def test_a_reload_takes_the_take_up_again(studio: StudioPage) -> None:
     studio.play("balloon", 5)
     studio.keys("p")
@@ -128,6 +140,9 @@ def test_a_reload_takes_the_take_up_again(studio: StudioPage) -> None:
     studio.until("m.take?.resumed && m.phase === 'playing'")
     studio.more(12)
     assert studio.get("m.take.take") == take
+    brush = float(studio.page.input_value("#radius"))
+    studio.keys("]")
+    assert float(studio.page.input_value("#radius")) == brush + 1
     assert [g["kind"] for g in studio.get("m.gestures")] == ["pin"]
     studio.keys("Home")
     studio.until("m.past && m.frame === 0")

@@ -113,6 +113,7 @@ def test_with_a_model(folder: Path, last_json: Callable):
         (["--grow", "0"], "'0' must be a number above 0"),
         (["--preset", "mega"], "unknown preset 'mega'"),
         (["-o", "out.gif"], "must end in .png or .mp4"),
+        (["-o", "photo.png"], "is also what is read, which would be lost"),
         (["--frames", "1"], "'1' must be a whole number from 2"),
     ],
 )

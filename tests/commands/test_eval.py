@@ -117,3 +117,34 @@ def test_mistakes(argv, complaint, capsys, monkeypatch, tmp_path):
     assert "Traceback" not in captured.err
     assert captured.out == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_a_tracker_that_is_not_there_is_said_before_a_folder_is_begun(tmp_path, capsys, monkeypatch):
+    argv = ["eval", "--preset", "tiny-debug", "--suite", "camera", "--scenes", "1", "--quick", "--device", "cpu"]
+    monkeypatch.setattr("motionstream.stream.engine.load_engine", lambda *a, **k: pytest.fail("too late"))
+    out = tmp_path / "out"
+    assert main([*argv, "--tracker", "cotracker", "--out", str(out)]) == 2
+    assert "CoTracker" in capsys.readouterr().err
+    assert main([*argv, "--tracker-weights", "x.pt", "--out", str(out)]) == 2
+    assert "--tracker lk needs no weights" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_weights_of_a_tracker_reach_every_use_of_it(tmp_path, capsys, monkeypatch):
+    from motionstream.tracking import tracker as trackers
+
+    given = []
+
+    def made(**options):
+        given.append(options)
+        return lucas_kanade()
+
+    lucas_kanade = trackers.TRACKERS["lk"]
+    monkeypatch.setitem(trackers.TRACKERS, "cotracker", made)
+    monkeypatch.setattr(trackers, "USUAL_OPTIONS", {})
+    argv = ["eval", "--preset", "tiny-debug", "--suite", "camera", "--scenes", "1", "--quick", "--device", "cpu", "--frames"]
+    weights = ["--tracker", "cotracker", "--tracker-weights", "mine.pth"]
+    assert main([*argv, "5", *weights, "--json"]) == 0
+    assert len(given) > 2
+    assert all(options == {"weights": "mine.pth", "device": None} for options in given)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["settings"]["tracker"] == "cotracker"

@@ -27,6 +27,9 @@ def test_for_and_fit(capsys, last_json, check_sentence):
         (["nano", "--for", "stream", "--fit", "0GB"], "'0GB'"),
         (["nano", "--for", "stream", "--gpus", "2"], "a stream runs on one GPU"),
         (["nano", "--for", "teacher", "--gpus", "0"], "--gpus"),
+        (["nano", "--for", "stream", "--dtype", "bogus"], "dtype 'bogus' is unknown: use float32, bfloat16, float16"),
+        (["nano", "--gpus", "2"], "--gpus needs a purpose"),
+        (["nano", "--batch", "4"], "--batch needs a purpose"),
     ],
 )
 def test_bad_input(check_sentence, arguments: list[str], complaint: str):

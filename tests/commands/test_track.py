@@ -107,15 +107,20 @@ def test_converting_to_other_forms_and_back(folder: Path, capsys, check_sentence
         (["--size", "8x8"], "too small to track"),
         (["-o", "out.csv"], "must end in .npz or .json"),
         (["--draw", "out.gif"], "must end in .mp4"),
+        (["--draw", "clip.mp4"], "is also what is read, which would be lost"),
+        (["--points", "ragged.csv"], "'3 4 5' has 3 numbers, the first point 2"),
         (["-o", "nowhere/out.npz"], "create 'nowhere' first"),
     ],
 )
 def test_bad_input(clip: Path, check_sentence, capsys, arguments: list[str], complaint: str):
     Image.new("L", (50, 50), 255).save("square.png")
     Image.new("L", (80, 60)).save("dark.png")
+    Path("ragged.csv").write_text("1, 2\n3, 4, 5\n")
+    before = Path("clip.mp4").read_bytes()
     assert track(*arguments) == 2
     check_sentence(complaint)
     assert not Path("out.npz").exists()
+    assert Path("clip.mp4").read_bytes() == before
 
 
 def test_bad_videos(folder: Path, check_sentence):

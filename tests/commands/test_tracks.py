@@ -24,6 +24,9 @@ def test_tracks_draw(folder: Path, capsys, check_sentence):
     capsys.readouterr()
     assert cli.main(["tracks", "draw", "tracks.json", "-o", "paths.gif"]) == 2
     check_sentence("must end in .png or .mp4")
+    for below, name in (("--video", "below.mp4"), ("--image", "photo.png")):
+        assert cli.main(["tracks", "draw", "tracks.json", below, name, "-o", f"./{name}"]) == 2
+        check_sentence("is also what is read, which would be lost")
 
 
 def test_tracks_info_and_convert(folder: Path, capsys, last_json, check_sentence):

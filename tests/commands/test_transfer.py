@@ -187,7 +187,7 @@ def test_a_clip_without_trackable_points(recording, folder: Path, check_sentence
         (["--preset", "mega"], "unknown preset 'mega'"),
         (["--fit", "pad"], "invalid choice"),
         (["-o", "out.avi"], "must end in .mp4"),
-        (["-o", "./clip.mp4"], "is the clip itself"),
+        (["-o", "./clip.mp4"], "is also what is read, which would be lost"),
         (["--save-tracks", "a.csv"], "must end in .npz or .json"),
         (["--grid", "128"], "too dense"),
         (["--scale", "64", "--beside"], "use at most"),

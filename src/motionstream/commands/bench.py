@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.bench.stream import check_chunks, load_timed, measure_stream
     from motionstream.bench.versus import measure_versus
     from motionstream.errors import UserError
+    from motionstream.media.output import check_output
     from motionstream.stream.compute_path import ComputePath
 
     if args.layers and not args.random_weights:
@@ -63,6 +64,9 @@ def run(args: argparse.Namespace) -> int:
         say("warning: the weights are random: only speed and memory mean anything")
     chunks = args.horizon or args.chunks
     check_chunks(chunks)
+    if args.out:  # now, not after all is measured
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        check_output(args.out, (".json",))
     path = ComputePath(fused=not args.reference, attention=args.attention, rows=args.rows, fp8=args.fp8, graphs=args.graphs)
     options = load_options(args) | {"layers": args.layers, "path": path}
     engine, loading = load_timed(weights_named(args), device=args.device, dtype=args.dtype, **options)
@@ -71,7 +75,6 @@ def run(args: argparse.Namespace) -> int:
         report |= measure_versus(engine, args.vs, args.rounds)
     report |= environment(engine)
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(report, indent=2) + "\n")
     picture = draw(report, args.out.with_suffix(".png")) if args.horizon and args.out else None
     if not args.json:

@@ -102,8 +102,11 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.presets import preset
     from motionstream.tracks.io import save_tracks
 
-    output = check_output(args.output, (".png", ".mp4"))
-    sheet = check_output(output.with_name(f"{output.stem}_sheet.png"), (".png",)) if args.contact_sheet else None
+    given = (args.image, args.mask)
+    output = check_output(args.output, (".png", ".mp4"), inputs=given)
+    sheet = output.with_name(f"{output.stem}_sheet.png") if args.contact_sheet else None
+    if sheet is not None:
+        check_output(sheet, (".png",), inputs=given)
     tracks_file = check_output(args.save_tracks, (".npz", ".json")) if args.save_tracks else None
     if args.weights is None:
         preset(args.preset)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from motionstream.commands.options import device_arguments, say, whole_number
+from motionstream.commands.track import tracker_arguments, tracker_options
 
 SUITES = ("drags", "camera", "camera3d", "clips", "transfer", "davis", "sora", "llff", "horizon", "speed")
 EPILOG = """\
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="horizon: cache settings (default: the model's own, and c3s1w1,c3s0w1,c1s1w1,c3s0w6)",
     )
     parser.add_argument("--chunks", type=whole_number(4, 1_000_000), default=100, metavar="N", help="speed: chunks of a run")
-    parser.add_argument("--tracker", default="lk", help="what finds points again (lk, dis, cotracker, tapir, tapnext)")
+    tracker_arguments(parser, ("lk", "dis", "cotracker", "tapir", "tapnext"))
     parser.add_argument(
         "--lpips-weights", type=Path, metavar="FILE", help="of tools/build_lpips.py; else MOTIONSTREAM_LPIPS"
     )
@@ -118,10 +119,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> Path | None:
     """The result folder, if there is one; refuses what does not go together."""
+    from motionstream.tracking.tracker import NEED_WEIGHTS, USUAL_OPTIONS, make_tracker
+
     if args.suite == "drags" and args.scenes == 1:
         raise ValueError("--scenes 1 must be at least 2 for suite drags, which compares two halves of them")
     if args.weights and args.preset != "nano":
         raise ValueError(f"--preset {args.preset} and --weights {args.weights} both name a model: give one of them")
+    if args.suite not in ("drags", "speed", "horizon") or args.tracker in NEED_WEIGHTS:
+        USUAL_OPTIONS[args.tracker] = tracker_options(args)
+        make_tracker(args.tracker)  # what is missing is said before a model is loaded, or a folder begun
     if args.out is None:
         return None
     if args.out.suffix == ".json":

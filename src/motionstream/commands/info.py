@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--for", dest="purpose", choices=("stream", "teacher", "distill"), help="predict the memory this needs"
     )
-    parser.add_argument("--gpus", type=whole_number(1, 1024), default=1, metavar="N", help="with --for (default: 1)")
-    parser.add_argument("--batch", type=whole_number(1, 1024), default=1, metavar="N", help="clips a GPU, with --for")
+    parser.add_argument("--gpus", type=whole_number(1, 1024), metavar="N", help="with --for (default: 1)")
+    parser.add_argument("--batch", type=whole_number(1, 1024), metavar="N", help="clips a GPU, with --for (default: 1)")
     parser.add_argument("--fit", type=memory_size, metavar="SIZE", help="memory of a GPU, such as 24GB; with --for")
     device_arguments(parser)
 
@@ -63,6 +63,9 @@ def run(args: argparse.Namespace) -> int:
         return plan(args, presets[0])
     if args.fit is not None:
         raise UserError("--fit needs a purpose: add --for stream, --for teacher or --for distill")
+    for name in ("gpus", "batch"):
+        if getattr(args, name) is not None:
+            raise UserError(f"--{name} needs a purpose: add --for teacher or --for distill")
     compute = choose_compute(args.device, args.dtype)
     facts: dict[str, Any] = {
         "version": motionstream.__version__,
@@ -129,15 +132,18 @@ def _options(config: PresetConfig, compute: str) -> MemoryOptions:
 
 def plan(args: argparse.Namespace, config: PresetConfig) -> int:
     """Predict the memory of a purpose, and with ``--fit`` what to give up."""
+    from motionstream.device import named_dtype
     from motionstream.models.memory_fit import fit_memory, gigabytes
     from motionstream.models.memory_plan import plan_memory
 
-    options = replace(_options(config, args.dtype or "bfloat16"), batch=args.batch)
+    name, gpus = args.dtype or "bfloat16", args.gpus or 1
+    named_dtype(name)
+    options = replace(_options(config, name), batch=args.batch or 1)
     words = None
     if args.fit is None:
-        made = plan_memory(config, args.purpose, gpus=args.gpus, options=options)
+        made = plan_memory(config, args.purpose, gpus=gpus, options=options)
     else:
-        made, words = fit_memory(config, args.purpose, args.fit, gpus=args.gpus, options=options)
+        made, words = fit_memory(config, args.purpose, args.fit, gpus=gpus, options=options)
     if args.json:
         print(json.dumps(asdict(made) | {"total": made.total, "fits": words}))
         return 0

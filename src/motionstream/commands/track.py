@@ -70,7 +70,9 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.tracking.spool import TrackSpool
     from motionstream.tracking.tracker import make_tracker
 
-    output = check_output(args.output, (".npz", ".json"))
+    output = check_output(args.output, (".npz", ".json"), inputs=(args.points,))
+    if args.draw is not None:
+        check_output(args.draw, inputs=(args.video,))
     if args.points is not None and args.mask is not None:
         raise UserError("--mask goes with --grid: points from a file are taken as they are")
     clip = Clip(args.video, args.size)

@@ -78,7 +78,7 @@ def run_draw(args: argparse.Namespace) -> int:
     from motionstream.media.video import VideoWriter, read_video
     from motionstream.tracks.io import load_tracks
 
-    output = check_output(args.output, (".png", ".mp4"))
+    output = check_output(args.output, (".png", ".mp4"), inputs=(args.video, args.image))
     tracks = load_tracks(args.tracks)
     colours = colours_of(args.tracks)
     H, W = tracks.size

@@ -81,14 +81,12 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.tracking.tracker import make_tracker
 
     # Everything that can be wrong is looked at before the model is loaded.
-    output = check_output(args.output)
+    output = check_output(args.output, inputs=(args.clip,))
     saved = check_output(args.save_tracks, (".npz", ".json")) if args.save_tracks else None
     if args.weights is None:
         preset(args.preset)
     picture = open_picture(args.image)
     clip = Clip(args.clip)
-    if output.exists() and output.samefile(clip.path):
-        raise UserError(f"output {args.output!r} is the clip itself, which would be lost: choose another name")
     mask = None if args.mask is None else read_mask(args.mask, clip.source)
     tracker = make_tracker(args.tracker, **tracker_options(args))
 

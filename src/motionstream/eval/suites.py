@@ -143,7 +143,7 @@ def _source(engine: StreamEngine, options: EvalOptions) -> CaseSource:
         "clips", clips, geometry, max_frames=frames, grid=grid, expected=len(clips), tracker=options.tracker, notes=notes
     )
     if options.data is not None:
-        made.settings["files"] = mark_of(clip.path for clip in clips)
+        made.settings["data"] = options.data.resolve().name
     return made
 
 

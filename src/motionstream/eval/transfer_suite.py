@@ -33,7 +33,6 @@ from motionstream.eval.transfer_cases import (
     transfer_clips,
 )
 from motionstream.eval.warp import warp_along
-from motionstream.marks import mark_of
 from motionstream.stream.engine import StreamEngine
 from motionstream.stream.follow import follow
 from motionstream.tracking import track_points
@@ -86,7 +85,7 @@ class TransferSuite:
             "clips": names,
             "pictures": list(PICTURES),
             "tracker": tracker,
-            **({"files": mark_of(self.clips.values())} if clips is not None else {}),
+            **({"data": clips.resolve().name} if clips is not None else {}),
         }
         geometry = engine.preset.geometry
         self.notes = [NO_TRUTH, FLOOR_NOTE, *short_clips(self.clips, geometry, frames)]

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
+from motionstream.errors import UserError
 
-def check_output(path: str | Path, suffixes: tuple[str, ...] = (".mp4",)) -> Path:
+
+def check_output(
+    path: str | Path, suffixes: tuple[str, ...] = (".mp4",), *, inputs: Iterable[str | Path | None] = ()
+) -> Path:
     """Make sure that a file can be written at ``path``, before anything is computed for it.
 
+    Args:
+        inputs: files that are read for it (None = not given), and must not be lost.
+
     Raises:
+        UserError: one of ``inputs``.
         ValueError: another suffix, a folder that does not exist or cannot be written, or a folder of that name.
     """
     path = Path(path)
@@ -27,4 +36,7 @@ def check_output(path: str | Path, suffixes: tuple[str, ...] = (".mp4",)) -> Pat
         raise ValueError(
             f"cannot write into the folder {str(path.parent)!r} ({error.strerror or error}); choose another output"
         ) from error
+    for given in inputs:
+        if given is not None and path.exists() and Path(given).exists() and path.samefile(given):
+            raise UserError(f"output {str(path)!r} is also what is read, which would be lost: choose another name")
     return path

@@ -52,6 +52,7 @@ class Visitor:
         self._state: protocol.PlayState | None = None
         self._interrupted = False  # a lost connection paused the take
         self._began: Started | None = None
+        self._depth: DepthUsed | None = None
         self._live: LiveInput | None = None
         self._gestures: set[int] = set()
         self._grabs: set[int] = set()
@@ -133,6 +134,8 @@ class Visitor:
             first = self.outbox.first_frame
             frame = frame if first is None else min(first, frame)
             self.say(self._began.model_copy(update={"resumed": True, "frame": frame, "chunk": chunk}))
+        if self._depth is not None:
+            self.say(self._depth)
         if self._interrupted:
             self._interrupted = False
             self.studio.worker.go_on(self._take)
@@ -262,6 +265,7 @@ class Visitor:
 
     def _begin(self, take: LiveTake) -> None:
         self._take, self._state, self._began, self._live = take, None, None, None
+        self._depth = None
         self._gestures, self._grabs = set(), set()
         self._drop_sources()
         self._interrupted = False
@@ -329,6 +333,8 @@ class Visitor:
         elif isinstance(event, Followed):
             self.outbox.put_newest(event.text())
         elif isinstance(event, (Error, DepthUsed, Held, MotionEnded, Stilled)):
+            if isinstance(event, DepthUsed):
+                self._depth = event
             self.say(event)
 
     def _say_stats(self, made: Made) -> None:

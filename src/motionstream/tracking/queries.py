@@ -81,7 +81,11 @@ def read_queries(path: str | Path, size: tuple[int, int]) -> np.ndarray:
             else:
                 points = np.array(document, dtype=np.float64)
         else:
-            points = np.array([line.replace(",", " ").split() for line in _lines(path)], dtype=np.float64)
+            rows = [line.replace(",", " ").split() for line in _lines(path)]
+            odd = next((row for row in rows if len(row) != len(rows[0])), None)
+            if odd is not None:
+                raise ValueError(f"{' '.join(odd)!r} has {len(odd)} numbers, the first point {len(rows[0])}")
+            points = np.array(rows, dtype=np.float64)
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror or error}; check the path") from error
     except (ValueError, TypeError) as error:

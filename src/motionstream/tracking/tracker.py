@@ -98,6 +98,8 @@ TRACKERS: dict[str, Callable[..., PointTracker]] = {
     "tapnext": _tapnext,
 }
 NEED_WEIGHTS = ("cotracker", "tapir", "tapnext")
+USUAL_OPTIONS: dict[str, dict[str, Any]] = {}
+"""Options of a tracker where none are given, by name: a program that measures sets its user's weights here once."""
 
 
 def make_tracker(name: str, **options: Any) -> PointTracker:
@@ -111,7 +113,7 @@ def make_tracker(name: str, **options: Any) -> PointTracker:
     """
     if name not in TRACKERS:
         raise ValueError(f"unknown tracker {name!r}: use one of {', '.join(TRACKERS)}")
-    return TRACKERS[name](**options)
+    return TRACKERS[name](**(USUAL_OPTIONS.get(name, {}) | options))
 
 
 def check_points(xy: np.ndarray) -> np.ndarray:

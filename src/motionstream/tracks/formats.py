@@ -248,10 +248,17 @@ def _numbers(arrays: dict[str, np.ndarray], key: str) -> np.ndarray:
 def _header(arrays: dict[str, np.ndarray], size: Size | None, fps: float | None) -> tuple[Size, float]:
     """Canvas and frame rate as the file says, else as given."""
     if "width" in arrays and "height" in arrays:
-        size = int(arrays["height"]), int(arrays["width"])
+        size = int(_single(arrays, "height")), int(_single(arrays, "width"))
     if size is None:
         raise ValueError("the file does not say its canvas; give its width and height (--canvas WxH)")
-    return size, float(arrays["fps"]) if "fps" in arrays else fps or DEFAULT_FPS
+    return size, _single(arrays, "fps") if "fps" in arrays else fps or DEFAULT_FPS
+
+
+def _single(arrays: dict[str, np.ndarray], key: str) -> float:
+    found = _numbers(arrays, key)
+    if found.size != 1:
+        raise ValueError(f"the array {key!r} must be a single number, got {found.size} of them")
+    return float(found.item())
 
 
 # ---- writing -----------------------------------------------------------------------------------------------------

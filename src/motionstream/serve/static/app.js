@@ -106,6 +106,7 @@ function openTake(info) {
   if (run.active) link.sendNow({ kind: "stop" });
   const plan = { take: info.id, prompt: info.prompt, seed: info.seed, preset: info.preset, caption: "A saved take" };
   run.prepare(plan, preset);
+  panel.scale(preset);
   meters.clear();
   view("studio");
   run.start();
@@ -172,7 +173,7 @@ const actions = {
   },
   step(by) { actions.scrub(Math.max(0, player.shown) + by); },
   review() {
-    if (run.phase === "playing") return;
+    if (run.phase === "playing") run.pause(); // looking back pauses
     if (player.live) player.scrub(0);
     player.review(!player.reviewing);
   },
@@ -276,7 +277,7 @@ async function load() {
       $("start-note").textContent = `Somebody is drawing${waiting}. Start anyway: you get a place in line.`;
       $("start-note").hidden = false;
     }
-    recall({ link, run, board, start, presets, view });
+    recall({ link, run, board, panel, presets, view });
   } catch (error) {
     if (error.status === 401 || error.status === 403) {
       $("token-problem").hidden = !api.getToken();

@@ -63,7 +63,14 @@ export function wireKeys({ run, tools, board, camera, panel, actions }) {
     if (studioKey(event, target)) event.preventDefault();
   });
 
-  addEventListener("keyup", (event) => { if (tools.tool === "camera" && !$("studio-view").hidden) camera.key(event.key, false); });
+  // Whatever the tool and the case of the letter are by then: what was pressed for the camera lets go.
+  const steering = new Set();
+  const plainKey = (key) => (key.length === 1 ? key.toLowerCase() : key);
+  addEventListener("keyup", ({ key }) => { if (steering.delete(plainKey(key))) camera.key(plainKey(key), false); });
+  addEventListener("blur", () => {
+    if (steering.size) camera.letGo();
+    steering.clear();
+  });
 
   function studioKey({ key, shiftKey, repeat }, target) {
     const control = target.closest?.("button, a, [role=slider], .pad, input");
@@ -97,7 +104,10 @@ export function wireKeys({ run, tools, board, camera, panel, actions }) {
   function steer(key, repeat, shift = false) {
     const why = run.refusal();
     if (why) actions.refuse(why);
-    else if (!repeat) camera.key(key, true, shift);
+    else if (!repeat) {
+      steering.add(plainKey(key));
+      camera.key(key, true, shift);
+    }
     return true;
   }
 

@@ -8,6 +8,8 @@ const MOST_BUFFERED = 64000; // bytes on their way; more would be old when they 
 const KEPT = 96;
 const HEADER_BYTES = 8;
 
+const START_FIRST = "Start first, then choose whose motion is borrowed.";
+
 /** Events: "change" (what is played), "points", "problem" (detail: a sentence). */
 export class Motion extends EventTarget {
   constructor({ video, run, link, limits }) {
@@ -31,6 +33,7 @@ export class Motion extends EventTarget {
 
   async useClip(file) {
     this.stop();
+    if (!this.run.active) return this.#fail(START_FIRST);
     if (file.type && !file.type.startsWith("video/")) return this.#fail(`“${file.name}” is not a clip. Use an MP4 or a WebM.`);
     this.video.src = URL.createObjectURL(file);
     this.video.loop = true;
@@ -39,6 +42,7 @@ export class Motion extends EventTarget {
 
   async useWebcam() {
     this.stop();
+    if (!this.run.active) return this.#fail(START_FIRST);
     if (!navigator.mediaDevices?.getUserMedia) return this.#fail("The browser gives the webcam only to pages on localhost or over https.");
     try {
       this.video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 }, audio: false });

@@ -14,7 +14,7 @@ export function remember({ link, run, board }) {
   } catch { /* no storage: the take is still on the server, as a download */ }
 }
 
-export function recall({ link, run, board, presets, view }) {
+export function recall({ link, run, board, panel, presets, view }) {
   let kept = null;
   try {
     kept = JSON.parse(sessionStorage.getItem(KEY));
@@ -24,6 +24,7 @@ export function recall({ link, run, board, presets, view }) {
   const preset = presets.find(({ name }) => name === kept.plan.preset) || presets[0];
   if (!preset) return;
   run.prepare(kept.plan, preset);
+  panel.scale(preset);
   board.revive(kept.board);
   board.dropped();
   view("studio");

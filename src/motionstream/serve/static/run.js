@@ -257,6 +257,7 @@ export class Run extends EventTarget {
     }
     this.link.flush();
     this.latency.forgive();
+    if (this.phase === "ended" && !fresh) return; // stopped while the connection was away: the server has heard it now
     if (this.phase === "paused" && !fresh) return;
     this.#goOn(Infinity);
     toast(fresh ? "The take goes on after the reload." : "Connected again. The take goes on; what you held was let go.");

@@ -75,7 +75,7 @@ export class Link extends EventTarget {
       this.socket.send(JSON.stringify(message));
       return true;
     }
-    if (!["remove", "prompt", "pause", "resume"].includes(message.kind)) return false;
+    if (!["remove", "prompt", "pause", "resume", "stop"].includes(message.kind)) return false;
     this.queue.push(message);
     if (this.queue.length > QUEUE_LIMIT) this.queue.shift();
     return false;

@@ -20,7 +20,7 @@ export class DepthPanel {
     run.addEventListener("begun", () => this.#used("plane", "A flat picture: things do not hide one another."));
     link.addEventListener("message", ({ detail }) => {
       if (detail.kind === "depth") this.#used(detail.depth, `${detail.words[0].toUpperCase()}${detail.words.slice(1)}.`);
-      else if (detail.kind === "error" && detail.code === "bad_depth") $("depth").value = this.used;
+      else if (detail.kind === "error" && detail.code === "bad_depth") this.#used(this.used, this.words);
       else if (detail.kind === "camera") {
         camera.clear();
         toast(`${detail.reason[0].toUpperCase()}${detail.reason.slice(1)}.`, "warn");
@@ -34,7 +34,10 @@ export class DepthPanel {
   }
 
   #used(id, words) {
-    this.used = id;
+    Object.assign(this, { used: id, words });
+    if (![...$("depth").options].some(({ value }) => value === id)) { // from before a reload
+      $("depth").insertBefore(make("option", { value: id }, "a depth map"), $("depth").lastElementChild);
+    }
     $("depth").value = id;
     $("depth-words").textContent = words;
     $("depth-values-field").hidden = ["plane", "ground", "estimate"].includes(id);
@@ -53,8 +56,11 @@ export class DepthPanel {
       return;
     }
     const values = $("depth-values").value;
-    $("depth-words").textContent = "One moment…";
-    this.link.send({ kind: "depth", depth, ...(values ? { values } : {}) });
+    if (this.link.send({ kind: "depth", depth, ...(values ? { values } : {}) })) $("depth-words").textContent = "One moment…";
+    else {
+      toast("The connection is away: choose the depth again when it is back.", "warn");
+      this.#used(this.used, this.words);
+    }
   }
 
   /** A depth map from a file. */

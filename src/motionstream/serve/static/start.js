@@ -91,8 +91,8 @@ export class StartView {
     $("dice").addEventListener("click", () => { $("seed").value = Math.floor(Math.random() * 1e6); });
     const take = (drawFirst) => {
       const seed = Number($("seed").value);
-      if (!Number.isInteger(seed) || seed < 0 || seed > 4294967295) {
-        this.problem("The seed must be a whole number from 0 to 4294967295.");
+      if (!Number.isInteger(seed) || seed < 0 || seed > 2147483647) {
+        this.problem("The seed must be a whole number from 0 to 2147483647.");
         $("seed").focus();
         return;
       }
