@@ -3,8 +3,9 @@
 # itself; then a mean of the two, to choose from.
 #   [IN=earlier_results] [OUT=folder] [FIT_MINUTES=4] [BATCH=32] [LR=3e-4] runs/gpu/35-nano-rechunk.sh
 # From the mean of 30 where there is one, else from the student of 20 (INIT=FOLDER: another). On two cores the shipped weights took
-# batch 2 and SET="cache=c1s2w4 grab_cache=c2s1w2 p_grab=0.4 sigmas=[1,0.7]", and no mean (docs/LOG.md, 2026-11-27, "I"); batches of 24 ran once,
-# with another guide.
+# batch 2 and SET="cache=c1s2w4 grab_cache=c2s1w2 p_grab=0.4 sigmas=[1,0.7]", and no mean (docs/LOG.md, 2026-11-27, "I"), then from these
+# SET="init=FOLDER cache=c1s1w2 grab_cache=c2s1w2 p_grab=0.4 sigmas=[1,0.7] uncovered_weight=4 resting_weight=6" (2026-11-28, "K"; the same guide:
+# INIT=folder of commit 7014fda); to try: grab_blur_cells=1, longer. Batches of 24 ran once, with another guide.
 set -euo pipefail
 source "$(dirname "$0")/start.sh"
 run=$work/short
