@@ -32,12 +32,12 @@ LOOK_AHEAD = 12
 WORK_HEIGHT_PX, MAX_TIMES = 288, 4
 """Clips are tracked at a whole multiple of the model's canvas, up to this height and factor: nano's own is too coarse."""
 START_CELLS, PIN_CELLS = 1.0, 3.0
-CELLS = 300
-"""Places for points on a canvas (a place holds up to three): with more, a stream could be given more than it may hold."""
 """In latent cells: how far a point must get to count as moving, and how far apart resting ones are shown.
 
 Chosen by eye among 0.2 to 1.5 and 2 to 4 on the bundled clips: showing nano more than moves wears the picture out.
 """
+CELLS = 300
+"""Places for points on a canvas (a place holds up to three): with more, a stream could be given more than it may hold."""
 Pins = Literal["some", "none", "all"]
 
 

@@ -189,7 +189,10 @@ class RechunkStage(DiTStage):
         return whole, part
 
     def aim(self, batch: Batch, seed: int, before: PresetConfig) -> Tensor:
-        """What every estimate is drawn to, ``(steps, B, F, C, h, w)``: the guide's in moving cells, the truth in others."""
+        """What every estimate is drawn to, ``(steps, B, F, C, h, w)``: the guide's in moving cells, the truth in others.
+
+        With ``uncovered_weight`` and ``resting_weight`` the truth in what a thing has left and in things at rest too.
+        """
         guided = batch.moving if not self.config.uncovered_weight else batch.changed * (1 - batch.uncovered)
         if self.config.resting_weight:
             guided = guided * (1 - batch.resting)
