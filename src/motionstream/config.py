@@ -27,10 +27,14 @@ class TrackConfig:
 
     Args:
         code_dim: width of a track's id code (paper: 64).
-        code: "sinusoid" of the random id as in the paper, or "gaussian" (unit normal seeded by the id: better spread).
+        code: "sinusoid" of the random id as in the paper, "gaussian" (unit normal seeded by the id: better spread), or
+            "origin" (nano): the id says where a track begins, and a cell holds sinusoids of the place that its picture
+            comes from (tracks/origin.py). Its ``code_dim`` is four for each of ``origin_periods``, and one.
         code_scale: factor on the code.
         id_range: ids are drawn from [0, id_range).
         max_period: longest period of the sinusoids.
+        origin_periods: periods of the "origin" code, in cells. Those of two and more tell which cell, those of two and
+            less what part of it.
         splat: "nearest" cell as in the paper, or "bilinear" over the four cells around the point.
         channels: output channels of the track head (zero switches tracks off).
         head_bias: whether the 1x1x1 convolution has a bias.
@@ -38,14 +42,22 @@ class TrackConfig:
     """
 
     code_dim: int = 64
-    code: Literal["sinusoid", "gaussian"] = "sinusoid"
+    code: Literal["sinusoid", "gaussian", "origin"] = "sinusoid"
     code_scale: float = 1.0
     id_range: int = 100_000
     max_period: float = 10_000.0
+    origin_periods: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 32.0)
     splat: Literal["nearest", "bilinear"] = "nearest"
     channels: int = 16
     head_bias: bool = False
     first_pad: Literal["repeat", "zero"] = "zero"
+
+    def __post_init__(self) -> None:
+        if self.code == "origin" and (self.code_dim != 4 * len(self.origin_periods) + 1 or min(self.origin_periods) <= 0):
+            raise ValueError(
+                f"code_dim={self.code_dim} does not fit origin_periods={self.origin_periods}: use positive periods and "
+                f"code_dim={4 * len(self.origin_periods) + 1}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,19 @@ import dataclasses
 import pytest
 import torch
 
-from motionstream.data.conditions import ConditionConfig, by_latent, choose_tracks, condition_batch, training_batch
+from motionstream.data.conditions import (
+    ConditionConfig,
+    by_latent,
+    choose_tracks,
+    condition_batch,
+    pair_batch,
+    training_batch,
+)
 from motionstream.data.render import Rendered, render
 from motionstream.data.scenes import SceneConfig, sample_scenes
 from motionstream.models.vae import NanoVAE
-from motionstream.presets import tiny_debug
+from motionstream.presets import nano, tiny_debug
+from motionstream.tracks.origin import origins
 
 PRESET = tiny_debug()
 PLAIN = ConditionConfig(p_anchor=0.0, p_hide_resting=0.0, p_drop_motion=0.0, p_drop_text=0.0, max_tracks=10_000)
@@ -210,3 +218,43 @@ def test_a_batch_knows_which_cells_show_a_thing_at_rest(rendered):
     assert batch.resting.shape == batch.moving.shape
     assert torch.equal(batch.resting, by_latent(rendered.resting, batch.latents.shape[1], batch.latents.shape[-2:]))
     assert batch.resting[:, 0].mean() > 0
+
+
+def test_a_pair_is_the_picture_and_what_a_clip_shows_later():
+    vae = NanoVAE(PRESET.vae).eval()
+    scene = SceneConfig.of(PRESET.geometry, 33, p_camera=0.0)
+    ends = set()
+    for seed in range(8):
+        pair = pair_batch(3, PRESET, vae, scene, PLAIN, seed, torch.device("cpu"))
+        assert pair.latents.shape[1] == 2
+        assert pair.xy.shape[1] == pair.visible.shape[1] == 5
+        shown = sample_scenes(3, scene, look_seed=seed, motion_seed=seed)
+        moved = pair.xy[0] - pair.xy[0, :1]
+        ends.add(round(float(moved.norm(dim=-1).max()), 1))
+        whole = render(shown, point_seed=seed).video
+        assert torch.allclose(vae.encode(whole[:, :1]), pair.latents[:, :1], atol=1e-4), "the picture is frame 0"
+    assert len(ends) > 4, "the later frame is another each time"
+
+
+def test_a_clip_of_one_latent_frame_has_no_pair():
+    with pytest.raises(ValueError, match="num_frames=4"):
+        pair_batch(1, PRESET, NanoVAE(PRESET.vae), SceneConfig.of(PRESET.geometry, 4), PLAIN, 0, torch.device("cpu"))
+
+
+def test_codes_of_places_begin_where_the_picture_shows_a_point_first(rendered):
+    preset = dataclasses.replace(
+        PRESET,
+        model=dataclasses.replace(PRESET.model, tracks=dataclasses.replace(nano().model.tracks, channels=52)),
+    )
+    xy, visible, ids = choose_tracks(rendered, preset, dataclasses.replace(PLAIN, p_hide_resting=1.0), generator(1))
+    _, _, source = choose(rendered, 1, p_hide_resting=1.0)[1:]
+    place, late = origins(ids)
+    truth = per_track(rendered.visible, source)
+    seen = truth.any(1)
+    first = truth.int().argmax(1)
+    wanted = xy.gather(1, first[:, None, :, None].expand(-1, 1, -1, 2))[:, 0]
+    assert (place - wanted)[seen].abs().max() < 0.04
+    assert torch.equal(late[seen], (first > 0)[seen])
+    hidden_at_first = visible.any(1) & ~visible[:, 0] & truth[:, 0]
+    assert hidden_at_first.any(), "told late"
+    assert not late[hidden_at_first].any(), "and yet there from the beginning"

@@ -9,6 +9,7 @@ from motionstream.config import TrackConfig
 from motionstream.shapes import VideoGeometry
 from motionstream.stream import patch
 from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer, resample_pushes, taken_hold
+from motionstream.tracks.origin import origins
 
 GEOMETRY = VideoGeometry(height=32, width=64)
 Shown = dict[int, list[float]]
@@ -331,3 +332,59 @@ def test_before_the_first_frame_a_point_takes_hold_where_it_was_pushed_first():
     assert frames == [[grab, other]]
     frames, _ = resample_pushes(held, later, 4)
     assert [point.x for point in frames[-1]] == [48.0, 5.0]
+
+
+PLACES = TrackConfig(code="origin", code_dim=21)
+
+
+def beginnings(made: TrackBuffer, tracks: tuple[torch.Tensor, torch.Tensor, torch.Tensor], t: int) -> list:
+    """Of visible tracks in frame t, by their place there: where they began and whether that was later than frame 0."""
+    xy, visible, ids = tracks
+    place, late = origins(ids[0])
+    seen = visible[0, t].nonzero()[:, 0].tolist()
+    return sorted((xy[0, t, n].tolist(), place[n].tolist(), bool(late[n])) for n in seen)
+
+
+def test_ids_of_places_say_where_anchors_and_points_begin():
+    made = TrackBuffer(GEOMETRY, PLACES, 0)
+    first = made.chunk([[Point(7, 30.0, 13.0)]] * 9, first=True)
+    assert ([30.0, 13.0], [30.0, 13.0], False) in beginnings(made, first, 0)
+    assert all(place == home and not late for place, home, late in beginnings(made, first, 0))
+    later = made.chunk([[Point(7, 46.0, 13.0)]], first=False)
+    told = beginnings(made, later, 0)
+    assert ([46.0, 13.0], [30.0, 13.0], False) in told
+    assert all(place[0] - home[0] == 16 and place[1] == home[1] for place, home, _ in told)
+
+
+def test_a_hand_that_comes_late_moves_what_has_its_beginning_in_frame_0():
+    made = TrackBuffer(GEOMETRY, PLACES, 0)
+    made.chunk([[]] * 9, first=True)
+    made.chunk([[Point(1, 20.0, 12.0)]], first=False)
+    told = beginnings(made, made.chunk([[Point(1, 25.0, 12.0)]], first=False), 0)
+    assert told
+    assert all(home == [place[0] - 5, place[1]] and not late for place, home, late in told)
+
+
+def test_a_point_on_new_picture_begins_where_it_is_first_seen():
+    made = TrackBuffer(GEOMETRY, PLACES, 0)
+    made.chunk([[]] * 9, first=True)
+    made.place[: made.num_anchors] += 1000  # the camera has gone on: no anchor came with what is here
+    before = made.snapshot()
+    first = beginnings(made, made.chunk([[Point(1, 20.0, 12.0)]], first=False), 0)
+    assert first == [([20.0, 12.0], [20.0, 12.0], True)]
+    assert beginnings(made, made.chunk([[Point(1, 28.0, 13.0)]], first=False), 0) == [([28.0, 13.0], [20.0, 12.0], True)]
+    made.restore(before)
+    assert beginnings(made, made.chunk([[Point(2, 9.0, 5.0)]], first=False), 0) == [([9.0, 5.0], [9.0, 5.0], True)]
+    made.reset()
+    assert made.ids.max() < 2**42, "nothing begins late any more"
+
+
+def test_more_points_than_spare_slots_have_their_beginnings_too():
+    made = TrackBuffer(GEOMETRY, PLACES, 0, spare=2)
+    points = [Point(n, 3.0 + 5 * n, 9.0) for n in range(12)]
+    first = beginnings(made, made.chunk([points], first=True), 0)
+    for point in points:
+        assert ([point.x, point.y], [point.x, point.y], False) in first
+    again = made.chunk([[Point(p.id, p.x + 2, p.y) for p in points]], first=False)
+    for point in points:
+        assert ([point.x + 2, point.y], [point.x, point.y], False) in beginnings(made, again, 0)

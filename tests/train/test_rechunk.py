@@ -200,3 +200,32 @@ def test_what_it_exports_says_its_setting(build, tmp_path):
 def test_bad_settings_are_refused(build, cache, settings, kind, said):
     with pytest.raises(kind, match=said):
         build(cache, **settings)
+
+
+def test_without_a_guide_the_truth_is_the_aim(build, monkeypatch):
+    stage = build("c1s1w2", truth=True)
+    monkeypatch.setattr(stage, "guide_estimates", lambda *a: pytest.fail("no guide is asked"))
+    seen = {}
+    plain = stage.loss
+
+    def watched(batch, aim, *rest, known=None):
+        seen.update(batch=batch, aim=aim, known=known)
+        return plain(batch, aim, *rest, known=known)
+
+    monkeypatch.setattr(stage, "loss", watched)
+    assert stage.train_step(0)["loss"] > 0
+    assert torch.equal(seen["aim"][0], seen["batch"].latents)
+    assert seen["known"] is None
+
+
+def test_without_a_guide_a_pulled_picture_counts_where_it_stands_still(build, monkeypatch):
+    stage = build("c1s1w2", truth=True, p_grab=1.0)
+    batch = stage.batch_at(0)
+    known = 1 - batch.moving
+    assert known.min() == 0
+    loss, _ = stage.loss(batch, batch.latents[None], stage.before, 7, known=known)
+    loss.backward()
+    torn = batch.latents + 5 * (known == 0)
+    again, _ = stage.loss(batch, torn[None], stage.before, 7, known=known)
+    torch.testing.assert_close(again.detach(), loss.detach(), msg="what nobody knows does not count")
+    assert stage.train_step(0)["loss"] > 0

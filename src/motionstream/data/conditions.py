@@ -17,11 +17,11 @@ from torch import Tensor
 
 from motionstream.config import PresetConfig
 from motionstream.data.render import Rendered, render
-from motionstream.data.scenes import SceneConfig, sample_scenes
+from motionstream.data.scenes import SceneConfig, frames_of, sample_scenes
 from motionstream.models.text import HashedWords
 from motionstream.models.vae import NanoVAE
-from motionstream.tracks.codes import draw_ids
 from motionstream.tracks.masking import drop_tracks, mask_mid_chunks
+from motionstream.tracks.origin import make_ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +92,30 @@ def training_batch(
     rendered = render(sample_scenes(batch, scene, look_seed=seed, motion_seed=seed, device=device), point_seed=seed)
     generator = torch.Generator(device).manual_seed(seed ^ 0x7AC5)
     return condition_batch(rendered, preset, vae, config, generator)
+
+
+def pair_batch(
+    batch: int,
+    preset: PresetConfig,
+    vae: NanoVAE,
+    scene: SceneConfig,
+    config: ConditionConfig,
+    seed: int,
+    device: torch.device,
+) -> Batch:
+    """As :func:`training_batch`, but of each clip only the picture and one later latent frame, the same for the batch.
+
+    Raises:
+        ValueError: if clips are too short to hold one.
+    """
+    t_stride = preset.geometry.t_stride
+    if scene.num_frames <= t_stride:
+        raise ValueError(f"num_frames={scene.num_frames} must be at least {t_stride + 1}: a picture and a latent frame")
+    generator = torch.Generator(device).manual_seed(seed ^ 0x7AC5)
+    last = int(torch.randint(t_stride, scene.num_frames, (), generator=generator, device=device))
+    pick = torch.tensor([0, *range(last - t_stride + 1, last + 1)], device=device)
+    scenes = frames_of(sample_scenes(batch, scene, look_seed=seed, motion_seed=seed, device=device), pick)
+    return condition_batch(render(scenes, point_seed=seed), preset, vae, config, generator)
 
 
 @torch.no_grad()
@@ -185,9 +209,10 @@ def choose_tracks(
 
     count = min(config.max_tracks, N)
     order = (active.float() * 2 + torch.rand(B, N, generator=generator, device=device)).topk(count, dim=1).indices
-    ids = draw_ids(B, count, preset.model.tracks, generator)
     xy = xy.gather(2, order[:, None, :, None].expand(B, T, count, 2))
-    return xy, shown.gather(2, order[:, None].expand(B, T, count)), ids
+    shown, truth = (mask.gather(2, order[:, None].expand(B, T, count)) for mask in (shown, truth))
+    # Where it begins is where the picture shows it first, told or not: a hand that comes later finds it there too.
+    return xy, shown, make_ids(xy, truth, preset.model.tracks, generator)
 
 
 def _chunk_plan(num_frames: int, preset: PresetConfig) -> list[int]:

@@ -21,7 +21,7 @@ from motionstream.data.render import render
 from motionstream.data.scenes import SceneConfig, sample_scenes
 from motionstream.models.text import HashedWords
 from motionstream.models.vae import NanoVAE
-from motionstream.tracks.codes import draw_ids
+from motionstream.tracks.origin import make_ids
 
 REACH_CELLS = (1.0, 4.5)
 """Smallest and largest radius of what is held, in latent cells."""
@@ -69,7 +69,7 @@ def grab_batch(
 
     text = HashedWords(preset.model.text_dim, preset.model.text_len)(scenes.captions).to(device)
     keep = uniform(generator, batch, 1, 1) >= P_DROP_TEXT
-    ids = draw_ids(batch, xy.shape[2], preset.model.tracks, generator)
+    ids = make_ids(xy, visible, preset.model.tracks, generator)
     swept = _swept(xy, held, latents.shape[-2:], size, geometry.t_stride, blur_cells)
     return Batch(latents, text * keep, xy, visible, ids, swept, swept, *torch.zeros(2, *swept.shape, device=device))
 

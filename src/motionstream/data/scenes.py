@@ -97,6 +97,16 @@ class Scenes:
         return replace(self, active=active)
 
 
+def frames_of(scenes: Scenes, pick: slice | Tensor) -> Scenes:
+    """The same scenes at some of their frames only."""
+    return replace(
+        scenes,
+        centre=scenes.centre[:, :, pick],
+        pan=scenes.pan[:, pick],
+        **{name: getattr(scenes, name)[..., pick] for name in ("scale", "angle", "zoom", "roll")},
+    )
+
+
 def sample_scenes(
     batch: int, config: SceneConfig, *, look_seed: int, motion_seed: int, device: torch.device | str = "cpu"
 ) -> Scenes:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from motionstream.data.pictures import Split, load_bank
 from motionstream.data.render import object_pose, render, render_object
-from motionstream.data.scenes import SceneConfig, Scenes, motion_words, sample_scenes
+from motionstream.data.scenes import SceneConfig, Scenes, frames_of, motion_words, sample_scenes
 from motionstream.eval.locate import locate
 from motionstream.eval.presence import change_inside, share_at
 from motionstream.stream.engine import StreamEngine
@@ -103,16 +103,6 @@ def _looks(still: Scenes, index: int) -> tuple[Tensor, Tensor]:
     """Colour ``(3, H, W)`` and alpha ``(1, H, W)`` of one object in a scene of one frame."""
     layer = render_object(still, index)[0, 0]
     return layer[:3] / layer[3:].clamp_min(1e-3), layer[3:]
-
-
-def frames_of(scenes: Scenes, pick: slice | Tensor) -> Scenes:
-    """The same scenes at some of their frames only."""
-    return replace(
-        scenes,
-        centre=scenes.centre[:, :, pick],
-        pan=scenes.pan[:, pick],
-        **{name: getattr(scenes, name)[..., pick] for name in ("scale", "angle", "zoom", "roll")},
-    )
 
 
 def _with_drag(scenes: Scenes, seed: int, begin: int, moving: int) -> Scenes:

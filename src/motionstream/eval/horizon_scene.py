@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from motionstream.data.render import render, render_object
-from motionstream.data.scenes import SceneConfig, Scenes, sample_scenes
-from motionstream.eval.drags import frames_of
+from motionstream.data.scenes import SceneConfig, Scenes, frames_of, sample_scenes
 from motionstream.eval.locate import locate
 from motionstream.shapes import VideoGeometry
 from motionstream.tracks.tracks import Tracks

@@ -14,7 +14,7 @@ from motionstream.models.guided import guided_predictor
 from motionstream.models.load import load_weights
 from motionstream.models.motion import track_latents
 from motionstream.stream.engine import StreamEngine, weights_folder
-from motionstream.tracks.codes import draw_ids
+from motionstream.tracks.origin import make_ids
 
 
 class Teacher:
@@ -30,7 +30,7 @@ class Teacher:
 
         Args:
             first: picture ``(3, H, W)`` in [0, 1]. xy: ``(T, N, 2)`` pixels, T = t_stride * k + 1.
-            visible: ``(T, N)`` bool. prompt, seed: as for a stream; the seed also draws the tracks' ids.
+            visible: ``(T, N)`` bool. prompt, seed: as for a stream; the seed also draws ids.
 
         Raises:
             ValueError: a number of frames that does not fit the latent grid.
@@ -40,7 +40,7 @@ class Teacher:
         config = preset.sample
         latent = engine.vae.encode(first[None, None].to(device))
         xy, visible = xy[None].to(device), visible[None].to(device)
-        ids = draw_ids(1, xy.shape[2], preset.model.tracks, torch.Generator().manual_seed(seed)).to(device)
+        ids = make_ids(xy, visible, preset.model.tracks, torch.Generator().manual_seed(seed)).to(device)
         generator = torch.Generator(device).manual_seed(seed)
         F = preset.geometry.latent_frames(xy.shape[1])
         noise = torch.randn(1, F, *latent.shape[2:], generator=generator, device=device)

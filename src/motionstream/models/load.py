@@ -37,8 +37,11 @@ def save_weights(path: Path, module: nn.Module, *, dtype: torch.dtype | None = N
     os.replace(partial, path)
 
 
-def load_weights(path: Path, module: nn.Module) -> None:
+def load_weights(path: Path, module: nn.Module, *, skip: Callable[[str], bool] = lambda name: False) -> None:
     """Fill ``module`` from a safetensors file; parameters keep the module's dtype.
+
+    Args:
+        skip: tensors whose names it accepts stay as they are, whatever the file holds of them.
 
     Raises:
         ValueError: missing or damaged file, or tensors that are missing, unexpected or of another shape.
@@ -59,6 +62,8 @@ def load_weights(path: Path, module: nn.Module) -> None:
                     f"({listed}); use the config.json it was saved with"
                 )
             for name, target in own.items():
+                if skip(name):
+                    continue
                 value = stored.get_tensor(name)
                 if value.shape != target.shape:
                     raise ValueError(

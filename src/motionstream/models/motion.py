@@ -1,4 +1,4 @@
-"""Tracks -> what the DiT reads: rasterise id codes and run the track head (paper section 3.1)."""
+"""Tracks -> what the DiT reads: rasterise their codes and run the track head (paper section 3.1)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor
 from motionstream.models.dit import WanDiT
 from motionstream.shapes import VideoGeometry
 from motionstream.tracks.codes import track_codes
+from motionstream.tracks.origin import rasterize_origins
 from motionstream.tracks.raster import rasterize
 
 
@@ -23,9 +24,12 @@ def track_latents(
     if model.track_head is None:
         return None
     config = model.config.tracks
-    codes = track_codes(ids, config).to(xy.device)
     grid = (geometry.latent_height, geometry.latent_width)
-    track_map = rasterize(xy, visible, codes, grid=grid, stride=geometry.stride, config=config)
+    if config.code == "origin":
+        track_map = rasterize_origins(xy, visible, ids, grid=grid, stride=geometry.stride, config=config)
+    else:
+        codes = track_codes(ids, config).to(xy.device)
+        track_map = rasterize(xy, visible, codes, grid=grid, stride=geometry.stride, config=config)
     return model.track_head(track_map.to(_dtype(model)), first=first)
 
 

@@ -17,6 +17,7 @@ from motionstream.config import TrackConfig
 from motionstream.shapes import VideoGeometry
 from motionstream.stream.patch import is_dab, patches
 from motionstream.tracks.codes import draw_ids
+from motionstream.tracks.origin import origin_ids
 
 ANCHOR_SPACING_CELLS = 1.0
 """Anchors per latent cell, each way."""
@@ -80,13 +81,19 @@ class TrackBuffer:
         self.home = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1).reshape(-1, 2)
         self.num_anchors = len(self.home)
         self._generator = torch.Generator().manual_seed(self.seed)
-        self.ids = self._own_ids = draw_ids(1, self.num_anchors + self.spare, self.config, self._generator)
+        if self.config.code == "origin":
+            anchors = origin_ids(self.home, torch.zeros(self.num_anchors, dtype=torch.bool))[None]
+            # Spare slots get theirs where they begin to count.
+            self._own_ids = torch.cat([anchors, torch.zeros(1, self.spare, dtype=torch.int64)], dim=1)
+        else:
+            self._own_ids = draw_ids(1, self.num_anchors + self.spare, self.config, self._generator)
+        self.ids = self._own_ids
         self._more_ids: Tensor | None = None
         self.reset()
 
     def reset(self) -> None:
         """Back to frame 0: nothing is grabbed, every anchor is at home."""
-        self.ids = self._own_ids
+        self.ids = self._own_ids.clone()
         self.place = torch.cat([self.home, torch.zeros(self.spare, 2)])
         self._taken = torch.zeros(self.num_anchors, dtype=torch.bool)
         self.grips: dict[int, _Grip] = {}
@@ -98,12 +105,11 @@ class TrackBuffer:
     def snapshot(self) -> tuple[object, ...]:
         """State between two chunks, for branching."""
         copies = dict(self.grips), dict(self._remembered), list(self._free), list(self._trail)
-        return self.frame, self.place.clone(), self._taken.clone(), *copies
+        return self.frame, self.place.clone(), self._taken.clone(), self.ids.clone(), *copies
 
     def restore(self, state: tuple[object, ...]) -> None:
-        self.frame, place, taken, grips, remembered, free, trail = state  # type: ignore[assignment]
-        self.place, self._taken = place.clone(), taken.clone()  # type: ignore[attr-defined]
-        self.ids = self._ids_for(len(self.place))
+        self.frame, place, taken, ids, grips, remembered, free, trail = state  # type: ignore[assignment]
+        self.place, self._taken, self.ids = (kept.clone() for kept in (place, taken, ids))  # type: ignore[attr-defined]
         self.grips, self._remembered = dict(grips), dict(remembered)  # type: ignore[call-overload]
         self._free, self._trail = list(free), list(trail)  # type: ignore[call-overload]
 
@@ -187,13 +193,15 @@ class TrackBuffer:
         """Spare codes for so many points at once. Points that are gone but remembered give theirs up when needed."""
         total, grown = len(self.place), self.num_anchors + num_points
         if grown > total:
-            self.ids = self._ids_for(grown)
+            self.ids = torch.cat([self.ids, self._ids_for(grown)[:, total:]], dim=1)
             self.place = torch.cat([self.place, torch.zeros(grown - total, 2)])
             self._free[:0] = range(grown - 1, total - 1, -1)
 
     def _ids_for(self, total: int) -> Tensor:
         """Ids ``(1, total)`` of all slots; those of a slot never depend on how many there are."""
         own = self._own_ids
+        if self.config.code == "origin":
+            return torch.cat([own, own.new_zeros(1, max(0, total - own.shape[1]))], dim=1)
         if total > own.shape[1] and self._more_ids is None:
             order = torch.randperm(self.config.id_range, generator=self._generator)
             self._more_ids = order[~torch.isin(order, own[0])]
@@ -233,7 +241,7 @@ class TrackBuffer:
     def _grab(self, point: Point, *, first: bool) -> None:
         """Give the point a code: in frame 0 one of its own, later that of the anchor which is under it now."""
         if first:  # the sink learns it as well as any anchor's
-            self._give_spare(point)
+            self._give_spare(point, late=False)
             return
         where = torch.tensor([float(point.x), float(point.y)])
         distance = (self.place[: self.num_anchors] - where).norm(dim=-1)
@@ -249,12 +257,15 @@ class TrackBuffer:
             # would only blur what it says.
             self.grips[point.id] = _Grip(torch.zeros(0, dtype=torch.long), torch.zeros(0, 2))
             return
-        self._give_spare(point)  # this is new picture, that no anchor came with
+        self._give_spare(point, late=True)  # this is new picture, that no anchor came with
 
-    def _give_spare(self, point: Point) -> None:
+    def _give_spare(self, point: Point, *, late: bool) -> None:
         if not self._free:
             self._forget_oldest()
-        self.grips[point.id] = _Grip(torch.tensor([self._free.pop()]), torch.zeros(1, 2))
+        slot = self._free.pop()
+        self.grips[point.id] = _Grip(torch.tensor([slot]), torch.zeros(1, 2))
+        if self.config.code == "origin":
+            self.ids[0, slot] = origin_ids(torch.tensor([point.x, point.y]), torch.tensor(late))
 
     def _extend(self, new: list[int], held: dict[int, Point]) -> None:
         """Hold the free anchors of each new point's patch with it."""

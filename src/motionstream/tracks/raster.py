@@ -88,14 +88,15 @@ def rasterize_loop(
                 if config.splat == "nearest":
                     targets = [(int(y), int(x), 1.0)]
                 else:
-                    targets = _bilinear_targets(x - 0.5, y - 0.5, rows, columns)
+                    targets = bilinear_targets(x - 0.5, y - 0.5, rows, columns)
                 for row, column, weight in targets:
                     out[b, t, :, row, column] += weight * codes[b, n]
                     power[b, t, row, column] += weight**2
     return out / power.sqrt().clamp_min(1.0)[:, :, None]
 
 
-def _bilinear_targets(x: float, y: float, rows: int, columns: int) -> list[tuple[int, int, float]]:
+def bilinear_targets(x: float, y: float, rows: int, columns: int) -> list[tuple[int, int, float]]:
+    """Cells (row, column) and weights of a point at ``x, y`` in cells, cell centres at whole numbers."""
     x0, y0 = int(x // 1), int(y // 1)
     fx, fy = x - x0, y - y0
     targets = []

@@ -8,6 +8,9 @@ leaves nothing to be averaged away. Where nothing moves the truth is the picture
 a little of what rests in every chunk, and small chunks would learn to forget as much in each of theirs (docs/LOG.md).
 What a thing has left is the ground again, and of that too the truth can tell more than a guide that leaves a ghost there.
 
+With ``truth`` there is no guide: every estimate is drawn to the truth of the clip. That is how a student learns to stream
+whose track codes nobody who streams knows yet.
+
     motionstream train rechunk --vae DIR --student DIR --out DIR --set cache=c1s1w2
 """
 
@@ -55,6 +58,7 @@ class RechunkConfig:
             another one still is.
         init: a folder whose ``student.safetensors`` to go on from, while ``--student`` is the guide; "" = the guide.
         p_grab: share of steps whose clips are pictures of which parts are pulled about (data/grabs.py), not scenes.
+        truth: no guide: every estimate is drawn to the truth, in pictures that are pulled about where they stand still.
         grab_cache: the setting in which the student is the guide there, or "" for its own. One that forgets less may be
             better for what lies beside a pulled part.
         grab_blur_cells: what is further than this from what was pulled is drawn to the picture there, at least 1: a guide
@@ -76,6 +80,7 @@ class RechunkConfig:
     resting_weight: float = 0.0
     init: str = ""
     p_grab: float = 0.5
+    truth: bool = False
     grab_cache: str = ""
     grab_blur_cells: int = BLUR_CELLS
     tracks_per_object: tuple[int, ...] = (8, 96)
@@ -144,9 +149,11 @@ class RechunkStage(DiTStage):
         config = self.config
         batch = self.batch_at(step)
         seed = config.seed * 7919 + step
-        before = self.before_grabs if self.grabs(step) else self.before
+        pulled = self.grabs(step)
+        before = self.before_grabs if pulled else self.before
         with self.compute.autocast():
-            loss, gap = self.loss(batch, self.aim(batch, seed, before), before, seed)
+            aim = batch.latents[None] if config.truth else self.aim(batch, seed, before)
+            loss, gap = self.loss(batch, aim, before, seed, known=1 - batch.moving if config.truth and pulled else None)
         loss.backward()
         norm = self.optimizer.step(lr_scale(step, self.steps, config.warmup, config.decay_share), 1.0)
         self.ema.update(self.model)
@@ -218,9 +225,11 @@ class RechunkStage(DiTStage):
             pass
         return by_step(estimates, len(sigmas)).float()
 
-    def loss(self, batch: Batch, aim: Tensor, before: PresetConfig, seed: int) -> tuple[Tensor, float]:
+    def loss(
+        self, batch: Batch, aim: Tensor, before: PresetConfig, seed: int, known: Tensor | None = None
+    ) -> tuple[Tensor, float]:
         """The weighted distance, and the squared one of moving cells in the last step relative to what is to be gained
-        over standing still."""
+        over standing still. ``known (B, F, 1, h, w)`` in [0, 1] tells how far the aim counts, where not everywhere."""
         preset, config, sigmas = self.preset, self.config, self.preset.sample.student_sigmas
         h, w = (size // preset.model.patch for size in batch.latents.shape[-2:])
         cache = HistoryCache(preset.model, preset.cache, grid=(h, w), device=self.compute.device)
@@ -231,6 +240,7 @@ class RechunkStage(DiTStage):
         made = by_step(estimates, len(sigmas)).float()
         weight = 1 + config.moving_weight * batch.moving
         weight = weight + config.uncovered_weight * batch.uncovered + config.resting_weight * batch.resting
+        weight = weight if known is None else weight * known
         weight = weight / made.new_tensor(sigmas).view(-1, 1, 1, 1, 1, 1) ** 2
         loss = (robust(made - aim) * weight).mean()
         apart, moved = (((one - aim[-1]).pow(2) * batch.moving).mean() for one in (made[-1].detach(), batch.latents[:, :1]))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from motionstream.config import PresetConfig
-from motionstream.data.conditions import Batch, ConditionConfig, training_batch
+from motionstream.data.conditions import Batch, ConditionConfig, pair_batch, training_batch
 from motionstream.data.scenes import SceneConfig
 from motionstream.device import Compute
 from motionstream.flow.path import add_noise
@@ -20,7 +20,7 @@ from motionstream.flow.sample import sample_euler
 from motionstream.flow.schedule import draw_sigma, euler_sigmas
 from motionstream.models.denoise import predict
 from motionstream.models.dit import Condition, WanDiT
-from motionstream.models.init import init_from_scratch, init_matching_heads
+from motionstream.models.init import init_from_scratch, init_matching_heads, init_recoded
 from motionstream.models.load import load_weights
 from motionstream.models.motion import track_latents
 from motionstream.models.vae import NanoVAE
@@ -38,6 +38,8 @@ class TeacherTrainConfig:
     Args:
         batch, num_frames: clips per step and their length; ``long_frames`` from the share ``long_from`` of the steps on,
             with a smaller batch of about as many frames.
+        pairs_until: share of the steps in which a clip is its picture and one later latent frame, ``pair_batch`` of them:
+            the quickest way to learn what comes from where (docs/LOG.md).
         dense_until: share of the steps in which every point may be shown (dense tracks first).
         tracks_per_object: fewest and most tracks on one object after that.
         moving_weight: extra loss weight of cells that differ from the first frame.
@@ -45,6 +47,7 @@ class TeacherTrainConfig:
         matching_init: start with the matching circuit of ``models.init``.
         compile: compile the blocks with ``torch.compile`` (needs a C++ compiler on a CPU).
         init: a folder whose ``teacher.safetensors`` to start from; "" trains from scratch.
+        recode: it was trained with other track codes: what reads them starts anew (models.init.init_recoded).
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=12_000))
@@ -52,6 +55,8 @@ class TeacherTrainConfig:
     num_frames: int = 21
     long_frames: int = 33
     long_from: float = 0.6
+    pairs_until: float = 0.0
+    pair_batch: int = 24
     dense_until: float = 0.2
     tracks_per_object: tuple[int, ...] = (6, 64)
     lr: float = 1.5e-3
@@ -62,6 +67,7 @@ class TeacherTrainConfig:
     sigma_mean: float = 1.2
     matching_init: bool = True
     init: str = ""
+    recode: bool = False
     p_mask_chunk: float = 0.0
     gap_steps: int = 100
     compile: bool = True
@@ -78,11 +84,15 @@ class TeacherStage(DiTStage):
         super().__init__(preset, config.loop.steps, vae, compute)
         self.config = config
         self.model = WanDiT(preset.model, preset.geometry.t_stride)
-        init_from_scratch(self.model, config.seed)
-        if config.matching_init:
-            init_matching_heads(self.model, preset.geometry.t_stride)
-        if config.init:
-            load_weights(Path(config.init) / "teacher.safetensors", self.model)
+        before = Path(config.init) / "teacher.safetensors"
+        if config.init and config.recode:
+            init_recoded(self.model, before, preset.geometry.t_stride, config.seed)
+        elif config.init:
+            load_weights(before, self.model)
+        else:
+            init_from_scratch(self.model, config.seed)
+            if config.matching_init:
+                init_matching_heads(self.model, preset.geometry.t_stride)
         self.model.to(compute.device).train()
         if config.compile:
             compile_blocks(self.model)
@@ -105,6 +115,9 @@ class TeacherStage(DiTStage):
             dense=dense, min_per_object=low, max_per_object=high, p_mask_chunk=0.0 if dense else config.p_mask_chunk
         )
         seed = config.seed * 10_000_019 + step
+        if step < config.pairs_until * steps:
+            given = (config.pair_batch, self.preset, self.vae, self.scene_config(config.long_frames))
+            return pair_batch(*given, replace(conditions, p_hide_resting=0.0), seed, self.compute.device)
         return training_batch(batch, self.preset, self.vae, self.scene_config(frames), conditions, seed, self.compute.device)
 
     def _sheet_conditions(self) -> ConditionConfig:
