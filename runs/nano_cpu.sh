@@ -18,7 +18,8 @@ short=c3s1w1 # what the preset streams in
 [ "$preset" != nano ] || short=c1s1w2
 
 train vae vae 2200
-train teacher teacher 1200 --vae "$work/vae" --set dense_until=0.3 long_from=0.75
+# What comes from where is learnt first, from pairs of the picture and one later latent frame.
+train teacher teacher 1200 --vae "$work/vae" --set pairs_until=0.3 dense_until=0.3 long_from=0.75
 # On the truth first: every chunk is denoised given true chunks through the real cache.
 train causal-init forced 200 "${made[@]}" --set cache=c3s1w1 batch=4 ema=0.99 decay_share=0.5
 # Then on itself: it streams from pure noise, and the truth judges what it made (docs/LOG.md says why all motion is told).

@@ -79,9 +79,10 @@ def rasterize_origins(
     mean = total[..., :3] / weight.clamp_min(1e-4)
     row, column = torch.arange(rows, device=xy.device), torch.arange(columns, device=xy.device)
     centre = torch.stack(torch.meshgrid(column, row, indexing="xy"), dim=-1) + 0.5  # in cells
-    periods = torch.tensor(config.origin_periods, dtype=xy.dtype, device=xy.device)
-    angle = (centre - mean[..., :2] / stride)[..., None] * (2 * math.pi / periods)  # (B, T, rows, columns, 2, periods)
-    code = torch.stack([angle.cos(), angle.sin()], dim=-1).flatten(-3)
+    source = centre - mean[..., :2] / stride  # (B, T, rows, columns, 2), in cells
+    # A tensor of the periods would have to come from the host, and a stream on a GPU would wait for it.
+    angles = [source * (2 * math.pi / period) for period in config.origin_periods]
+    code = torch.stack([part for angle in angles for part in (angle.cos(), angle.sin())], dim=-1).flatten(-2)
     code = torch.cat([code, mean[..., 2:]], dim=-1) * (2 * weight).clamp(max=1.0)
     return code.movedim(-1, 2) * config.code_scale
 
