@@ -18,6 +18,17 @@ def test_for_and_fit(capsys, last_json, check_sentence):
     check_sentence("6.4 GB is too little: give --fit 12GB")
 
 
+def test_fp8_holds_its_products_beside_the_weights(capsys, last_json):
+    held = {}
+    for more in ([], ["--fp8"]):
+        assert cli.main(["info", "wan2.1-1.3b", "--for", "stream", "--json", *more]) == 0
+        held[bool(more)] = last_json()
+    extra = held[True]["parts"]["fp8_products"]
+    assert held[False]["parts"]["fp8_products"] == 0
+    assert 1.0e9 < extra < held[True]["parts"]["dit"], "a byte for each number of most products"
+    assert held[True]["peak"] - held[False]["peak"] == extra
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -30,6 +41,8 @@ def test_for_and_fit(capsys, last_json, check_sentence):
         (["nano", "--for", "stream", "--dtype", "bogus"], "dtype 'bogus' is unknown: use float32, bfloat16, float16"),
         (["nano", "--gpus", "2"], "--gpus needs a purpose"),
         (["nano", "--batch", "4"], "--batch needs a purpose"),
+        (["nano", "--fp8"], "--fp8 needs a purpose"),
+        (["nano", "--fp8", "--for", "teacher"], "--for teacher trains: leave it out"),
     ],
 )
 def test_bad_input(check_sentence, arguments: list[str], complaint: str):

@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--gpus", type=whole_number(1, 1024), metavar="N", help="with --for (default: 1)")
     parser.add_argument("--batch", type=whole_number(1, 1024), metavar="N", help="clips a GPU, with --for (default: 1)")
+    parser.add_argument("--fp8", action="store_true", help="with --for stream: as streamed with --fp8")
     parser.add_argument("--fit", type=memory_size, metavar="SIZE", help="memory of a GPU, such as 24GB; with --for")
     device_arguments(parser)
 
@@ -66,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("gpus", "batch"):
         if getattr(args, name) is not None:
             raise UserError(f"--{name} needs a purpose: add --for teacher or --for distill")
+    if args.fp8:
+        raise UserError("--fp8 needs a purpose: add --for stream")
     compute = choose_compute(args.device, args.dtype)
     facts: dict[str, Any] = {
         "version": motionstream.__version__,
@@ -136,9 +139,11 @@ def plan(args: argparse.Namespace, config: PresetConfig) -> int:
     from motionstream.models.memory_fit import fit_memory, gigabytes
     from motionstream.models.memory_plan import plan_memory
 
+    if args.fp8 and args.purpose != "stream":
+        raise UserError(f"--fp8 is for streaming, and --for {args.purpose} trains: leave it out or use --for stream")
     name, gpus = args.dtype or "bfloat16", args.gpus or 1
     named_dtype(name)
-    options = replace(_options(config, name), batch=args.batch or 1)
+    options = replace(_options(config, name), batch=args.batch or 1, fp8=args.fp8)
     words = None
     if args.fit is None:
         made = plan_memory(config, args.purpose, gpus=gpus, options=options)
