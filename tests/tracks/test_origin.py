@@ -117,6 +117,18 @@ def test_tracks_that_begin_later_have_the_other_sign():
     assert out[1, 3] == -1
 
 
+def test_tracks_of_frame_0_say_where_a_cell_comes_from_whatever_begins_beside_them():
+    """As when the camera moves on and new points are sown between the old ones."""
+    made = config()
+    xy = torch.tensor([[[[20.0, 12.0], [0.0, 0.0]], [[12.0, 12.0], [12.0, 12.0]], [[4.0, 12.0], [4.0, 12.0]]]])
+    visible = torch.tensor([[[True, False], [True, True], [True, True]]])
+    ids = make_ids(xy, visible, made, torch.Generator())
+    together = both(xy, visible, ids, made)[0, 2, :, 1, 0]
+    alone = both(xy[:, :, :1], visible[:, :, :1], ids[:, :1], made)[0, 2, :, 1, 0]
+    assert source_of(together, made) == pytest.approx([2.5, 1.5], abs=1e-2)
+    assert (together - alone).abs().max() < 0.01
+
+
 def test_the_order_of_tracks_is_free():
     generator = torch.Generator().manual_seed(1)
     made = config()

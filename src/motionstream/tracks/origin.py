@@ -20,6 +20,8 @@ from motionstream.tracks.raster import bilinear_targets, splat_cells
 
 UNITS_PER_PX = 16
 """Resolution of a place in an id."""
+LATE_SHARE = 1e-3
+"""How much a track that begins later counts in a cell beside those of frame 0: they know where its picture comes from."""
 _BITS = 21
 _MIDDLE, _MASK = 1 << (_BITS - 1), (1 << _BITS) - 1
 
@@ -55,8 +57,8 @@ def rasterize_origins(
     """Track map ``(B, T, code_dim, rows, columns)`` float32 of tracks with ids of :func:`origin_ids`.
 
     For x, then y, and each period: cosine and sine of the place in frame 0 that the cell's centre comes from. The last
-    channel is 1 where that is the picture, and -1 where tracks begin later. All fade with the weight of the tracks
-    below one half, and are 0 where there is none.
+    channel is 1 where that is told by tracks of frame 0; it is -1 where all begin later, and the place is that of
+    their beginning. All fade with the weight of the tracks below one half, and are 0 where there is none.
 
     Args:
         xy: ``(B, T, N, 2)`` pixels (x, y). visible: ``(B, T, N)`` bool. ids: ``(B, N)``.
@@ -70,20 +72,20 @@ def rasterize_origins(
     shown = visible & torch.isfinite(xy).all(-1)
     moved = torch.where(shown[..., None], xy - start[:, None], torch.zeros_like(xy))
     sign = (1 - 2 * late.to(xy.dtype))[:, None, :, None].expand(-1, T, -1, 1)
-    facts = torch.cat([moved, sign, torch.ones_like(sign)], dim=-1)  # (B, T, N, 4)
-    weighted = (facts[..., None, :] * weights[..., None]).reshape(B * T, N * P, 4)
-    total = xy.new_zeros(B * T, rows * columns, 4)
-    total.scatter_add_(1, cells.reshape(B * T, N * P, 1).expand(-1, -1, 4), weighted)
-    total = total.view(B, T, rows, columns, 4)
-    weight = total[..., 3:]
-    mean = total[..., :3] / weight.clamp_min(1e-4)
+    share = torch.where(sign > 0, 1.0, LATE_SHARE)
+    facts = torch.cat([moved * share, sign * share, share, torch.ones_like(sign)], dim=-1)  # (B, T, N, 5)
+    weighted = (facts[..., None, :] * weights[..., None]).reshape(B * T, N * P, 5)
+    total = xy.new_zeros(B * T, rows * columns, 5)
+    total.scatter_add_(1, cells.reshape(B * T, N * P, 1).expand(-1, -1, 5), weighted)
+    total = total.view(B, T, rows, columns, 5)
+    mean = total[..., :3] / total[..., 3:4].clamp_min(1e-4 * LATE_SHARE)
     row, column = torch.arange(rows, device=xy.device), torch.arange(columns, device=xy.device)
     centre = torch.stack(torch.meshgrid(column, row, indexing="xy"), dim=-1) + 0.5  # in cells
     source = centre - mean[..., :2] / stride  # (B, T, rows, columns, 2), in cells
     # A tensor of the periods would have to come from the host, and a stream on a GPU would wait for it.
     angles = [source * (2 * math.pi / period) for period in config.origin_periods]
     code = torch.stack([part for angle in angles for part in (angle.cos(), angle.sin())], dim=-1).flatten(-2)
-    code = torch.cat([code, mean[..., 2:]], dim=-1) * (2 * weight).clamp(max=1.0)
+    code = torch.cat([code, mean[..., 2:]], dim=-1) * (2 * total[..., 4:]).clamp(max=1.0)
     return code.movedim(-1, 2) * config.code_scale
 
 
@@ -112,7 +114,9 @@ def rasterize_origins_loop(
                     tracks.setdefault((row, column), []).append((weight, dx, dy, -1.0 if late[b, n] else 1.0))
             for (row, column), here in tracks.items():
                 weight = sum(w for w, *_ in here)
-                dx, dy, sign = (sum(one[0] * one[i] for one in here) / max(weight, 1e-4) for i in (1, 2, 3))
+                counts = [w * (1.0 if sign > 0 else LATE_SHARE) for w, _, _, sign in here]
+                whole = max(sum(counts), 1e-4 * LATE_SHARE)
+                dx, dy, sign = (sum(c * one[i] for c, one in zip(counts, here, strict=True)) / whole for i in (1, 2, 3))
                 source = ((column + 0.5) - dx / stride, (row + 0.5) - dy / stride)
                 code = [
                     f(2 * math.pi * place / period)
