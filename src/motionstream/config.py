@@ -29,7 +29,7 @@ class TrackConfig:
         code_dim: width of a track's id code (paper: 64).
         code: "sinusoid" of the random id as in the paper, "gaussian" (unit normal seeded by the id: better spread), or
             "origin" (nano): the id says where a track begins, and a cell holds sinusoids of the place that its picture
-            comes from (tracks/origin.py). Its ``code_dim`` is four for each of ``origin_periods``, and one.
+            comes from (tracks/origin.py). Its ``code_dim`` is four for each of ``origin_periods``, and two.
         code_scale: factor on the code.
         id_range: ids are drawn from [0, id_range).
         max_period: longest period of the sinusoids.
@@ -53,10 +53,10 @@ class TrackConfig:
     first_pad: Literal["repeat", "zero"] = "zero"
 
     def __post_init__(self) -> None:
-        if self.code == "origin" and (self.code_dim != 4 * len(self.origin_periods) + 1 or min(self.origin_periods) <= 0):
+        if self.code == "origin" and (self.code_dim != 4 * len(self.origin_periods) + 2 or min(self.origin_periods) <= 0):
             raise ValueError(
                 f"code_dim={self.code_dim} does not fit origin_periods={self.origin_periods}: use positive periods and "
-                f"code_dim={4 * len(self.origin_periods) + 1}"
+                f"code_dim={4 * len(self.origin_periods) + 2}"
             )
 
 

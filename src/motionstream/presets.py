@@ -9,7 +9,7 @@ from motionstream.config import CacheConfig, ModelConfig, PresetConfig, SampleCo
 from motionstream.shapes import VideoGeometry
 
 NANO_TRACKS = TrackConfig(
-    code="origin", code_dim=21, code_scale=2.0, splat="bilinear", channels=64, head_bias=False, first_pad="repeat"
+    code="origin", code_dim=22, code_scale=2.0, splat="bilinear", channels=64, head_bias=False, first_pad="repeat"
 )
 
 

@@ -244,7 +244,7 @@ def test_a_clip_of_one_latent_frame_has_no_pair():
 def test_codes_of_places_begin_where_the_picture_shows_a_point_first(rendered):
     preset = dataclasses.replace(
         PRESET,
-        model=dataclasses.replace(PRESET.model, tracks=dataclasses.replace(nano().model.tracks, channels=52)),
+        model=dataclasses.replace(PRESET.model, tracks=dataclasses.replace(nano().model.tracks, channels=56)),
     )
     xy, visible, ids = choose_tracks(rendered, preset, dataclasses.replace(PLAIN, p_hide_resting=1.0), generator(1))
     _, _, source = choose(rendered, 1, p_hide_resting=1.0)[1:]

@@ -120,7 +120,7 @@ def test_codes_of_places_fetch_the_four_cells_that_a_moved_cell_comes_from():
 
 
 def test_codes_of_places_need_room_in_the_track_latents():
-    with pytest.raises(ValueError, match="52 are needed"):
+    with pytest.raises(ValueError, match="56 are needed"):
         made(replace(nano().model.tracks, channels=48))
 
 

@@ -334,7 +334,7 @@ def test_before_the_first_frame_a_point_takes_hold_where_it_was_pushed_first():
     assert [point.x for point in frames[-1]] == [48.0, 5.0]
 
 
-PLACES = TrackConfig(code="origin", code_dim=21)
+PLACES = TrackConfig(code="origin", code_dim=22)
 
 
 def beginnings(made: TrackBuffer, tracks: tuple[torch.Tensor, torch.Tensor, torch.Tensor], t: int) -> list:

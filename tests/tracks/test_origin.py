@@ -15,7 +15,7 @@ ROWS, COLUMNS, STRIDE = 3, 5, 8
 
 
 def config(splat: str = "bilinear", **more) -> TrackConfig:
-    return TrackConfig(code="origin", code_dim=21, splat=splat, **more)
+    return TrackConfig(code="origin", code_dim=22, splat=splat, **more)
 
 
 def both(xy, visible, ids, made: TrackConfig) -> torch.Tensor:
@@ -88,7 +88,7 @@ def test_a_resting_point_tells_every_cell_around_it_its_own_place():
     xy = torch.tensor([[[[18.0, 11.0]]]])
     visible = torch.ones(1, 1, 1, dtype=torch.bool)
     out = both(xy, visible, make_ids(xy, visible, made, torch.Generator()), made)[0, 0]
-    told = (out[-1] > 0).nonzero().tolist()
+    told = (out[-2] > 0).nonzero().tolist()
     assert told == [[0, 1], [0, 2], [1, 1], [1, 2]]
     for row, column in told:
         code = out[:, row, column]
@@ -103,16 +103,38 @@ def test_moved_points_tell_where_their_cells_come_from(move):
     xy = torch.stack([home, home + torch.tensor(move)])[None]
     visible = torch.ones(1, 2, 3, dtype=torch.bool)
     out = both(xy, visible, make_ids(xy, visible, made, torch.Generator()), made)[0, 1]
-    for row, column in (out[-1] > 0.2).nonzero().tolist():
+    for row, column in (out[-2] > 0.2).nonzero().tolist():
         wanted = [column + 0.5 - move[0] / STRIDE, row + 0.5 - move[1] / STRIDE]
         assert source_of(out[:, row, column], made) == pytest.approx(wanted, abs=1e-2)
+
+
+@pytest.mark.parametrize(("move", "told"), [((16.0, 0.0), 1.0), ((0.0, 8.0), 1.0), ((4.0, 0.0), 0.5), ((0.0, 0.0), 0.0)])
+def test_what_frame_0_shows_where_a_track_began_has_left(move, told):
+    made = config()
+    home = torch.tensor([[12.0, 12.0]])
+    xy = torch.stack([home, home + torch.tensor(move), home])[None]
+    visible = torch.tensor([[[True], [True], [False]]])
+    out = both(xy, visible, make_ids(xy, visible, made, torch.Generator()), made)[0, :, -1]
+    assert out[0].abs().max() == 0
+    wanted = torch.zeros(ROWS, COLUMNS)
+    wanted[1, 1] = min(2 * told, 1.0)
+    torch.testing.assert_close(out[1], wanted)
+    assert out[2].abs().max() == 0, "a hidden track tells nothing"
+
+
+def test_what_leaves_the_picture_has_left_and_what_begins_later_has_not():
+    made = config()
+    xy = torch.tensor([[[[12.0, 12.0], [0.0, 0.0]], [[-20.0, 12.0], [28.0, 12.0]], [[-20.0, 12.0], [36.0, 12.0]]]])
+    visible = torch.tensor([[[True, False], [True, True], [True, True]]])
+    left = both(xy, visible, make_ids(xy, visible, made, torch.Generator()), made)[0, 2, -1]
+    assert left.nonzero().tolist() == [[1, 1]]
 
 
 def test_tracks_that_begin_later_have_the_other_sign():
     made = config()
     xy = torch.tensor([[[[12.0, 12.0], [28.0, 12.0]], [[12.0, 12.0], [28.0, 12.0]]]])
     visible = torch.tensor([[[True, False], [True, True]]])
-    out = both(xy, visible, make_ids(xy, visible, made, torch.Generator()), made)[0, 1, -1]
+    out = both(xy, visible, make_ids(xy, visible, made, torch.Generator()), made)[0, 1, -2]
     assert out[1, 1] == 1
     assert out[1, 3] == -1
 
@@ -144,4 +166,4 @@ def test_the_order_of_tracks_is_free():
 @pytest.mark.parametrize("wrong", [{"code_dim": 64}, {"origin_periods": (1.0, 2.0)}, {"origin_periods": (0.0, 1, 2, 4, 8)}])
 def test_a_width_that_does_not_fit_the_periods_is_refused(wrong):
     with pytest.raises(ValueError, match="code_dim="):
-        TrackConfig(**{"code": "origin", "code_dim": 21} | wrong)
+        TrackConfig(**{"code": "origin", "code_dim": 22} | wrong)

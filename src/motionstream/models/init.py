@@ -141,16 +141,17 @@ def _init_track_head(head: TrackHead, num_heads: int, generator: torch.Generator
             read[:, index % packed * slot : (index % packed + 1) * slot] = _orthogonal(slot, slot, generator)
             maps.append((read, read))
         return maps
-    # The mean over frames of the long periods, which tell the cell; of each frame the short ones and the sign.
+    # The mean over frames of the long periods, which tell the cell; of each frame the short ones, the sign and what has left.
     periods = [period for _ in range(2) for period in config.origin_periods]  # x, then y
     coarse = [2 * i + part for i, period in enumerate(periods) if period >= 2 for part in (0, 1)]
-    fine = [2 * i + part for i, period in enumerate(periods) if period <= 2 for part in (0, 1)] + [D - 1]
-    if (needed := len(coarse) + packed * len(fine)) > channels:
+    fine = [2 * i + part for i, period in enumerate(periods) if period <= 2 for part in (0, 1)] + [D - 2]
+    if (needed := len(coarse) + packed * (len(fine) + 1)) > channels:
         raise ValueError(f"tracks.channels={channels} are too few for these codes: {needed} are needed")
     for frame in range(packed):
         weight[range(len(coarse)), [frame * D + dim for dim in coarse], 0, 0, 0] = 1 / packed
         row = len(coarse) + frame * len(fine)
         weight[range(row, row + len(fine)), [frame * D + dim for dim in fine], 0, 0, 0] = 1.0
+        weight[len(coarse) + packed * len(fine) + frame, frame * D + D - 1, 0, 0, 0] = 1.0  # what has left
     # A shifted place is a turned sinusoid: the four heads look half a cell towards the four corners.
     key = torch.zeros(len(coarse), channels)
     key[range(len(coarse)), range(len(coarse))] = 1.0

@@ -56,9 +56,10 @@ def rasterize_origins(
 ) -> Tensor:
     """Track map ``(B, T, code_dim, rows, columns)`` float32 of tracks with ids of :func:`origin_ids`.
 
-    For x, then y, and each period: cosine and sine of the place in frame 0 that the cell's centre comes from. The last
+    For x, then y, and each period: cosine and sine of the place in frame 0 that the cell's centre comes from. The next
     channel is 1 where that is told by tracks of frame 0; it is -1 where all begin later, and the place is that of
-    their beginning. All fade with the weight of the tracks below one half, and are 0 where there is none.
+    their beginning. All fade with the weight of the tracks below one half, and are 0 where there is none. The last
+    channel is 1 where what frame 0 shows has left, as far as tracks tell: from one cell away on.
 
     Args:
         xy: ``(B, T, N, 2)`` pixels (x, y). visible: ``(B, T, N)`` bool. ids: ``(B, N)``.
@@ -86,6 +87,13 @@ def rasterize_origins(
     angles = [source * (2 * math.pi / period) for period in config.origin_periods]
     code = torch.stack([part for angle in angles for part in (angle.cos(), angle.sin())], dim=-1).flatten(-2)
     code = torch.cat([code, mean[..., 2:]], dim=-1) * (2 * total[..., 4:]).clamp(max=1.0)
+
+    # Where it is now says that it is not there any more; to find that out by attention takes two layers and long training.
+    away = (moved.norm(dim=-1) / stride).clamp(max=1.0) * (sign[..., 0] > 0)
+    cells, weights = splat_cells(start[:, None].expand_as(xy), shown, grid=grid, stride=stride, splat=config.splat)
+    left = xy.new_zeros(B * T, rows * columns)
+    left.scatter_add_(1, cells.reshape(B * T, N * P), (weights * away[..., None]).reshape(B * T, N * P))
+    code = torch.cat([code, (2 * left).clamp(max=1.0).view(B, T, rows, columns, 1)], dim=-1)
     return code.movedim(-1, 2) * config.code_scale
 
 
@@ -100,17 +108,16 @@ def rasterize_origins_loop(
     for b in range(B):
         for t in range(T):
             tracks: dict[tuple[int, int], list[tuple[float, float, float, float]]] = {}
+            left = torch.zeros(rows, columns)
             for n in range(N):
                 x, y = (float(v) for v in xy[b, t, n])
-                inside = 0 <= x < columns * stride and 0 <= y < rows * stride
-                if not (bool(visible[b, t, n]) and math.isfinite(x) and math.isfinite(y) and inside):
+                if not (bool(visible[b, t, n]) and math.isfinite(x) and math.isfinite(y)):
                     continue
-                if config.splat == "nearest":
-                    targets = [(int(y / stride), int(x / stride), 1.0)]
-                else:
-                    targets = bilinear_targets(x / stride - 0.5, y / stride - 0.5, rows, columns)
                 dx, dy = x - float(start[b, n, 0]), y - float(start[b, n, 1])
-                for row, column, weight in targets:
+                if not late[b, n]:
+                    for row, column, weight in _targets(x - dx, y - dy, grid, stride, config.splat):
+                        left[row, column] += weight * min(math.hypot(dx, dy) / stride, 1.0)
+                for row, column, weight in _targets(x, y, grid, stride, config.splat):
                     tracks.setdefault((row, column), []).append((weight, dx, dy, -1.0 if late[b, n] else 1.0))
             for (row, column), here in tracks.items():
                 weight = sum(w for w, *_ in here)
@@ -124,5 +131,16 @@ def rasterize_origins_loop(
                     for period in config.origin_periods
                     for f in (math.cos, math.sin)
                 ]
-                out[b, t, :, row, column] = torch.tensor([*code, sign]) * min(2 * weight, 1.0) * config.code_scale
+                out[b, t, :-1, row, column] = torch.tensor([*code, sign]) * min(2 * weight, 1.0) * config.code_scale
+            out[b, t, -1] = (2 * left).clamp(max=1.0) * config.code_scale
     return out
+
+
+def _targets(x: float, y: float, grid: tuple[int, int], stride: int, splat: str) -> list[tuple[int, int, float]]:
+    """Cells (row, column) and weights that a point at ``x, y`` pixels writes to: none outside of the picture."""
+    rows, columns = grid
+    if not (0 <= x < columns * stride and 0 <= y < rows * stride):
+        return []
+    if splat == "nearest":
+        return [(int(y / stride), int(x / stride), 1.0)]
+    return bilinear_targets(x / stride - 0.5, y / stride - 0.5, rows, columns)
