@@ -16,7 +16,11 @@ if [ ! -f "$start/vae.safetensors" ]; then
     cp "$work/vae/vae.safetensors" "$work/vae/config.json" "$start/"
 fi
 from=(dense_until=0.2)
-[ "${FROM:-}" = nothing ] || [ ! -f "$start/teacher.safetensors" ] || from=(dense_until=0.0 init="$start")
+if [ "${FROM:-}" != nothing ] && [ -f "$start/teacher.safetensors" ]; then
+    from=(dense_until=0.0 init="$start")
+    # What comes from where is learnt anew, and fastest from pairs (docs/LOG.md, 2026-11-29).
+    ! other_codes "$start" || from+=(recode=true pairs_until="${PAIRS_UNTIL:-0.4}" pair_batch="${PAIR_BATCH:-256}")
+fi
 
 # torch.compile needs triton and a C compiler.
 has_compiler='import shutil, importlib.util as u; print(str(bool(u.find_spec("triton") and (shutil.which("cc") or shutil.which("gcc")))).lower())'

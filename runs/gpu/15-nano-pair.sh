@@ -8,6 +8,7 @@ begin
 for name in teacher student; do
     [ -f "$start/$name.safetensors" ] || die "no $name.safetensors with these latents in IN or $shipped: run 10 and 20 (METHOD=forcing, then 20 again) first"
 done
+! other_codes "$start" || die "the weights of IN or $shipped were trained with other track codes than the preset's: run 10, METHOD=forcing 20 and 20 first"
 export FIT_MINUTES=${FIT_MINUTES:-5.6}
 runs/gpu/10-nano-teacher.sh > "$work/teacher.log" 2>&1 &
 teacher=$!

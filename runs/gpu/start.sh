@@ -22,6 +22,16 @@ tag() { # tag FOLDER: the cache setting that a student was made for, as c1s1w2
 sigmas() { # sigmas FOLDER: the noise levels that a student was made for, as [1.0,0.7]
     "$python" -c "import json, sys; print(str(json.load(open(sys.argv[1]))['sample']['student_sigmas']).replace(' ', ''))" "$1/config.json"
 }
+other_codes() { # other_codes FOLDER: whether its teacher reads other track codes than the preset's
+    local config=$1/teacher_config.json
+    [ -f "$config" ] || config=$1/config.json
+    [ -f "$config" ] && "$python" -c "import json, sys
+from motionstream.config import to_dict
+from motionstream.presets import preset
+told = json.load(open(sys.argv[1]))['model']['tracks']
+own = json.loads(json.dumps(to_dict(preset(sys.argv[2]))))['model']['tracks']
+sys.exit(all(own[key] == value for key, value in told.items() if key in own))" "$config" "$preset"
+}
 keep() { # keep FILE NAME: copy a result of at most 16 MiB
     mkdir -p "$out"
     [ -f "$1" ] || return 0
@@ -49,6 +59,7 @@ begin() {
         for name in teacher student; do
             [ ! -f "$start/$name.safetensors" ] && [ -f "$place/$name.safetensors" ] || continue
             cp "$place/$name.safetensors" "$start/"
+            [ "$name" = student ] || [ ! -f "$place/teacher_config.json" ] || cp "$place/teacher_config.json" "$start/"
             [ "$name" = teacher ] || [ ! -f "$place/student_config.json" ] || cp "$place/student_config.json" "$start/config.json"
         done
         for name in distilled mixed short short_mean; do
