@@ -229,3 +229,8 @@ def test_without_a_guide_a_pulled_picture_counts_where_it_stands_still(build, mo
     again, _ = stage.loss(batch, torn[None], stage.before, 7, known=known)
     torch.testing.assert_close(again.detach(), loss.detach(), msg="what nobody knows does not count")
     assert stage.train_step(0)["loss"] > 0
+
+
+def test_whether_resting_tracks_hide_is_a_setting(build):
+    hidden, told = (build("c1s1w2", p_hide_resting=p).batch_at(0).visible[:, 1:].sum() for p in (1.0, 0.0))
+    assert hidden < told

@@ -63,7 +63,7 @@ class RechunkConfig:
             better for what lies beside a pulled part.
         grab_blur_cells: what is further than this from what was pulled is drawn to the picture there, at least 1: a guide
             that loses what lies beside teaches that too.
-        tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig.
+        tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig; p_hide_resting: as in ConditionConfig.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=600, log_steps=10, sheet_steps=100))
@@ -87,6 +87,7 @@ class RechunkConfig:
     camera_tracks: tuple[int, ...] = (16, 150)
     p_camera: float = 0.35
     p_brush: float = 0.5
+    p_hide_resting: float = 0.5
     seed: int = 4
 
 
@@ -178,6 +179,7 @@ class RechunkStage(DiTStage):
             camera_tracks=config.camera_tracks,
             p_brush=config.p_brush,
             p_anchor=1.0,
+            p_hide_resting=config.p_hide_resting,
             p_drop_motion=0.0,
             p_drop_text=0.1,
         )
