@@ -141,7 +141,7 @@ def _init_track_head(head: TrackHead, num_heads: int, generator: torch.Generator
             read[:, index % packed * slot : (index % packed + 1) * slot] = _orthogonal(slot, slot, generator)
             maps.append((read, read))
         return maps
-    # The mean over frames of the long periods, which tell the cell; of each frame the short ones, the sign and what has left.
+    # The mean over frames of the long periods, which tell the cell; of each frame the short ones, sign and what has left.
     periods = [period for _ in range(2) for period in config.origin_periods]  # x, then y
     coarse = [2 * i + part for i, period in enumerate(periods) if period >= 2 for part in (0, 1)]
     fine = [2 * i + part for i, period in enumerate(periods) if period <= 2 for part in (0, 1)] + [D - 2]
