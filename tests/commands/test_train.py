@@ -124,6 +124,21 @@ def refused(capsys, *argv: str) -> str:
     return text.splitlines()[-1]
 
 
+def test_weights_whose_sizes_no_preset_has_are_gone_on_with_as_their_folder_says(work, tmp_path, capsys):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    config = json.loads((work / "student" / "config.json").read_text())
+    config["model"]["tracks"]["code_scale"] = 3.0
+    (folder / "config.json").write_text(json.dumps(config))
+    begun = ["--vae", str(work / "vae"), "--teacher", str(work / "teacher"), "--steps", "1", "--set", "batch=1"]
+    given = ["train", "causal-init", "--preset", str(folder), *begun, "num_frames=33", "--out", str(tmp_path / "run")]
+    assert main(given) == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["model"]["tracks"]["code_scale"] == 3.0
+    (folder / "config.json").unlink()
+    assert "has no config.json" in refused(capsys, *given[:-1], str(tmp_path / "other"))
+    assert "unknown preset 'nanno'" in refused(capsys, "train", "teacher", "--preset", "nanno", "--out", str(tmp_path / "x"))
+
+
 def test_bad_input_is_one_sentence(work, tmp_path, capsys):
     out, vae = str(tmp_path / "run"), ["--vae", str(work / "vae")]
     assert "--vae" in refused(capsys, "train", "teacher", *SMALL, "--out", out)

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="settings of the stage: batch=8 lr=1e-3",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
-    parser.add_argument("--preset", default="nano")
+    parser.add_argument("--preset", default="nano", help="a name, or a folder of weights to go on with as they are")
     parser.add_argument("--vae", type=Path, help="folder with vae.safetensors")
     parser.add_argument("--teacher", type=Path, help="folder with teacher.safetensors")
     parser.add_argument("--student", type=Path, help="folder with student.safetensors")
@@ -54,11 +54,13 @@ def run(args: argparse.Namespace) -> int:
     if args.stage == "status":
         return _status(args.out)
     from motionstream.device import choose_compute
-    from motionstream.presets import preset
+    from motionstream.presets import PRESETS, preset
+    from motionstream.stream.engine import read_config
     from motionstream.train.loop import run as run_loop
 
     config = _config(args)
-    chosen = preset(args.preset)
+    folder = Path(args.preset)
+    chosen = read_config(folder) if args.preset not in PRESETS and folder.is_dir() else preset(args.preset)
     if args.stage == "average":
         return _average(args, config, chosen)
     compute = choose_compute(args.device, args.dtype)
