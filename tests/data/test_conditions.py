@@ -10,7 +10,6 @@ from motionstream.data.conditions import (
     by_latent,
     choose_tracks,
     condition_batch,
-    pair_batch,
     training_batch,
 )
 from motionstream.data.render import Rendered, render
@@ -225,7 +224,7 @@ def test_a_pair_is_the_picture_and_what_a_clip_shows_later():
     scene = SceneConfig.of(PRESET.geometry, 33, p_camera=0.0)
     ends = set()
     for seed in range(8):
-        pair = pair_batch(3, PRESET, vae, scene, PLAIN, seed, torch.device("cpu"))
+        pair = training_batch(3, PRESET, vae, scene, PLAIN, seed, torch.device("cpu"), pairs=True)
         assert pair.latents.shape[1] == 2
         assert pair.xy.shape[1] == pair.visible.shape[1] == 5
         shown = sample_scenes(3, scene, look_seed=seed, motion_seed=seed)
@@ -237,8 +236,9 @@ def test_a_pair_is_the_picture_and_what_a_clip_shows_later():
 
 
 def test_a_clip_of_one_latent_frame_has_no_pair():
+    given = (1, PRESET, NanoVAE(PRESET.vae), SceneConfig.of(PRESET.geometry, 4), PLAIN, 0, torch.device("cpu"))
     with pytest.raises(ValueError, match="num_frames=4"):
-        pair_batch(1, PRESET, NanoVAE(PRESET.vae), SceneConfig.of(PRESET.geometry, 4), PLAIN, 0, torch.device("cpu"))
+        training_batch(*given, pairs=True)
 
 
 def test_codes_of_places_begin_where_the_picture_shows_a_point_first(rendered):

@@ -87,34 +87,25 @@ def training_batch(
     config: ConditionConfig,
     seed: int,
     device: torch.device,
+    *,
+    pairs: bool = False,
 ) -> Batch:
-    """Render, encode and condition ``batch`` fresh clips; everything follows from ``seed``."""
-    rendered = render(sample_scenes(batch, scene, look_seed=seed, motion_seed=seed, device=device), point_seed=seed)
-    generator = torch.Generator(device).manual_seed(seed ^ 0x7AC5)
-    return condition_batch(rendered, preset, vae, config, generator)
+    """Render, encode and condition ``batch`` fresh clips; everything follows from ``seed``.
 
-
-def pair_batch(
-    batch: int,
-    preset: PresetConfig,
-    vae: NanoVAE,
-    scene: SceneConfig,
-    config: ConditionConfig,
-    seed: int,
-    device: torch.device,
-) -> Batch:
-    """As :func:`training_batch`, but of each clip only the picture and one later latent frame, the same for the batch.
+    Args:
+        pairs: of each clip only the picture and one later latent frame, the same for the batch.
 
     Raises:
-        ValueError: if clips are too short to hold one.
+        ValueError: if clips are too short to hold a pair.
     """
-    t_stride = preset.geometry.t_stride
-    if scene.num_frames <= t_stride:
-        raise ValueError(f"num_frames={scene.num_frames} must be at least {t_stride + 1}: a picture and a latent frame")
+    scenes = sample_scenes(batch, scene, look_seed=seed, motion_seed=seed, device=device)
     generator = torch.Generator(device).manual_seed(seed ^ 0x7AC5)
-    last = int(torch.randint(t_stride, scene.num_frames, (), generator=generator, device=device))
-    pick = torch.tensor([0, *range(last - t_stride + 1, last + 1)], device=device)
-    scenes = frames_of(sample_scenes(batch, scene, look_seed=seed, motion_seed=seed, device=device), pick)
+    if pairs:
+        t_stride = preset.geometry.t_stride
+        if scene.num_frames <= t_stride:
+            raise ValueError(f"num_frames={scene.num_frames} must be at least {t_stride + 1}: a picture and a latent frame")
+        last = int(torch.randint(t_stride, scene.num_frames, (), generator=generator, device=device))
+        scenes = frames_of(scenes, torch.tensor([0, *range(last - t_stride + 1, last + 1)], device=device))
     return condition_batch(render(scenes, point_seed=seed), preset, vae, config, generator)
 
 

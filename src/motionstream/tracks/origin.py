@@ -16,7 +16,7 @@ from torch import Tensor
 
 from motionstream.config import TrackConfig
 from motionstream.tracks.codes import draw_ids
-from motionstream.tracks.raster import bilinear_targets, splat_cells
+from motionstream.tracks.raster import cell_targets, splat_cells
 
 UNITS_PER_PX = 16
 """Resolution of a place in an id."""
@@ -115,9 +115,9 @@ def rasterize_origins_loop(
                     continue
                 dx, dy = x - float(start[b, n, 0]), y - float(start[b, n, 1])
                 if not late[b, n]:
-                    for row, column, weight in _targets(x - dx, y - dy, grid, stride, config.splat):
+                    for row, column, weight in cell_targets((x - dx) / stride, (y - dy) / stride, grid, config.splat):
                         left[row, column] += weight * min(math.hypot(dx, dy) / stride, 1.0)
-                for row, column, weight in _targets(x, y, grid, stride, config.splat):
+                for row, column, weight in cell_targets(x / stride, y / stride, grid, config.splat):
                     tracks.setdefault((row, column), []).append((weight, dx, dy, -1.0 if late[b, n] else 1.0))
             for (row, column), here in tracks.items():
                 weight = sum(w for w, *_ in here)
@@ -134,13 +134,3 @@ def rasterize_origins_loop(
                 out[b, t, :-1, row, column] = torch.tensor([*code, sign]) * min(2 * weight, 1.0) * config.code_scale
             out[b, t, -1] = (2 * left).clamp(max=1.0) * config.code_scale
     return out
-
-
-def _targets(x: float, y: float, grid: tuple[int, int], stride: int, splat: str) -> list[tuple[int, int, float]]:
-    """Cells (row, column) and weights that a point at ``x, y`` pixels writes to: none outside of the picture."""
-    rows, columns = grid
-    if not (0 <= x < columns * stride and 0 <= y < rows * stride):
-        return []
-    if splat == "nearest":
-        return [(int(y / stride), int(x / stride), 1.0)]
-    return bilinear_targets(x / stride - 0.5, y / stride - 0.5, rows, columns)

@@ -83,20 +83,20 @@ def rasterize_loop(
                 if not bool(visible[b, t, n]):
                     continue
                 x, y = (float(v) / stride for v in xy[b, t, n])
-                if not (0 <= x < columns and 0 <= y < rows):
-                    continue
-                if config.splat == "nearest":
-                    targets = [(int(y), int(x), 1.0)]
-                else:
-                    targets = bilinear_targets(x - 0.5, y - 0.5, rows, columns)
-                for row, column, weight in targets:
+                for row, column, weight in cell_targets(x, y, grid, config.splat):
                     out[b, t, :, row, column] += weight * codes[b, n]
                     power[b, t, row, column] += weight**2
     return out / power.sqrt().clamp_min(1.0)[:, :, None]
 
 
-def bilinear_targets(x: float, y: float, rows: int, columns: int) -> list[tuple[int, int, float]]:
-    """Cells (row, column) and weights of a point at ``x, y`` in cells, cell centres at whole numbers."""
+def cell_targets(x: float, y: float, grid: tuple[int, int], splat: str) -> list[tuple[int, int, float]]:
+    """Reference for :func:`splat_cells`: cells (row, column) and weights of a point at ``x, y`` cells; none outside."""
+    rows, columns = grid
+    if not (0 <= x < columns and 0 <= y < rows):
+        return []
+    if splat == "nearest":
+        return [(int(y), int(x), 1.0)]
+    x, y = x - 0.5, y - 0.5  # from centres
     x0, y0 = int(x // 1), int(y // 1)
     fx, fy = x - x0, y - y0
     targets = []

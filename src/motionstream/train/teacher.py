@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from motionstream.config import PresetConfig
-from motionstream.data.conditions import Batch, ConditionConfig, pair_batch, training_batch
+from motionstream.data.conditions import Batch, ConditionConfig, training_batch
 from motionstream.data.scenes import SceneConfig
 from motionstream.device import Compute
 from motionstream.flow.path import add_noise
@@ -117,7 +117,7 @@ class TeacherStage(DiTStage):
         seed = config.seed * 10_000_019 + step
         if step < config.pairs_until * steps:
             given = (config.pair_batch, self.preset, self.vae, self.scene_config(config.long_frames))
-            return pair_batch(*given, replace(conditions, p_hide_resting=0.0), seed, self.compute.device)
+            return training_batch(*given, replace(conditions, p_hide_resting=0.0), seed, self.compute.device, pairs=True)
         return training_batch(batch, self.preset, self.vae, self.scene_config(frames), conditions, seed, self.compute.device)
 
     def _sheet_conditions(self) -> ConditionConfig:
