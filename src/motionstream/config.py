@@ -53,10 +53,11 @@ class TrackConfig:
     first_pad: Literal["repeat", "zero"] = "zero"
 
     def __post_init__(self) -> None:
-        if self.code == "origin" and (self.code_dim != 4 * len(self.origin_periods) + 2 or min(self.origin_periods) <= 0):
+        periods = self.origin_periods
+        if self.code == "origin" and (self.code_dim != 4 * len(periods) + 2 or min(periods, default=0) <= 0):
             raise ValueError(
-                f"code_dim={self.code_dim} does not fit origin_periods={self.origin_periods}: use positive periods and "
-                f"code_dim={4 * len(self.origin_periods) + 2}"
+                f"code_dim={self.code_dim} does not fit origin_periods={periods}: use positive periods and "
+                f"code_dim={4 * len(periods) + 2}"
             )
 
 

@@ -163,7 +163,15 @@ def test_the_order_of_tracks_is_free():
     torch.testing.assert_close(shuffled, rasterize_origins(xy, visible, ids, **given_), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("wrong", [{"code_dim": 64}, {"origin_periods": (1.0, 2.0)}, {"origin_periods": (0.0, 1, 2, 4, 8)}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"code_dim": 64},
+        {"origin_periods": (1.0, 2.0)},
+        {"origin_periods": (0.0, 1, 2, 4, 8)},
+        {"origin_periods": (), "code_dim": 2},
+    ],
+)
 def test_a_width_that_does_not_fit_the_periods_is_refused(wrong):
     with pytest.raises(ValueError, match="code_dim="):
         TrackConfig(**{"code": "origin", "code_dim": 22} | wrong)
