@@ -84,6 +84,15 @@ def test_a_track_never_hides_while_its_point_moves(rendered, seed):
     assert (truth & resting & inner).any()
 
 
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_what_never_moves_is_told_or_not_as_the_setting_says(rendered, p):
+    xy, visible, _, source = choose(rendered, 5, p_still_untold=p)
+    still = torch.stack([speed_of(rendered)[b][rendered.layer[b] == rendered.layer[b, n]].max() < 0.04
+                         for b in range(len(xy)) for n in source[b]]).view_as(source)  # fmt: skip
+    assert visible.any(1)[~still].any(), "what moves is told"
+    assert bool(visible.any(1)[still].any()) == (p == 0)
+
+
 def test_nothing_is_shown_that_cannot_be_seen(rendered):
     for settings in ({}, {"dense": True}, {"p_anchor": 1.0}, {"p_mask_chunk": 0.5}, {"p_hide_resting": 1.0}):
         _, visible, _, source = choose(rendered, **settings)

@@ -231,6 +231,7 @@ def test_without_a_guide_a_pulled_picture_counts_where_it_stands_still(build, mo
     assert stage.train_step(0)["loss"] > 0
 
 
-def test_whether_resting_tracks_hide_is_a_setting(build):
-    hidden, told = (build("c1s1w2", p_hide_resting=p).batch_at(0).visible[:, 1:].sum() for p in (1.0, 0.0))
+@pytest.mark.parametrize("name", ["p_hide_resting", "p_still_untold"])
+def test_whether_resting_tracks_hide_is_a_setting(build, name):
+    hidden, told = (build("c1s1w2", **{name: p}).batch_at(0).visible[:, 1:].sum() for p in (1.0, 0.0))
     assert hidden < told

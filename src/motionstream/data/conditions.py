@@ -36,6 +36,8 @@ class ConditionConfig:
         max_tracks: tracks kept per sample, anchors included.
         p_anchor: chance that other points show their id in frame 0.
         p_hide_resting: chance that an object's tracks are hidden while it rests.
+        p_still_untold: chance that what never moves, an object or the background, has no tracks at all after frame 0. A hand
+            tells of nothing else, so a student that streams under hands learns with 1.
         p_drop_motion, p_drop_text: condition dropout for guidance (the paper states no rates).
         p_mask_chunk: stochastic mid-frame masking (paper appendix D: 0.2 in stage 2).
     """
@@ -48,6 +50,7 @@ class ConditionConfig:
     max_tracks: int = 256
     p_anchor: float = 0.6
     p_hide_resting: float = 0.5
+    p_still_untold: float = 0.5
     p_drop_motion: float = 0.1
     p_drop_text: float = 0.15
     p_mask_chunk: float = 0.0
@@ -178,7 +181,7 @@ def choose_tracks(
         quota = torch.exp(low + spread * (high - low)).floor().long()
         few, many = (math.log(count) for count in config.camera_tracks)
         quota[:, 0] = torch.exp(few + spread[:, 0] * (many - few) + 1e-4).floor().long()
-        resting = ~group_moves & chance(0.5, B, groups)
+        resting = ~group_moves & chance(config.p_still_untold, B, groups)
         quota = torch.where(resting, torch.zeros_like(quota), quota)
     score = torch.rand(B, N, generator=generator, device=device)
     brushed = chance(config.p_brush, B, groups)

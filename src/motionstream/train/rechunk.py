@@ -63,7 +63,8 @@ class RechunkConfig:
             better for what lies beside a pulled part.
         grab_blur_cells: what is further than this from what was pulled is drawn to the picture there, at least 1: a guide
             that loses what lies beside teaches that too.
-        tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig; p_hide_resting: as in ConditionConfig.
+        tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig; p_hide_resting, p_still_untold: as in
+            ConditionConfig.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=600, log_steps=10, sheet_steps=100))
@@ -88,6 +89,7 @@ class RechunkConfig:
     p_camera: float = 0.35
     p_brush: float = 0.5
     p_hide_resting: float = 0.5
+    p_still_untold: float = 0.5
     seed: int = 4
 
 
@@ -180,6 +182,7 @@ class RechunkStage(DiTStage):
             p_brush=config.p_brush,
             p_anchor=1.0,
             p_hide_resting=config.p_hide_resting,
+            p_still_untold=config.p_still_untold,
             p_drop_motion=0.0,
             p_drop_text=0.1,
         )
