@@ -110,3 +110,30 @@ def test_an_object_can_be_taken_away():
     assert torch.equal(without.active[:, 1:], made.active[:, 1:])
     assert made.active[:, 0].all()
     assert not torch.equal(render(made).video, render(without).video)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_twins_look_the_same_and_one_of_them_rests(seed):
+    made = scenes(seed, seed, dataclasses.replace(SMALL, p_twin=1.0))
+    assert torch.equal(made.sprites[:, 0], made.sprites[:, 1])
+    assert made.active[:, :2].all()
+    moved = (made.centre - made.centre[:, :, :1]).norm(dim=-1).amax(2) > 0  # (B, M)
+    assert (moved[:, 0] ^ moved[:, 1]).all()
+    for b, caption in enumerate(made.captions):
+        assert caption.count(made.names[b][0]) >= 2, caption
+    apart = (made.centre[:, 1, 0] - made.centre[:, 0, 0]).norm(dim=-1)
+    assert (apart <= 1.2 * made.size[:, :2].mean(1) + 1e-3).all(), "side by side, or nearer at the edge of the picture"
+
+
+def test_scenes_without_twins_are_what_they_were():
+    with_some, without = scenes(3, 4, dataclasses.replace(SMALL, p_twin=0.5), batch=12), scenes(3, 4, batch=12)
+    same = [torch.equal(with_some.sprites[b], without.sprites[b]) for b in range(12)]
+    assert 0 < sum(same) < 12
+    for b in range(12):
+        if same[b]:
+            assert torch.equal(with_some.centre[b], without.centre[b]), b
+
+
+def test_twins_need_two_objects():
+    with pytest.raises(ValueError, match=r"p_twin=0\.5 needs at least 2 objects, not max_objects=1"):
+        scenes(config=dataclasses.replace(SMALL, p_twin=0.5, max_objects=1))

@@ -235,3 +235,8 @@ def test_without_a_guide_a_pulled_picture_counts_where_it_stands_still(build, mo
 def test_whether_resting_tracks_hide_is_a_setting(build, name):
     hidden, told = (build("c1s1w2", **{name: p}).batch_at(0).visible[:, 1:].sum() for p in (1.0, 0.0))
     assert hidden < told
+
+
+def test_twins_are_a_setting(build):
+    plain, twins = (build("c1s1w2", p_twin=p).batch_at(0) for p in (0.0, 1.0))
+    assert not torch.equal(plain.latents[:, 0], twins.latents[:, 0])

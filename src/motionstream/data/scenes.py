@@ -36,6 +36,8 @@ class SceneConfig:
         p_camera: chance that the camera moves.
         p_late, p_early: chance that an object starts late or stops early (it rests before and after).
         p_spin, p_grow: chance that a moving object also turns or changes size.
+        p_twin: chance that the first two objects look the same and lie side by side, and one of them rests while the other
+            moves: what a thing looks like does not say that it is held.
         speed_px: how far a knot of a path may lie from the one before (knots are about 11 frames apart).
         split: which pictures to use.
     """
@@ -52,6 +54,7 @@ class SceneConfig:
     p_early: float = 0.25
     p_spin: float = 0.35
     p_grow: float = 0.3
+    p_twin: float = 0.0
     speed_px: float = 24.0
     split: Split = "train"
 
@@ -134,8 +137,18 @@ def sample_scenes(
     steps = _paths(clock, 2, config.num_frames, motion).reshape(batch, objects, config.num_frames, 2)
     moving = uniform(motion, batch, objects) >= config.p_static
     moving[:, 0] |= uniform(motion, batch) < 0.8
-    moving = moving.float()
     margin = 0.06 * frame
+    if config.p_twin:
+        if objects < 2:
+            raise ValueError(f"p_twin={config.p_twin} needs at least 2 objects, not max_objects={objects}")
+        twin = _Twins.draw(batch, config.p_twin, look_seed, device)
+        active[:, 1] |= twin.here
+        sprites, names = twin.same_looks(sprites.unflatten(0, (batch, objects)), names)
+        start[:, 1], size[:, 1] = twin.beside(start, size, margin, frame)
+        moving[:, :2] = torch.where(
+            twin.here[:, None], twin.first_moves[:, None] == torch.tensor([True, False], device=device), moving[:, :2]
+        )
+    moving = moving.float()
     centre = start[:, :, None] + steps * config.speed_px * moving[..., None, None]
     centre = _reflect(centre, margin, frame - margin)
     spin = moving * (uniform(motion, batch, objects) < config.p_spin)
@@ -157,6 +170,44 @@ def sample_scenes(
         config, background, sprites.reshape(batch, objects, *sprites.shape[1:]), active, centre, size, scale, angle,
         pan, zoom, roll, parallax, [names[b * objects : (b + 1) * objects] for b in range(batch)], captions,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Twins:
+    """Which scenes have two objects of one look: ``here (B,)``; the way from the first one to the second ``(B, 2)``, in mean
+    extents of theirs; the second one's extent over the first one's ``(B,)``; which of the two moves ``(B,)``.
+
+    They have draws of their own, so that scenes without twins are the same whether or not others have them.
+    """
+
+    here: Tensor
+    way: Tensor
+    ratio: Tensor
+    first_moves: Tensor
+
+    @classmethod
+    def draw(cls, batch: int, chance: float, look_seed: int, device: torch.device | str) -> _Twins:
+        generator = torch.Generator(device).manual_seed(look_seed ^ 0x7717)
+        direction = uniform(generator, batch, high=2 * math.pi)
+        apart = uniform(generator, batch, 1, low=0.7, high=1.2)
+        way = torch.stack([direction.cos(), direction.sin()], dim=-1) * apart
+        ratio = uniform(generator, batch, low=0.5, high=1.2)
+        return cls(uniform(generator, batch) < chance, way, ratio, uniform(generator, batch) < 0.5)
+
+    def same_looks(self, sprites: Tensor, names: list[str]) -> tuple[Tensor, list[str]]:
+        """Sprites ``(B, M, 4, side, side)`` and names of all, the second one's those of the first in these scenes."""
+        objects, sprites, names = sprites.shape[1], sprites.clone(), list(names)
+        sprites[self.here, 1] = sprites[self.here, 0]
+        for b in self.here.nonzero()[:, 0].tolist():
+            names[b * objects + 1] = names[b * objects]
+        return sprites.flatten(0, 1), names
+
+    def beside(self, start: Tensor, size: Tensor, margin: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
+        """Place ``(B, 2)`` and extent ``(B,)`` of the second object, from ``start (B, M, 2)`` and ``size (B, M)``."""
+        extent = torch.where(self.here, size[:, 0] * self.ratio, size[:, 1])
+        place = start[:, 0] + self.way * (size[:, :1] + extent[:, None]) / 2
+        place = torch.minimum(torch.maximum(place, margin), frame - margin)
+        return torch.where(self.here[:, None], place, start[:, 1]), extent
 
 
 def _backgrounds(batch: int, config: SceneConfig, bank: pictures.PictureBank, generator: torch.Generator) -> Tensor:

@@ -63,8 +63,8 @@ class RechunkConfig:
             better for what lies beside a pulled part.
         grab_blur_cells: what is further than this from what was pulled is drawn to the picture there, at least 1: a guide
             that loses what lies beside teaches that too.
-        tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig; p_hide_resting, p_still_untold: as in
-            ConditionConfig.
+        tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig; p_twin: as in SceneConfig;
+            p_hide_resting, p_still_untold: as in ConditionConfig.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=600, log_steps=10, sheet_steps=100))
@@ -87,6 +87,7 @@ class RechunkConfig:
     tracks_per_object: tuple[int, ...] = (8, 96)
     camera_tracks: tuple[int, ...] = (16, 150)
     p_camera: float = 0.35
+    p_twin: float = 0.0
     p_brush: float = 0.5
     p_hide_resting: float = 0.5
     p_still_untold: float = 0.5
@@ -173,7 +174,7 @@ class RechunkStage(DiTStage):
         if self.grabs(step):
             given = (config.batch, self.preset, self.vae, config.num_frames, seed, self.compute.device)
             return grab_batch(*given, blur_cells=config.grab_blur_cells)
-        scene = SceneConfig.of(self.preset.geometry, config.num_frames, p_camera=config.p_camera)
+        scene = SceneConfig.of(self.preset.geometry, config.num_frames, p_camera=config.p_camera, p_twin=config.p_twin)
         low, high = config.tracks_per_object
         conditions = ConditionConfig(
             min_per_object=low,
