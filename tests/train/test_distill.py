@@ -52,3 +52,16 @@ def test_without_warmup_the_ratio_holds_from_the_start(stage):
 def test_bad_numbers_of_updates_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name}={value} must be"):
         DistillConfig(**{name: value})
+
+
+def test_what_clips_show_and_tell_are_settings(stage):
+    plain = stage.batch_at(0, 0)[0]
+    for name in ("p_still_untold", "p_hide_resting", "p_anchor", "p_twin", "p_camera"):
+        shown = []
+        for p in (0.0, 1.0):
+            stage.config = replace(DistillConfig(batch=4, num_frames=21), **{name: p})
+            batch = stage.batch_at(0, 0)[0]
+            shown.append((batch.latents.sum().item(), batch.visible.sum().item()))
+        assert shown[0] != shown[1], name
+    stage.config = replace(DistillConfig(batch=1, num_frames=21), tracks_per_object=(1, 1), p_anchor=0.0)
+    assert stage.batch_at(0, 0)[0].visible.any(1).sum() < plain.visible.any(1).sum()

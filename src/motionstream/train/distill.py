@@ -50,6 +50,8 @@ class DistillConfig:
             come with a truth, so small budgets may use it as an anchor (docs/LOG.md).
         score_shift: timestep shift of the noise levels at which clips are scored, clamped to [0.02, 0.98].
         text_guidance, motion_guidance: of the real score (paper: 3.0 and 1.5).
+        tracks_per_object, p_brush, p_anchor, p_hide_resting, p_still_untold: which tracks are told, as in ConditionConfig.
+        p_camera, p_twin: what clips show, as in SceneConfig.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=600, log_steps=10, sheet_steps=100))
@@ -68,6 +70,13 @@ class DistillConfig:
     score_shift: float = 5.0
     text_guidance: float = 3.0
     motion_guidance: float = 1.5
+    tracks_per_object: tuple[int, ...] = (8, 96)
+    p_brush: float = 0.5
+    p_anchor: float = 0.6
+    p_hide_resting: float = 0.5
+    p_still_untold: float = 0.5
+    p_camera: float = 0.4
+    p_twin: float = 0.0
     seed: int = 3
 
     def __post_init__(self) -> None:
@@ -107,10 +116,22 @@ class DistillStage(DiTStage):
     # -------------------------------------------------------------- data and rollouts
 
     def batch_at(self, step: int, role: int) -> tuple[Batch, int]:
-        scene = SceneConfig.of(self.preset.geometry, self.config.num_frames)
-        seed = (self.config.seed * 1_000_003 + step) * 2 + role
-        conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0, min_per_object=8, max_per_object=96)
-        return training_batch(self.config.batch, self.preset, self.vae, scene, conditions, seed, self.compute.device), seed
+        config = self.config
+        looks = {"p_camera": config.p_camera, "p_twin": config.p_twin}
+        scene = SceneConfig.of(self.preset.geometry, config.num_frames, **looks)
+        seed = (config.seed * 1_000_003 + step) * 2 + role
+        low, high = config.tracks_per_object
+        conditions = ConditionConfig(
+            min_per_object=low,
+            max_per_object=high,
+            p_brush=config.p_brush,
+            p_anchor=config.p_anchor,
+            p_hide_resting=config.p_hide_resting,
+            p_still_untold=config.p_still_untold,
+            p_drop_motion=0.0,
+            p_drop_text=0.0,
+        )
+        return training_batch(config.batch, self.preset, self.vae, scene, conditions, seed, self.compute.device), seed
 
     def generate(self, batch: Batch, seed: int, *, grad: bool) -> Tensor:
         """Roll out the student and stop every chunk at one random step, shared by all chunks."""
