@@ -17,7 +17,8 @@ def nano() -> PresetConfig:
     """128x96 pixels, 24 fps: small enough to train and to stream on two processor cores.
 
     Chunks of one latent frame (four pixel frames): a hand is followed within a third of a second, and few tokens attend to
-    few. Its students are trained in the paper's chunks of three first (docs/training.md, "rechunk").
+    few. Two noise levels: a third between them changed nothing that was measured (docs/LOG.md, 2026-11-29). From nothing
+    its students are trained in the paper's chunks of three first (docs/training.md, "rechunk").
     """
     return PresetConfig(
         name="nano",
@@ -37,7 +38,7 @@ def nano() -> PresetConfig:
         ),
         vae=VAEConfig(latent_channels=24),
         cache=CacheConfig(chunk_frames=1, sink_chunks=1, window_chunks=2),
-        sample=SampleConfig(shift=3.0, hand_px=2.0, hold_moved=True),
+        sample=SampleConfig(student_sigmas=(1.0, 0.7), shift=3.0, hand_px=2.0, hold_moved=True),
     )
 
 
