@@ -3,7 +3,7 @@
 # Two and a quarter hours on two cores with AMX (docs/training.md), much longer without. Kill it any time: run again, and it goes on from the last checkpoint.
 #   runs/nano_cpu.sh [WORK_FOLDER]
 # SCALE=0.1 shortens every stage to a tenth (a look at the whole road in 20 minutes; the result follows nothing yet).
-# PRESET=tiny-debug SCALE=0.01 tests the plumbing in a minute. DISTILL=150 adds that many steps of Self Forcing with DMD.
+# PRESET=tiny-debug SCALE=0.01 tests the plumbing in a minute. DISTILL=96 adds that many steps of Self Forcing with DMD.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=${1:-runs/work} preset=${PRESET:-nano} scale=${SCALE:-1}
@@ -27,24 +27,25 @@ train causal-init student 450 "${made[@]}" --set init="$work/forced" own=rollout
     cache=c3s1w1 p_mask_chunk=0 p_drop_motion=0 num_frames=57 batch=4 lr=1e-3 warmup=40 decay_share=0.5 ema=0.995 \
     'camera_tracks=[32,150]' p_camera=0.25 p_anchor=1.0
 
-# And from chunks of three latent frames to chunks of one, which react sooner.
-train rechunk short 150 --vae "$work/vae" --student "$work/student" --set batch=2 decay_share=0.5
+# And from chunks of three latent frames to chunks of one, which react sooner, told what a hand tells (docs/LOG.md, 2026-11-29).
+told=(p_still_untold=0.9 p_hide_resting=0.05 p_brush=0.1 'tracks_per_object=[12,128]')
+train rechunk short 500 --vae "$work/vae" --student "$work/student" --set truth=true batch=3 num_frames=33 lr=4e-4 decay_share=0.5 \
+    "${told[@]}" p_twin=0.4 p_camera=0.2 p_grab=0.3 grab_blur_cells=1 uncovered_weight=4 resting_weight=6
 
-mkdir -p "$work/nano"
-# A part of what it learnt is enough for that, and all of it costs what rests beside a moved thing (docs/LOG.md, 2026-11-27).
-rm -rf "$work/mean"
-"${ms[@]}" train average --preset "$preset" --student "$work/student" --out "$work/mean" --set other="$work/short" share=0.3 cache=$short
-cp "$work/vae/vae.safetensors" "$work/teacher/teacher.safetensors" "$work/mean/student.safetensors" \
-    "$work/mean/config.json" "$work/nano/"
+folder() { # folder NAME STUDENT: a folder of weights as `eval` reads it
+    mkdir -p "$work/$1"
+    cp "$work/vae/vae.safetensors" "$work/teacher/teacher.safetensors" "$work/$2/student.safetensors" "$work/$2/config.json" "$work/$1/"
+}
+folder nano short
 "${ms[@]}" eval --suite drags --preset "$work/nano" --scenes 16 --quick --no-teacher --out "$work/eval" --no-videos
 
 if [ "${DISTILL:-0}" -gt 0 ]; then
-    train distill distilled "$DISTILL" "${made[@]}" --student "$work/student" --set cache=c3s1w1 batch=2 truth_weight=1.0
-    train rechunk distilled_short 150 --vae "$work/vae" --student "$work/distilled" --set batch=2 decay_share=0.5
+    train distill distilled "$DISTILL" "${made[@]}" --student "$work/short" --set cache=$short batch=4 critic_per_student=3 critic_warmup=12 \
+        lr_student=3e-5 lr_critic=1e-4 truth_weight=0.3 score_shift=3.0 ema=0.95 text_guidance=1.0 motion_guidance=1.0 \
+        "${told[@]}" p_twin=0.3 p_camera=0.25 p_anchor=1.0
     rm -rf "$work/distilled_mean"
-    "${ms[@]}" train average --preset "$preset" --student "$work/distilled" --out "$work/distilled_mean" --set other="$work/distilled_short" share=0.3 cache=$short
-    mkdir -p "$work/nano_distilled"
-    cp "$work"/nano/{vae,teacher}.safetensors "$work/nano/config.json" "$work/distilled_mean/student.safetensors" "$work/nano_distilled/"
+    "${ms[@]}" train average --preset "$preset" --student "$work/short" --out "$work/distilled_mean" --set other="$work/distilled" share=0.7 cache=$short
+    folder nano_distilled distilled_mean
     "${ms[@]}" eval --suite drags --preset "$work/nano_distilled" --scenes 16 --quick --no-teacher --out "$work/eval_distilled" --no-videos
     "${ms[@]}" eval --compare "$work/eval" "$work/eval_distilled"
 fi

@@ -1,21 +1,25 @@
 #!/usr/bin/env bash
-# nano's student in the chunks it streams in: trained in chunks of three latent frames (20, 30), it learns the preset's own from
-# itself; then a mean of the two, to choose from.
-#   [IN=earlier_results] [OUT=folder] [FIT_MINUTES=4] [BATCH=32] [LR=3e-4] runs/gpu/35-nano-rechunk.sh
-# From the mean of 30 where there is one, else from the student of 20 (INIT=FOLDER: another). On two cores the shipped weights took
-# batch 2 and SET="cache=c1s2w4 grab_cache=c2s1w2 p_grab=0.4 sigmas=[1,0.7]", and no mean (docs/LOG.md, 2026-11-27, "I"), then from these
-# SET="init=FOLDER cache=c1s1w2 grab_cache=c2s1w2 p_grab=0.4 sigmas=[1,0.7] uncovered_weight=4 resting_weight=6" (2026-11-28, "K"; the same guide:
-# INIT=folder of commit 7014fda); to try: grab_blur_cells=1, longer. Batches of 24 ran once, with another guide.
+# nano's student in the chunks it streams in, told what a hand tells, from the truth of its clips: what the shipped student was made by.
+#   [IN=earlier_results] [OUT=folder] [FIT_MINUTES=8] [BATCH=32] [LR=4e-4] runs/gpu/35-nano-rechunk.sh
+# From the newest student there is (INIT=FOLDER: another). The settings are those of two cores (docs/LOG.md, 2026-11-29: batch 3, 33 frames,
+# 542 steps), with a larger batch; not run on a GPU.
+# GUIDED=1: instead it learns its chunks from itself, streamed in those it was made for (chunks of three: 20, 30), and then a mean of
+# the two is made, to choose from. SET="cache=c1s2w4 grab_cache=c2s1w2 p_grab=0.4 sigmas=[1,0.7]" made nano's first one (2026-11-27, "I").
 set -euo pipefail
 source "$(dirname "$0")/start.sh"
 run=$work/short
 trap 'keep_run "$run" student short' EXIT
 begin
-init=${INIT:-$(first student.safetensors "$work/mixed" "$start/mixed" "${students[@]:0:3}")}
-[ -n "$init" ] || die "no student with long chunks in $work or IN: run 20 and 30 first, or give INIT=FOLDER"
+init=${INIT:-$(first student.safetensors "$work/mixed" "$start/short" "$start/mixed" "${students[@]}")}
+[ -n "$init" ] || die "no student in $work, or with the same latents in IN or $shipped: run METHOD=forcing 20 and 20 first, or give INIT=FOLDER"
+how=(batch="${BATCH:-32}" lr="${LR:-3e-4}" num_frames="${NUM_FRAMES:-45}")
+if [ -z "${GUIDED:-}" ]; then
+    how=(batch="${BATCH:-32}" lr="${LR:-4e-4}" num_frames="${NUM_FRAMES:-45}" truth=true p_still_untold=0.9 p_hide_resting=0.05 p_twin=0.4
+        p_brush=0.1 'tracks_per_object=[12,128]' p_grab=0.3 grab_blur_cells=1 uncovered_weight=4 resting_weight=6 p_camera=0.2)
+fi
 ms train rechunk --preset "$preset" --vae "$start" --student "$init" --out "$run" --resume --minutes "$(left)" --set \
-    batch="${BATCH:-32}" lr="${LR:-3e-4}" num_frames="${NUM_FRAMES:-45}" loop.fit_minutes="${FIT_MINUTES:-4}" loop.sheet_steps=100 ${SET:-}
-ms train status --out "$run"
+    "${how[@]}" loop.fit_minutes="${FIT_MINUTES:-8}" loop.sheet_steps=100 ${SET:-}
+[ -n "${GUIDED:-}" ] || exit 0
 # All of it costs what rests beside a moved thing; three parts in ten shipped before (docs/LOG.md, 2026-11-27).
 rm -rf "$work/short_mean"
 ms train average --preset "$preset" --student "$init" --out "$work/short_mean" --set other="$run" share="${SHARE:-0.3}" cache="$(tag "$run")" sigmas="$(sigmas "$run")"
