@@ -97,13 +97,17 @@ class StudioPage:
         """Click, wait for the file that this offers, and keep it at ``path``."""
         from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
+        # A toast is gone before the wait is over.
+        self.page.evaluate("""() => {
+            window.toastsSeen = [];
+            const toasts = document.getElementById("toasts");
+            new MutationObserver(() => window.toastsSeen.push(toasts.innerText)).observe(toasts, { childList: true });
+        }""")
         try:
             with self.page.expect_download(timeout=1000 * seconds) as download:
                 self.page.click(selector)
         except PlaywrightTimeout:
-            busy, toasts = self.get(
-                f"[document.querySelector('{selector}').ariaBusy, document.getElementById('toasts').innerText]"
-            )
+            busy, toasts = self.get(f"[document.querySelector('{selector}').ariaBusy, window.toastsSeen]")
             raise AssertionError(f"{selector} gave no file in {seconds} s; busy: {busy}, toasts: {toasts!r}") from None
         download.value.save_as(path)
 
