@@ -193,6 +193,13 @@ def test_a_session_without_points_runs(engine, picture, frames_of):
         assert frames_of(session, 4).shape == (45, 32, 48, 3)
 
 
+def test_a_picture_that_may_not_be_written_to_is_as_good(engine, picture):
+    locked = picture.copy()
+    locked.flags.writeable = False
+    with engine.start(locked, seed=3) as session, engine.start(picture, seed=3) as other:
+        np.testing.assert_array_equal(session.step().frames, other.step().frames)
+
+
 def test_stream_covers_the_frames_asked_for(engine, picture):
     for wanted, lengths in ((None, [9, 12]), (1, [9]), (9, [9]), (10, [9, 12]), (22, [9, 12, 12])):
         with engine.start(picture) as session:

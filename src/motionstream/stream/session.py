@@ -104,7 +104,8 @@ class StreamSession:
         if first_frame is None:
             return
         engine, device = self.engine, self.engine.compute.device
-        picture = torch.from_numpy(np.ascontiguousarray(first_frame)).to(device).permute(2, 0, 1)[None].float() / 255
+        # A copy: torch warns of arrays that may not be written to, as those of a Pillow image are.
+        picture = torch.from_numpy(np.array(first_frame, order="C")).to(device).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode(), engine.compute.autocast():
             self.first_latent, self.picture_latents = encode_picture(
                 engine.preset.model, engine.vae.encode, picture, engine.preset.geometry.t_stride, engine.picture_latents

@@ -1,0 +1,49 @@
+"""Make docs/images/gallery.webp: the studio's pictures, each with its main thing under a brush that is pulled away.
+
+python tools/gallery_sheet.py [--preset nano]
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import motionstream as ms
+from motionstream.media.images import load_first_frame
+
+FRAMES, SHOWN, COLUMNS = 45, (0, 14, 24, 44), 2
+PULL = (0.22, 0.125)
+"""How far, in widths and heights, towards the middle of the picture."""
+
+root = Path(__file__).resolve().parent.parent
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--preset", default="nano")
+parser.add_argument("-o", "--output", type=Path, default=root / "docs/images/gallery.webp")
+args = parser.parse_args()
+
+engine = ms.load(args.preset)
+height, width, fps = engine.preset.geometry.height, engine.preset.geometry.width, engine.preset.geometry.fps
+folder = root / "src/motionstream/assets/gallery"
+rows = []
+for entry in json.loads((folder / "gallery.json").read_text(encoding="utf-8")):
+    with Image.open(folder / entry["file"]) as image:
+        scale = np.array([width / image.width, height / image.height] * 2)
+    left, top, right, bottom = np.array(entry["object"]) * scale
+    x, y = (left + right) / 2, (top + bottom) / 2
+    to = x + PULL[0] * width * np.sign(width / 2 - x), y + PULL[1] * height * np.sign(height / 2 - y)
+    stroke = ms.Stroke(
+        points=[(0.0, x, y), (0.3, x, y), (1.3, *to), (FRAMES / fps, *to)],
+        radius_px=max(6.0, min(right - left, bottom - top) / 2),
+        spacing_px=6,
+    )
+    tracks = ms.Tracks.from_strokes([stroke], num_frames=FRAMES, size=(height, width), fps=fps)
+    picture = load_first_frame(folder / entry["file"], width, height)
+    video = ms.generate(engine, picture if isinstance(picture, np.ndarray) else picture[0], entry["caption"], tracks)
+    rows.append(np.concatenate([video[frame] for frame in SHOWN], axis=1))
+rows += [np.full_like(rows[0], 255)] * (-len(rows) % COLUMNS)
+each = len(rows) // COLUMNS
+sheet = np.concatenate([np.concatenate(rows[c * each : (c + 1) * each]) for c in range(COLUMNS)], axis=1)
+Image.fromarray(sheet).save(args.output, quality=85, method=6)
+print(f"wrote {args.output}")
