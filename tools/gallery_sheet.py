@@ -4,7 +4,6 @@ python tools/gallery_sheet.py [--preset nano]
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image
 
 import motionstream as ms
 from motionstream.media.images import load_first_frame
+from motionstream.serve.gallery import Gallery
 
 FRAMES, SHOWN, COLUMNS = 45, (0, 14, 24, 44), 2
 PULL = (0.22, 0.125)
@@ -25,12 +25,10 @@ args = parser.parse_args()
 
 engine = ms.load(args.preset)
 height, width, fps = engine.preset.geometry.height, engine.preset.geometry.width, engine.preset.geometry.fps
-folder = root / "src/motionstream/assets/gallery"
-rows = []
-for entry in json.loads((folder / "gallery.json").read_text(encoding="utf-8")):
-    with Image.open(folder / entry["file"]) as image:
-        scale = np.array([width / image.width, height / image.height] * 2)
-    left, top, right, bottom = np.array(entry["object"]) * scale
+gallery, rows = Gallery(), []
+for entry in gallery.entries():
+    across, down = width / entry["size"][0], height / entry["size"][1]
+    left, top, right, bottom = np.array(entry["object"]) * [across, down, across, down]
     x, y = (left + right) / 2, (top + bottom) / 2
     to = x + PULL[0] * width * np.sign(width / 2 - x), y + PULL[1] * height * np.sign(height / 2 - y)
     stroke = ms.Stroke(
@@ -39,8 +37,7 @@ for entry in json.loads((folder / "gallery.json").read_text(encoding="utf-8")):
         spacing_px=6,
     )
     tracks = ms.Tracks.from_strokes([stroke], num_frames=FRAMES, size=(height, width), fps=fps)
-    picture = load_first_frame(folder / entry["file"], width, height)
-    video = ms.generate(engine, picture if isinstance(picture, np.ndarray) else picture[0], entry["caption"], tracks)
+    video = ms.generate(engine, load_first_frame(gallery.path(entry["name"]), width, height), entry["caption"], tracks)
     rows.append(np.concatenate([video[frame] for frame in SHOWN], axis=1))
 rows += [np.full_like(rows[0], 255)] * (-len(rows) % COLUMNS)
 each = len(rows) // COLUMNS

@@ -23,8 +23,7 @@ args = parser.parse_args()
 
 engine = ms.load(args.preset)
 geometry = engine.preset.geometry
-picture = load_first_frame(args.image, geometry.width, geometry.height)
-first_frame = picture if isinstance(picture, np.ndarray) else picture[0]
+first_frame = load_first_frame(args.image, geometry.width, geometry.height)
 tracks = load_tracks(args.tracks).resize(geometry.height, geometry.width)
 dragged = ms.generate(engine, first_frame, "an orange dahlia moves right", tracks)
 still = ms.generate(
