@@ -10,15 +10,18 @@ source "$(dirname "$0")/start.sh"
 run=$work/short
 trap 'keep_run "$run" student short' EXIT
 begin
-init=${INIT:-$(first student.safetensors "$work/mixed" "$start/short" "$start/mixed" "${students[@]}")}
-[ -n "$init" ] || die "no student in $work, or with the same latents in IN or $shipped: run METHOD=forcing 20 and 20 first, or give INIT=FOLDER"
-how=(batch="${BATCH:-32}" lr="${LR:-3e-4}" num_frames="${NUM_FRAMES:-45}")
-if [ -z "${GUIDED:-}" ]; then
-    how=(batch="${BATCH:-32}" lr="${LR:-4e-4}" num_frames="${NUM_FRAMES:-45}" truth=true p_still_untold=0.9 p_hide_resting=0.05 p_twin=0.4
-        p_brush=0.1 'tracks_per_object=[12,128]' p_grab=0.3 grab_blur_cells=1 uncovered_weight=4 resting_weight=6 p_camera=0.2)
+places=("$start/mixed" "$start/short" "${students[@]}")
+how=(lr="${LR:-4e-4}" truth=true p_still_untold=0.9 p_hide_resting=0.05 p_twin=0.4 p_brush=0.1 'tracks_per_object=[12,128]'
+    p_grab=0.3 grab_blur_cells=1 uncovered_weight=4 resting_weight=6 p_camera=0.2)
+if [ -n "${GUIDED:-}" ]; then
+    places=("$work/mixed" "$start/mixed" "${students[@]}")
+    how=(lr="${LR:-3e-4}")
 fi
+init=${INIT:-$(first student.safetensors "${places[@]}")}
+[ -n "$init" ] || die "no student in $work, or with the same latents in IN or $shipped: run METHOD=forcing 20 and 20 first, or give INIT=FOLDER"
 ms train rechunk --preset "$preset" --vae "$start" --student "$init" --out "$run" --resume --minutes "$(left)" --set \
-    "${how[@]}" loop.fit_minutes="${FIT_MINUTES:-8}" loop.sheet_steps=100 ${SET:-}
+    batch="${BATCH:-32}" num_frames="${NUM_FRAMES:-45}" "${how[@]}" loop.fit_minutes="${FIT_MINUTES:-8}" loop.sheet_steps=100 ${SET:-}
+ms train status --out "$run"
 [ -n "${GUIDED:-}" ] || exit 0
 # All of it costs what rests beside a moved thing; three parts in ten shipped before (docs/LOG.md, 2026-11-27).
 rm -rf "$work/short_mean"
