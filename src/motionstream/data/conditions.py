@@ -37,7 +37,7 @@ class ConditionConfig:
         p_anchor: chance that other points show their id in frame 0.
         p_hide_resting: chance that an object's tracks are hidden while it rests.
         p_still_untold: chance that what never moves, an object or the background, has no tracks at all after frame 0. A hand
-            tells of nothing else, so a student that streams under hands learns with 1.
+            tells of nothing else: a student for hands learns with nearly 1 (nano's: 0.9).
         p_drop_motion, p_drop_text: condition dropout for guidance (the paper states no rates).
         p_mask_chunk: stochastic mid-frame masking (paper appendix D: 0.2 in stage 2).
     """

@@ -117,8 +117,7 @@ class DistillStage(DiTStage):
 
     def batch_at(self, step: int, role: int) -> tuple[Batch, int]:
         config = self.config
-        looks = {"p_camera": config.p_camera, "p_twin": config.p_twin}
-        scene = SceneConfig.of(self.preset.geometry, config.num_frames, **looks)
+        scene = SceneConfig.of(self.preset.geometry, config.num_frames, p_camera=config.p_camera, p_twin=config.p_twin)
         seed = (config.seed * 1_000_003 + step) * 2 + role
         low, high = config.tracks_per_object
         conditions = ConditionConfig(
