@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from motionstream.nn.attention import attention, attention_reference
+from motionstream.nn.attention import attention, attention_products, attention_reference
 
 
 def qkv(B=2, L=5, S=7, A=3, E=8):
@@ -20,6 +20,34 @@ def test_attention_equals_its_definition(masked):
     got = attention(q, k, v, mask)
     assert got.shape == (2, 5, 3, 8)
     torch.testing.assert_close(got, attention_reference(q, k, v, mask), atol=1e-6, rtol=0)
+
+
+def test_products_equal_the_definition():
+    q, k, v = qkv()
+    got = attention_products(q, k, v)
+    assert got.shape == (2, 5, 3, 8)
+    torch.testing.assert_close(got, attention_reference(q, k, v), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 4.0, 16.0])
+def test_products_stay_exact_in_bfloat16_where_attention_is_sharp(sharpness):
+    """Rounded scores would be wrong by up to a third of a weight here; taken off the largest first, they are near 0."""
+    q, k, v = (part.bfloat16() for part in qkv(B=1, L=64, S=256, A=2, E=64))
+    q = q * sharpness
+    wanted = attention_reference(q.double(), k.double(), v.double())
+
+    def error(out):
+        return float((out.double() - wanted).norm() / wanted.norm())
+
+    assert error(attention_products(q, k, v)) < 5e-3
+    rounded = torch.einsum("blae,bsae->bals", q * 64**-0.5, k).softmax(-1)
+    plain = torch.einsum("bals,bsae->blae", rounded, v)
+    assert error(attention_products(q, k, v)) < error(plain) or sharpness == 1.0
+
+
+def test_products_do_not_overflow():
+    q, k, v = (part * 300 for part in qkv())
+    torch.testing.assert_close(attention_products(q, k, v), attention_reference(q, k, v), atol=1e-3, rtol=1e-4)
 
 
 def test_the_definition_is_softmax_over_keys():

@@ -3,8 +3,8 @@ import torch
 
 from motionstream.device import choose_compute
 from motionstream.nn import attention_choice
-from motionstream.nn.attention import attention
-from motionstream.nn.attention_choice import choose_attention
+from motionstream.nn.attention import attention, attention_products
+from motionstream.nn.attention_choice import SCORES, choose_attention
 
 SHAPES = {"queries": 12, "keys": 36, "heads": 2, "head_dim": 16}
 CPU = choose_compute("cpu", "float32")
@@ -34,6 +34,32 @@ def test_here_it_is_torchs_own_and_right(dtype):
     assert choice.name == "sdpa"
     assert choice.kernel is attention
     assert "only way on cpu" in choice.reason
+
+
+LARGE = {"queries": 432, "keys": 1728, "heads": 4, "head_dim": 64}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_where_scores_are_many_products_are_tried_too(dtype):
+    choice = choose_attention("auto", **LARGE, compute=choose_compute("cpu", dtype))
+    assert set(choice.found) == {"sdpa", "products"}
+    assert all(isinstance(ms, float) for ms in choice.found.values()), choice.found
+    assert choice.kernel in (attention, attention_products)
+
+
+@pytest.mark.parametrize(("delay", "chosen"), [(0.85, "sdpa"), (0.5, "products")])
+def test_products_must_be_faster_by_a_quarter(monkeypatch, delay, chosen):
+    """What is chosen must not hang on the noise of a clock: the last bits of a replayed take do."""
+    monkeypatch.setattr(attention_choice, "_milliseconds", lambda kernel, *_: 10.0 if kernel is attention else 10.0 * delay)
+    choice = choose_attention("auto", **LARGE, compute=CPU)
+    assert choice.name == chosen
+    assert ("nothing tested is clearly faster" in choice.reason) == (chosen == "sdpa")
+
+
+def test_so_many_scores_are_not_held_at_once():
+    assert 4680 * 14040 * 12 not in SCORES
+    choice = choose_attention("auto", queries=4096, keys=8193, heads=2, head_dim=8, compute=CPU)
+    assert choice.name == "sdpa"
 
 
 def test_the_fastest_that_is_right_is_chosen(monkeypatch):

@@ -18,12 +18,17 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from motionstream.device import Compute, synchronize
-from motionstream.nn.attention import Attention, attention, attention_reference
+from motionstream.nn.attention import Attention, attention, attention_products, attention_reference
 from motionstream.nn.attention_split import cudnn_part, in_parts
 
 PARTS = (2, 3, 5)
 """Cuts of the visible tokens that are tried (nn/attention_split.py)."""
-NAMES = ("auto", "sdpa", "math", "flash", "efficient", "cudnn", *(f"cudnn-{parts}" for parts in PARTS), "fa3")
+NAMES = ("auto", "sdpa", "products", "math", "flash", "efficient", "cudnn", *(f"cudnn-{parts}" for parts in PARTS), "fa3")
+SCORES = range(2**18, 2**26 + 1)
+"""Scores of a call, of all heads, for which "products" is tried: fewer are soon made anyhow, more fill the memory."""
+HANDICAP = 1.25
+""""products" must be so many times faster, so that the same machine chooses the same every time: a take is to be replayed
+bit by bit."""
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 3e-3}
 """Largest relative RMS error against float64; rounding the weights of the softmax alone gives a third of it."""
 TESTED_QUERIES, RUNS = 128, 5
@@ -48,7 +53,7 @@ class AttentionChoice:
 def ways(device: torch.device) -> dict[str, Callable[[], Attention]]:
     """Makers of every way that may be present on ``device``, by name; a maker or its product raises where it is not."""
     if device.type != "cuda":
-        return {"sdpa": lambda: attention, "math": lambda: _of_kind("math")}
+        return {"sdpa": lambda: attention, "products": lambda: attention_products, "math": lambda: _of_kind("math")}
     known = {kind: (lambda kind=kind: _of_kind(kind)) for kind in SDP_KINDS}
     split = {f"cudnn-{parts}": (lambda parts=parts: _cudnn_in_parts(parts)) for parts in PARTS}
     return {"sdpa": lambda: attention, **known, **split, "fa3": _flash_attention_3}
@@ -73,8 +78,8 @@ def choose_attention(
     if wanted != "auto":
         names = [wanted] if wanted in candidates else []
     else:
-        # Off CUDA, torch's own choice is the only one that is not for testing.
-        names = [name for name in candidates if name != "math"]
+        unfit = {"math"} if queries * keys * heads in SCORES else {"math", "products"}
+        names = [name for name in candidates if name not in unfit]
     inputs = _inputs(queries, keys, heads, head_dim, compute)
     found: dict[str, float | str] = {}
     usable: dict[str, Attention] = {}
@@ -103,11 +108,12 @@ def choose_attention(
         warnings.warn(f"no attention passed its test ({found}): torch's plain one is used", RuntimeWarning)
         return AttentionChoice("math", _of_kind("math"), "math: nothing else passed its test", found)
     times = {name: float(found[name]) for name in usable}
-    best = min(times, key=lambda name: times[name])
+    best = min(times, key=lambda name: times[name] * (HANDICAP if name == "products" else 1))
     if len(times) == 1:
         return AttentionChoice(best, usable[best], f"{best}: the only way on {device.type}, tested", found)
     told = ", ".join(f"{name} {ms:.2f} ms" for name, ms in sorted(times.items(), key=lambda item: item[1]))
-    return AttentionChoice(best, usable[best], f"{best}: fastest of those tested ({told})", found)
+    why = "fastest of those tested" if times[best] == min(times.values()) else "nothing tested is clearly faster"
+    return AttentionChoice(best, usable[best], f"{best}: {why} ({told})", found)
 
 
 def _inputs(queries: int, keys: int, heads: int, head_dim: int, compute: Compute) -> tuple[Tensor, Tensor, Tensor]:
