@@ -11,11 +11,12 @@ ms=(.venv/bin/motionstream)
 [ -x "${ms[0]}" ] || ms=(python3 -m motionstream)
 steps() { awk -v n="$1" -v s="$scale" 'BEGIN { n = int(n * s); print (n < 4 ? 4 : n) }'; }
 train() { # train STAGE FOLDER STEPS [more arguments]
-    "${ms[@]}" train "$1" --preset "$preset" --out "$work/$2" --resume --steps "$(steps "$3")" "${@:4}"
+    "${ms[@]}" train "$1" --preset "$preset" "${size[@]}" --out "$work/$2" --resume --steps "$(steps "$3")" "${@:4}"
 }
 made=(--vae "$work/vae" --teacher "$work/teacher")
-short=c3s1w1 # what the preset streams in
-[ "$preset" != nano ] || short=c1s1w2
+short=c3s1w1 small=() # what the preset streams in; what is learnt first is learnt on small pictures
+[ "$preset" != nano ] || { short=c1s1w2 && small=(--size 128x96); }
+size=("${small[@]}")
 
 train vae vae 2200
 # What comes from where is learnt first, from pairs of the picture and one later latent frame.
@@ -28,23 +29,29 @@ train causal-init student 450 "${made[@]}" --set init="$work/forced" own=rollout
     'camera_tracks=[32,150]' p_camera=0.25 p_anchor=1.0
 
 # And from chunks of three latent frames to chunks of one, which react sooner, told what a hand tells (docs/LOG.md, 2026-11-29).
-told=(p_still_untold=0.9 p_hide_resting=0.05 p_brush=0.1 'tracks_per_object=[12,128]')
-train rechunk short 500 --vae "$work/vae" --student "$work/student" --set truth=true batch=3 num_frames=33 lr=4e-4 decay_share=0.5 \
-    "${told[@]}" p_twin=0.4 p_camera=0.2 p_grab=0.3 grab_blur_cells=1 uncovered_weight=4 resting_weight=6
+told=(p_still_untold=0.9 p_hide_resting=0.05 p_brush=0.1)
+hand=(truth=true batch=3 num_frames=33 lr=4e-4 decay_share=0.5 "${told[@]}" p_twin=0.4 p_camera=0.2 p_grab=0.3 grab_blur_cells=1 uncovered_weight=4 resting_weight=6)
+train rechunk short 500 --vae "$work/vae" --student "$work/student" --set "${hand[@]}" 'tracks_per_object=[12,128]'
 
 folder() { # folder NAME STUDENT: a folder of weights as `eval` reads it
     mkdir -p "$work/$1"
     cp "$work/vae/vae.safetensors" "$work/teacher/teacher.safetensors" "$work/$2/student.safetensors" "$work/$2/config.json" "$work/$1/"
 }
-folder nano short
+# At last in pictures of the preset's size, with as many tracks to a cell.
+size=()
+train rechunk large 400 --vae "$work/vae" --student "$work/short" --set "${hand[@]}" 'tracks_per_object=[24,288]' 'camera_tracks=[36,340]'
+folder nano large
 "${ms[@]}" eval --suite drags --preset "$work/nano" --scenes 16 --quick --no-teacher --out "$work/eval" --no-videos
 
 if [ "${DISTILL:-0}" -gt 0 ]; then
+    size=("${small[@]}")
     train distill distilled "$DISTILL" "${made[@]}" --student "$work/short" --set cache=$short batch=4 critic_per_student=3 critic_warmup=12 \
         lr_student=3e-5 lr_critic=1e-4 truth_weight=0.3 score_shift=3.0 ema=0.95 text_guidance=1.0 motion_guidance=1.0 \
-        "${told[@]}" p_twin=0.3 p_camera=0.25 p_anchor=1.0
+        "${told[@]}" 'tracks_per_object=[12,128]' p_twin=0.3 p_camera=0.25 p_anchor=1.0
+    # Distilled on small pictures; what that gained is added to the student of large ones.
     rm -rf "$work/distilled_mean"
-    "${ms[@]}" train average --preset "$preset" --student "$work/short" --out "$work/distilled_mean" --set other="$work/distilled" share=0.7 cache=$short
+    "${ms[@]}" train average --preset "$preset" --student "$work/large" --out "$work/distilled_mean" \
+        --set other="$work/distilled" base="$work/short" share=0.7 cache=$short
     folder nano_distilled distilled_mean
     "${ms[@]}" eval --suite drags --preset "$work/nano_distilled" --scenes 16 --quick --no-teacher --out "$work/eval_distilled" --no-videos
     "${ms[@]}" eval --compare "$work/eval" "$work/eval_distilled"

@@ -138,3 +138,15 @@ def test_models_that_cannot_be_are_refused():
     for wrong in ({"mask_channels": 0}, {"image_dim": -1}):
         with pytest.raises(ValueError, match=r"mask_channels=.* must be >= 1 and image_dim="):
             ModelConfig(**wrong)
+
+
+def test_another_size_moves_what_is_given_in_pixels():
+    one = preset("nano")
+    assert one.sized(one.geometry.height, one.geometry.width) is one
+    small = one.sized(96, 128)
+    assert (small.geometry.height, small.geometry.width) == (96, 128)
+    assert small.sample.hand_px == pytest.approx(one.sample.hand_px * 128 / one.geometry.width)
+    assert small.more_sizes == ()
+    assert dataclasses.replace(small, geometry=one.geometry, sample=one.sample, more_sizes=one.more_sizes) == one
+    with pytest.raises(ValueError, match="width=130 must be a positive multiple of 8"):
+        one.sized(96, 130)

@@ -24,7 +24,7 @@ ms train distill --preset "$preset" --vae "$start" --teacher "$teacher" --studen
     --resume --steps "${STEPS:-139}" --minutes "$(left)" --set cache="${CACHE:-$(tag "$student")}" batch="${BATCH:-48}" num_frames="${NUM_FRAMES:-57}" \
     critic_per_student=3 critic_warmup=12 lr_student="${LR:-5e-5}" lr_critic=1e-4 truth_weight="${TRUTH_WEIGHT:-0.3}" \
     text_guidance="${TEXT_GUIDANCE:-1.0}" motion_guidance="${MOTION_GUIDANCE:-1.0}" p_still_untold=0.9 p_hide_resting=0.05 p_anchor=1.0 p_twin=0.3 \
-    p_brush=0.1 'tracks_per_object=[12,128]' p_camera=0.25 \
+    p_brush=0.1 'tracks_per_object=[24,288]' p_camera=0.25 \
     score_shift=3.0 ema=0.95 seed=41 loop.log_steps=10 loop.sheet_steps="${SHEET_STEPS:-50}" ${SET:-}
 ms train status --out "$run"
 rm -rf "$work/mixed"

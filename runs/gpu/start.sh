@@ -5,6 +5,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 python=${PYTHON:-python3} work=${WORK:-runs/work/gpu} preset=${PRESET:-nano} minutes=${MINUTES:-8.5} in=${IN:-}
 out=${OUT:-$work/out} cache=${CACHE:-c3s1w1} shipped=src/motionstream/weights/$preset start=$work/start
 students=("$work/student" "$work/student_forcing" "$work/student_ode" "$start") # the first that exists is "the student"
+# What comes from where is learnt on small pictures, by 10 to 20; 35 and 30 bring it to the preset's size.
+small=()
+[ "$preset" != nano ] || small=(--size "${SMALL:-128x96}")
 export PYTHONPATH="src${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 
 ms() { "$python" -m motionstream "$@"; }

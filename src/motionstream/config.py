@@ -239,6 +239,7 @@ class PresetConfig:
         vae_kind: "nano" (models/vae.py), or the autoencoder of "wan2.1" (16 channels) or "wan2.2" (48 channels).
         text_kind: "hashed" words (models/text.py) or the "umt5" encoder of Wan.
         clip_frames: pixel frames of the clips that the teacher makes (t_stride * k + 1); a stream has no such end.
+        more_sizes: ``(height, width)`` of other pictures that nano's weights were judged at; Wan takes any.
     """
 
     name: str
@@ -250,6 +251,20 @@ class PresetConfig:
     vae_kind: Literal["nano", "wan2.1", "wan2.2"] = "nano"
     text_kind: Literal["hashed", "umt5"] = "hashed"
     clip_frames: int = 33
+    more_sizes: tuple[tuple[int, int], ...] = ()
+
+    def sized(self, height: int, width: int) -> PresetConfig:
+        """The same for pictures of another size; what is given in pixels grows with the width, and no more sizes are known.
+
+        Raises:
+            ValueError: a size that does not divide into latent patches.
+        """
+        if (height, width) == (self.geometry.height, self.geometry.width):
+            return self
+        geometry = dataclasses.replace(self.geometry, height=height, width=width)
+        hand_px = self.sample.hand_px * width / self.geometry.width
+        sample = dataclasses.replace(self.sample, hand_px=hand_px)
+        return dataclasses.replace(self, geometry=geometry, sample=sample, more_sizes=())
 
     @property
     def frames_of_chunks(self) -> tuple[int, int]:

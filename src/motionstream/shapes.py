@@ -63,6 +63,12 @@ class VideoGeometry:
         """Tokens per latent frame."""
         return (self.latent_height // self.patch) * (self.latent_width // self.patch)
 
+    @property
+    def reach_px(self) -> float:
+        """Pixels in which a hand's reach is counted (stream/patch.py): a latent cell; where a picture is more than 16 cells
+        wide a sixteenth of its width, so that a hand holds as much of it, but at most two cells."""
+        return min(max(float(self.stride), self.width / 16), 2.0 * self.stride)
+
     def point_spacing(self, most: int) -> float:
         """Pixels between the points of a square grid that covers the canvas with about ``most`` points, and at least a
         latent cell: a large canvas has many more cells than a stream may hold points."""

@@ -26,7 +26,7 @@ def test_one_pass_is_what_torch_counts():
     cache = full_cache(preset, torch.float32, torch.device("cpu"))
     condition = blank_condition(model, preset, 1, preset.cache.chunk_frames)
     found = counted(preset, lambda: denoise_step(model, preset, cache, condition))
-    frame = 12 * 16
+    frame = preset.geometry.tokens_per_frame
     wanted = forward_flop(preset.model, frame, 4 * frame)  # sink, two of the window, itself
     assert wanted == pytest.approx(found, rel=0.005)  # torch also counts the timestep's small projections
 

@@ -105,7 +105,7 @@ def test_the_whole_chain_with_a_model(folder: Path, last_json: Callable):
 
 
 def test_the_default_grid_is_the_models_anchors_or_fewer():
-    assert default_grid(preset("nano").geometry) == (12, 16)
+    assert default_grid(preset("nano").geometry) == (18, 24)
     large = ms.VideoGeometry(height=480, width=832)
     rows, columns = default_grid(large)
     assert 2300 < rows * columns <= 2500  # the paper's 50x50, in the picture's aspect

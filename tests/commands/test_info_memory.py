@@ -7,7 +7,7 @@ def test_for_and_fit(capsys, last_json, check_sentence):
     assert cli.main(["info", "nano", "--for", "stream", "--fit", "2GB", "--json"]) == 0
     facts = last_json()
     assert (facts["preset"], facts["purpose"], facts["predicted"]) == ("nano", "stream", True)
-    assert facts["parts"]["cache"] == 3 * 2 * 6 * 4 * 192 * 256  # bfloat16: what a GPU computes in
+    assert facts["parts"]["cache"] == 3 * 2 * 6 * 4 * 432 * 256  # bfloat16: what a GPU computes in
     assert facts["fits"].endswith("nothing given up")
     assert facts["total"] == facts["peak"] + facts["reserve"] < 2 * 10**9
     assert cli.main(["info", "tiny-debug", "--for", "teacher", "--gpus", "2", "--batch", "3"]) == 0

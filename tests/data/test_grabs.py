@@ -6,7 +6,7 @@ import torch
 from motionstream.data.grabs import BLUR_CELLS, grab_batch
 from motionstream.models.vae import NanoVAE
 from motionstream.presets import tiny_debug
-from motionstream.stream.engine import _planes
+from motionstream.stream.random_parts import random_planes
 
 FRAMES = 21
 
@@ -15,7 +15,7 @@ FRAMES = 21
 def vae() -> NanoVAE:
     preset = tiny_debug()
     vae = NanoVAE(preset.vae)
-    vae.fit_linear(_planes(preset, 500))
+    vae.fit_linear(random_planes(preset, 500))
     return vae
 
 

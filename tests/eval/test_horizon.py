@@ -42,7 +42,7 @@ def test_an_object_left_behind_is_found_where_it_is():
     way = (alone.scenes.centre[0, alone.top, 39] - alone.scenes.centre[0, alone.top, 0]).norm()
     assert way > 5
     moved = alone.object_error_pct(alone.stretch(0, 1).video[0], 39)
-    assert moved == pytest.approx(100 * float(way) / 128, abs=1.5)
+    assert moved == pytest.approx(100 * float(way) / nano().geometry.width, abs=1.5)
 
 
 def test_settings(engine):

@@ -25,7 +25,7 @@ def test_what_there_is_to_choose(serve):
     assert (health["preset"], health["device"], health["busy"], health["waiting"]) == ("tiny-debug", "cpu", False, 0)
     rows = http.get("/api/presets").json()
     assert rows[1] == {
-        "name": "nano", "width": 128, "height": 96, "fps": 200.0,
+        "name": "nano", "width": 192, "height": 144, "fps": 200.0,
         "first_chunk_frames": 1, "chunk_frames": 4, "dab_px": 10.0, "loaded": False,
     }  # fmt: skip
     assert rows[0]["loaded"]
@@ -218,14 +218,14 @@ def test_a_take_for_another_canvas_is_scaled(serve):
     text = a_take(serve(presets=("nano",)), picture="dog")
     server = serve(folder=None)
     row = server.http.post("/api/takes", content=text).json()
-    assert (row["width"], row["preset"]) == (128, "nano")
+    assert (row["width"], row["preset"]) == (192, "nano")
     with server.visit() as client:
         client.until("ready")
         client.say("open", take=row["id"])
         assert client.until("started")["width"] == 48
         script = server.engine.performances[-1]._script
         pinned = next(made for made in script if made.begins)
-        assert pinned.begins[0].points[0] == pytest.approx((20 * 48 / 128, 15 * 32 / 96))
+        assert pinned.begins[0].points[0] == pytest.approx((20 * 48 / 192, 15 * 32 / 144))
 
 
 def test_takes_edited_by_hand(server):

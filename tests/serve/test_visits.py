@@ -296,9 +296,9 @@ def test_an_error_of_the_engine_ends_the_take_only(server):
 def test_other_presets_are_loaded_when_asked_for(serve):
     server = serve(presets=("tiny-debug", "nano"))
     with server.player(preset="nano") as client:
-        assert (client.started["preset"], client.started["width"]) == ("nano", 128)
+        assert (client.started["preset"], client.started["width"]) == ("nano", 192)
         client.until_frame(9)
-        assert frame_of_jpeg(client.frames[0][1]).shape == (96, 128, 3)
+        assert frame_of_jpeg(client.frames[0][1]).shape == (144, 192, 3)
         assert [row["loaded"] for row in server.http.get("/api/presets").json()] == [False, True]
     assert server.engine.loads == ["tiny-debug", "nano"]
 

@@ -274,8 +274,10 @@ def test_the_camera_covers_every_canvas_with_no_more_points_than_are_kept_free(n
             assert gaps.max() < 1.5 * spacing, "no hole"
 
 
-def test_nano_keeps_its_lattice():
-    assert camera_spacing(nano().geometry) == 12.0
+@pytest.mark.parametrize(("size", "spacing"), [((96, 128), 12.0), ((144, 192), 17.7)])
+def test_nano_keeps_its_lattice(size, spacing):
+    """As many points in a larger picture; each holds the anchors around it."""
+    assert camera_spacing(nano().sized(*size).geometry) == pytest.approx(spacing, abs=0.05)
 
 
 def test_a_full_hand_and_the_camera_fit_together():

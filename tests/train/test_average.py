@@ -49,6 +49,28 @@ def test_weights_are_the_weighted_mean(pair, tmp_path, share, capsys):
     assert f"{share:g} of {pair[1]}" in capsys.readouterr().out
 
 
+def test_what_another_training_gained_is_added(pair, tmp_path, capsys):
+    base = student(tmp_path / "base", 3)
+    assert average(tmp_path, settings=(f"other={pair[1]}", f"base={base}", "share=0.5")) == 0
+    first, other, before, made = (
+        load_file(tmp_path / name / "student.safetensors") for name in ("first", "other", "base", "mean")
+    )
+    for name, value in made.items():
+        wanted = first[name].double() + 0.5 * (other[name].double() - before[name].double())
+        torch.testing.assert_close(value.double(), wanted, atol=2e-6, rtol=2e-3)
+    assert f"0.5 of what {pair[1]} gained over {base}" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "mean")
+    assert average(tmp_path, settings=(f"other={pair[1]}", f"base={tmp_path / 'nowhere'}")) == 2
+    assert "does not exist" in refused(capsys)
+
+
+def test_the_mean_has_the_size_of_the_first(pair, tmp_path):
+    large = tiny_debug().sized(48, 64)
+    (pair[0] / "config.json").write_text(to_json(large))
+    assert average(tmp_path, settings=(f"other={pair[1]}",)) == 0
+    assert (tmp_path / "mean" / "config.json").read_text() == to_json(large)
+
+
 def test_the_mean_is_made_for_the_setting_of_both(pair, tmp_path, capsys):
     short = replace(tiny_debug(), cache=CacheConfig.parse("c1s1w2"))
     for folder in pair:

@@ -14,7 +14,7 @@ from motionstream.models.load import save_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import SinkWindowCache
 from motionstream.presets import tiny_debug
-from motionstream.stream.engine import _planes
+from motionstream.stream.random_parts import random_planes
 from motionstream.train.causal_init import CausalInitConfig, CausalInitStage
 from motionstream.train.teacher import condition_of
 
@@ -25,7 +25,7 @@ def stage(tmp_path) -> CausalInitStage:
     model, vae = WanDiT(preset.model, preset.geometry.t_stride), NanoVAE(preset.vae)
     init_from_scratch(model)
     torch.nn.init.normal_(model.head.head.weight, std=0.02, generator=torch.Generator().manual_seed(0))
-    vae.fit_linear(_planes(preset, 500))
+    vae.fit_linear(random_planes(preset, 500))
     save_weights(tmp_path / "teacher.safetensors", model, dtype=torch.float32)
     config = CausalInitConfig(batch=2, num_frames=45, own="rollout", p_own_context=1.0)
     return CausalInitStage(preset, config, vae, tmp_path / "teacher.safetensors", choose_compute("cpu", "float32"))

@@ -11,7 +11,7 @@ from motionstream.models.init import init_from_scratch
 from motionstream.models.load import save_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.presets import tiny_debug
-from motionstream.stream.engine import _planes
+from motionstream.stream.random_parts import random_planes
 from motionstream.train.distill import DistillConfig, DistillStage
 
 
@@ -21,7 +21,7 @@ def stage(tmp_path) -> DistillStage:
     model, vae = WanDiT(preset.model, preset.geometry.t_stride), NanoVAE(preset.vae)
     init_from_scratch(model)
     torch.nn.init.normal_(model.head.head.weight, std=0.02, generator=torch.Generator().manual_seed(0))
-    vae.fit_linear(_planes(preset, 500))
+    vae.fit_linear(random_planes(preset, 500))
     path = tmp_path / "weights.safetensors"
     save_weights(path, model, dtype=torch.float32)
     config = DistillConfig(batch=1, num_frames=21, critic_per_student=2, critic_warmup=3)

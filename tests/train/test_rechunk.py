@@ -13,7 +13,8 @@ from motionstream.models.load import save_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache
 from motionstream.presets import tiny_debug
-from motionstream.stream.engine import _planes, read_config
+from motionstream.stream.engine import read_config
+from motionstream.stream.random_parts import random_planes
 from motionstream.train.rechunk import RechunkConfig, RechunkStage
 from motionstream.train.teacher import condition_of
 
@@ -24,7 +25,7 @@ def build(tmp_path):
     model, vae = WanDiT(preset.model, preset.geometry.t_stride), NanoVAE(preset.vae)
     init_from_scratch(model)
     torch.nn.init.normal_(model.head.head.weight, std=0.05, generator=torch.Generator().manual_seed(0))
-    vae.fit_linear(_planes(preset, 500))
+    vae.fit_linear(random_planes(preset, 500))
     save_weights(tmp_path / "student.safetensors", model, dtype=torch.float32)
 
     def made(cache: str, **settings) -> RechunkStage:

@@ -11,7 +11,7 @@ from motionstream.models.init import init_from_scratch
 from motionstream.models.load import save_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.presets import tiny_debug
-from motionstream.stream.engine import _planes
+from motionstream.stream.random_parts import random_planes
 from motionstream.train.loop import LoopConfig
 from motionstream.train.teacher import TeacherStage, TeacherTrainConfig
 
@@ -19,7 +19,7 @@ from motionstream.train.teacher import TeacherStage, TeacherTrainConfig
 def stage(preset=None, **settings) -> TeacherStage:
     preset = preset or tiny_debug()
     vae = NanoVAE(preset.vae)
-    vae.fit_linear(_planes(preset, 500))
+    vae.fit_linear(random_planes(preset, 500))
     config = TeacherTrainConfig(**{"loop": LoopConfig(steps=10), "batch": 2, "compile": False, "gap_steps": 0} | settings)
     return TeacherStage(preset, config, vae, choose_compute("cpu", "float32"))
 

@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING
 
 from motionstream.commands.options import positive_number, say, whole_number
-from motionstream.commands.streaming import check_scale, shown_scale, stream_video, video_arguments
+from motionstream.commands.streaming import check_scale, shown_scale, size_argument, stream_video, video_arguments
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--model", default="nano", metavar="PRESET", help="a bundled model (default: nano)")
     model.add_argument("--weights", metavar="DIR", help="a folder with a model's weights and its config.json")
+    size_argument(parser)
     parser.add_argument(
         "--frames",
         type=whole_number(1, MAX_FRAMES),
@@ -127,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
 
     from motionstream.stream.engine import load_engine
 
-    engine = load_engine(args.weights or args.model, device=args.device, dtype=args.dtype)
+    engine = load_engine(args.weights or args.model, device=args.device, dtype=args.dtype, size=args.size)
     geometry = engine.preset.geometry
     scale = args.scale or shown_scale(geometry.height)
     check_scale(scale, geometry)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from motionstream.commands.options import device_arguments, say, whole_number
+from motionstream.commands.streaming import size_argument
 from motionstream.commands.track import tracker_arguments, tracker_options
 
 SUITES = ("drags", "camera", "camera3d", "clips", "transfer", "davis", "sora", "llff", "horizon", "speed")
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="davis, sora, llff: the data set; clips, transfer: your videos"
     )
+    size_argument(parser)
     parser.add_argument("--scenes", type=whole_number(1, 10_000), metavar="N", help="samples (default: as published)")
     parser.add_argument(
         "--late-scenes", type=whole_number(1, 10_000), default=16, metavar="N", help="drags: of grabs at chunk 20"
@@ -71,13 +73,13 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.stream.engine import load_engine
 
     preset = args.weights or args.preset
-    engine = load_engine(preset, device=args.device, dtype=args.dtype)
+    engine = load_engine(preset, device=args.device, dtype=args.dtype, size=args.size)
     geometry = engine.preset.geometry
     lpips, lpips_missing = (None, "")
     suite: Suite
     if args.suite == "speed":
         suite = SpeedSuite(
-            lambda: bench_stream(preset, args.chunks, device=args.device, dtype=args.dtype),
+            lambda: bench_stream(preset, args.chunks, device=args.device, dtype=args.dtype, size=args.size),
             chunks=args.chunks,
             repeats=args.seeds or (0, 1, 2),
         )

@@ -39,10 +39,15 @@ def video_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chunk-log", action="store_true", help="one JSON line for each chunk on stderr")
 
 
+def size_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--size``."""
+    parser.add_argument("--size", type=canvas_size, metavar="WxH", help="pixels of the video (default: the model's)")
+
+
 def wan_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what only Wan's presets read: ``load_options`` turns it into arguments of ``load_engine``."""
+    """Add the size, and what only Wan's presets read: ``load_options`` turns it into arguments of ``load_engine``."""
+    size_argument(parser)
     wan = parser.add_argument_group("Wan presets")
-    wan.add_argument("--size", type=canvas_size, metavar="WxH", help="pixels of the video (default: the preset's)")
     wan.add_argument("--encoders", metavar="DIR", help="where vae, text_encoder, ... are, if not beside the weights")
     wan.add_argument("--full-vae", action="store_true", help="decode with Wan's own decoder, not with the tiny one")
     wan.add_argument(

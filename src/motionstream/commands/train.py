@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from motionstream.commands.options import canvas_size
+
 STAGES = ("vae", "teacher", "ode-pairs", "causal-init", "distill", "rechunk", "average", "status")
 EPILOG = """\
 stages, in order (runs/nano_cpu.sh runs them all on two processor cores):
@@ -18,7 +20,7 @@ stages, in order (runs/nano_cpu.sh runs them all on two processor cores):
   causal-init  the causal student's start (method=forcing|ode)   needs --vae --teacher
   distill      Self Forcing with DMD                             needs --vae --teacher --student
   rechunk      the same student with smaller chunks              needs --vae --student
-  average      a mean of two students                            needs --student, --set other=DIR
+  average      a mean of two students, or one's gain for another needs --student, --set other=DIR
   status       where a run stands: motionstream train status --out DIR
 
 example, a minute on a laptop:
@@ -40,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
     parser.add_argument("--preset", default="nano", help="a name, or a folder of weights to go on with as they are")
+    parser.add_argument(
+        "--size",
+        type=canvas_size,
+        metavar="WxH",
+        help="pixels of clips and of what is exported (default: the preset's)",
+    )
     parser.add_argument("--vae", type=Path, help="folder with vae.safetensors")
     parser.add_argument("--teacher", type=Path, help="folder with teacher.safetensors")
     parser.add_argument("--student", type=Path, help="folder with student.safetensors")
@@ -61,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     config = _config(args)
     folder = Path(args.preset)
     chosen = read_config(folder) if args.preset not in PRESETS and folder.is_dir() else preset(args.preset)
+    if args.size is not None:
+        chosen = chosen.sized(*args.size)
     if args.stage == "average":
         return _average(args, config, chosen)
     compute = choose_compute(args.device, args.dtype)
@@ -223,10 +233,15 @@ def _average(args: argparse.Namespace, config: Any, chosen: Any) -> int:
             f'say what the mean is for, as with "sigmas={_listed(levels[1])}"'
         )
     chosen = with_cache(chosen, config.cache) if config.cache else replace(chosen, cache=caches[0]) if caches else chosen
+    if made_for and args.size is None:
+        chosen = chosen.sized(made_for[0].geometry.height, made_for[0].geometry.width)
     sigmas = config.sigmas or (levels[0] if levels else chosen.sample.student_sigmas)
     chosen = replace(chosen, sample=replace(chosen.sample, student_sigmas=sigmas))
     average_students(chosen, config, _need(args, "student"), args.out)
-    print(f"{args.out}: {1 - config.share:g} of {args.student} and {config.share:g} of {config.other}")
+    if config.base:
+        print(f"{args.out}: {args.student} and {config.share:g} of what {config.other} gained over {config.base}")
+    else:
+        print(f"{args.out}: {1 - config.share:g} of {args.student} and {config.share:g} of {config.other}")
     return 0
 
 

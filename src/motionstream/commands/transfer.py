@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motionstream.commands.options import device_arguments, say, whole_number
-from motionstream.commands.streaming import check_scale, shown_scale
+from motionstream.commands.streaming import check_scale, shown_scale, size_argument
 from motionstream.commands.track import tracker_arguments, tracker_options
 from motionstream.errors import UserError
 
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--preset", default="nano", help="a bundled model (default: nano)")
     model.add_argument("--weights", metavar="DIR", help="a folder with a model's weights and its config.json")
+    size_argument(parser)
     parser.add_argument(
         "--grid",
         type=whole_number(1, 128),
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
     from motionstream.stream.engine import load_engine
 
-    engine = load_engine(args.weights or args.preset, device=args.device, dtype=args.dtype)
+    engine = load_engine(args.weights or args.preset, device=args.device, dtype=args.dtype, size=args.size)
     geometry = engine.preset.geometry
     scale = args.scale or shown_scale(geometry.height)
     check_scale(scale * (2 if args.beside else 1), geometry)

@@ -33,7 +33,7 @@ class ConditionConfig:
         min_per_object, max_per_object: tracks on one object in the sparse phase (drawn log-uniformly).
         camera_tracks: fewest and most tracks on the background (log-uniform) in the sparse phase.
         p_brush: chance that an object's tracks lie side by side, as under a brush, instead of all over it.
-        max_tracks: tracks kept per sample, anchors included.
+        max_tracks: tracks kept per sample, anchors included. None: four for every three latent cells, at least 256.
         p_anchor: chance that other points show their id in frame 0.
         p_hide_resting: chance that an object's tracks are hidden while it rests.
         p_still_untold: chance that what never moves, an object or the background, has no tracks at all after frame 0. A hand
@@ -47,7 +47,7 @@ class ConditionConfig:
     max_per_object: int = 24
     camera_tracks: tuple[int, ...] = (4, 120)
     p_brush: float = 0.5
-    max_tracks: int = 256
+    max_tracks: int | None = None
     p_anchor: float = 0.6
     p_hide_resting: float = 0.5
     p_still_untold: float = 0.5
@@ -201,7 +201,8 @@ def choose_tracks(
     if config.p_mask_chunk:
         shown = mask_mid_chunks(shown, _chunk_plan(T, preset), config.p_mask_chunk, generator)
 
-    count = min(config.max_tracks, N)
+    most = max(256, preset.geometry.latent_height * preset.geometry.latent_width * 4 // 3)
+    count = min(most if config.max_tracks is None else config.max_tracks, N)
     order = (active.float() * 2 + torch.rand(B, N, generator=generator, device=device)).topk(count, dim=1).indices
     xy = xy.gather(2, order[:, None, :, None].expand(B, T, count, 2))
     shown, truth = (mask.gather(2, order[:, None].expand(B, T, count)) for mask in (shown, truth))

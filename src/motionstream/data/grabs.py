@@ -24,7 +24,7 @@ from motionstream.models.vae import NanoVAE
 from motionstream.tracks.origin import make_ids
 
 REACH_CELLS = (1.0, 4.5)
-"""Smallest and largest radius of what is held, in latent cells."""
+"""Smallest and largest radius of what is held, in latent cells of a picture of `scenes.HOME_SIZE`."""
 BLUR_CELLS = 2
 """How far around what was pulled the picture may change, in latent cells, where nobody says otherwise."""
 P_PHOTO, P_SECOND, P_HIDE_RESTING, P_DROP_TEXT = 0.5, 0.4, 0.5, 0.1
@@ -59,7 +59,7 @@ def grab_batch(
     latents = vae.encode(picture[:, None].expand(-1, num_frames, -1, -1, -1).contiguous())
 
     ways = scenes.centre[:, :2] - scenes.centre[:, :2, :1]  # (B, 2, T, 2)
-    xy, held = _pulled(ways, latents.shape[-2:], size, generator)
+    xy, held = _pulled(ways, latents.shape[-2:], size, config.scale, generator)
     speed = F.pad((xy[:, 1:] - xy[:, :-1]).norm(dim=-1), (0, 0, 1, 0))  # (B, T, N)
     awake = F.max_pool2d((speed > 0.04).float()[:, None], (3, 1), 1, (1, 0))[:, 0] > 0
     sleepy = uniform(generator, batch, 1, 1) < P_HIDE_RESTING
@@ -75,7 +75,7 @@ def grab_batch(
 
 
 def _pulled(
-    ways: Tensor, grid: tuple[int, int] | torch.Size, size: tuple[int, int], generator: torch.Generator
+    ways: Tensor, grid: tuple[int, int] | torch.Size, size: tuple[int, int], scale: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """A point in each latent cell: xy ``(B, T, N, 2)`` and whether it is held ``(B, N)``; ``ways (B, discs, T, 2)``."""
     B, discs, T, _ = ways.shape
@@ -86,7 +86,7 @@ def _pulled(
     corner = torch.stack([column, row], -1).reshape(1, -1, 2)
     home = (corner + uniform(generator, B, rows * columns, 2)) * cell
     middle = (0.1 + 0.8 * uniform(generator, B, discs, 2)) * frame
-    low, high = (math.log(cells * float(cell.mean())) for cells in REACH_CELLS)
+    low, high = (math.log(cells * float(cell.mean())) for cells in (REACH_CELLS[0], REACH_CELLS[1] * scale))
     reach = torch.exp(uniform(generator, B, discs, low=low, high=high))
     reach[:, 1:] *= uniform(generator, B, discs - 1) < P_SECOND
     inside = (home[:, :, None] - middle[:, None]).norm(dim=-1) < reach[:, None]  # (B, N, discs)

@@ -12,6 +12,8 @@ from motionstream.data.scenes import Scenes
 
 SAME_COLOUR = 0.02
 """Largest difference of any channel at which a pixel still shows the same thing."""
+GRID = (24, 32)
+"""Rows and columns of points."""
 AT_HOME_PX = 0.25
 """How far an object's middle, and its edges by turning and growing, may be from frame 0 while it counts as at rest."""
 
@@ -98,14 +100,18 @@ def _sample(texture: Tensor, pose: _Similarity, size: tuple[int, int], padding: 
     return out.reshape(B, texture.shape[1], T, H, W).transpose(1, 2)
 
 
-def render(scenes: Scenes, grid: tuple[int, int] = (24, 32), point_seed: int = 0) -> Rendered:
+def render(scenes: Scenes, grid: tuple[int, int] | None = None, point_seed: int = 0) -> Rendered:
     """Render ``scenes`` with a jittered ``grid`` of points that are chosen in frame 0, topmost layer first.
 
     Args:
-        grid: rows and columns of points; ``N = rows * columns``.
+        grid: rows and columns of points; ``N = rows * columns``. None: `GRID`, up to twice as many each way in pictures
+            that are larger than `scenes.HOME_SIZE`.
         point_seed: decides the jitter.
     """
     config = scenes.config
+    if grid is None:
+        finer = min(config.scale, 2.0)
+        grid = round(GRID[0] * finer), round(GRID[1] * finer)
     size = (config.height, config.width)
     B, M = scenes.active.shape
     video = _sample(scenes.background, _background_pose(scenes), size, "reflection")

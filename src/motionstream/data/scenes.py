@@ -22,6 +22,10 @@ from motionstream.data.pictures import Split, randint, uniform
 from motionstream.shapes import VideoGeometry
 
 SPRITE_SIDE = 72
+HOME_SIZE = (96, 128)
+"""Height and width for which the defaults in pixels are meant."""
+PHOTO_ENLARGED = 1.5
+"""Photos are shown at most so much larger than they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,7 @@ class SceneConfig:
         p_twin: chance that the first two objects look the same and lie side by side, and one of them rests while the other
             moves: what a thing looks like does not say that it is held.
         speed_px: how far a knot of a path may lie from the one before (knots are about 11 frames apart).
+        pan_px: how far the camera may pan.
         split: which pictures to use.
     """
 
@@ -56,12 +61,31 @@ class SceneConfig:
     p_grow: float = 0.3
     p_twin: float = 0.0
     speed_px: float = 24.0
+    pan_px: float = 28.0
     split: Split = "train"
 
     @classmethod
     def of(cls, geometry: VideoGeometry, num_frames: int, **more: Any) -> SceneConfig:
-        """Scenes of a model's size and frame rate; ``more`` are the other fields."""
-        return cls(num_frames=num_frames, height=geometry.height, width=geometry.width, fps=geometry.fps, **more)
+        """Scenes of a model's size and frame rate; ``more`` are the other fields.
+
+        What is not given in pixels grows with the picture, so that scenes look the same at every size.
+        """
+        scale = _scale(geometry.height, geometry.width)
+        low, high = cls.object_px
+        grown: dict[str, Any] = {
+            "object_px": (low * scale, high * scale), "speed_px": cls.speed_px * scale, "pan_px": cls.pan_px * scale,
+        }  # fmt: skip
+        here = {"num_frames": num_frames, "height": geometry.height, "width": geometry.width, "fps": geometry.fps}
+        return cls(**(here | grown | more))
+
+    @property
+    def scale(self) -> float:
+        """How much larger the picture is than `HOME_SIZE`, each way; 1 where it is smaller."""
+        return _scale(self.height, self.width)
+
+
+def _scale(height: int, width: int) -> float:
+    return max(1.0, math.sqrt(height * width / (HOME_SIZE[0] * HOME_SIZE[1])))
 
 
 @dataclass(frozen=True)
@@ -124,7 +148,7 @@ def sample_scenes(
     bank = pictures.load_bank(config.split).to(device)
     objects = config.max_objects
     background = _backgrounds(batch, config, bank, look)
-    sprites, names = _sprites(batch * objects, bank, look)
+    sprites, names = _sprites(batch * objects, config, bank, look)
     count = randint(look, objects, batch) + 1
     active = torch.arange(objects, device=device) < count[:, None]
     frame = torch.tensor([config.width, config.height], dtype=torch.float32, device=device)
@@ -162,7 +186,8 @@ def sample_scenes(
     frames = torch.arange(config.num_frames, device=device, dtype=torch.float32)
     drift = _paths(frames.repeat(batch, 1), 4, config.num_frames, motion) * filming[..., None]
     uses = (uniform(motion, batch, 3) < torch.tensor([0.8, 0.4, 0.3], device=device)).float()[:, None]
-    pan = (drift[..., :2] * 10 * uses[..., :1]).clamp(-28, 28)
+    reach = config.pan_px
+    pan = (drift[..., :2] * (reach / 2.8) * uses[..., :1]).clamp(-reach, reach)
     zoom = torch.exp((drift[..., 2] * 0.1 * uses[..., 1]).clamp(-0.3, 0.3))
     roll = (drift[..., 3] * 0.07 * uses[..., 2]).clamp(-0.25, 0.25)
     captions = _captions(names, active.tolist(), (centre[:, :, -1] - centre[:, :, 0]).tolist(), (pan[:, -1]).tolist())
@@ -212,14 +237,17 @@ class _Twins:
 
 def _backgrounds(batch: int, config: SceneConfig, bank: pictures.PictureBank, generator: torch.Generator) -> Tensor:
     size = (round(config.height * 1.5), round(config.width * 1.5))
-    photo = pictures.photo_crops(bank.photos, batch, size, generator, zoom=(0.5, 1.0))
+    least = min(1.0, max(0.5, size[1] / (PHOTO_ENLARGED * bank.photos.shape[3])))
+    photo = pictures.photo_crops(bank.photos, batch, size, generator, zoom=(least, 1.0))
     smooth = pictures.smooth_fields(batch, 3, size, generator)
     pick = (uniform(generator, batch) < 0.75).float()[:, None, None, None]
     return photo * pick + smooth * (1 - pick)
 
 
-def _sprites(count: int, bank: pictures.PictureBank, generator: torch.Generator) -> tuple[Tensor, list[str]]:
-    side = SPRITE_SIDE
+def _sprites(
+    count: int, config: SceneConfig, bank: pictures.PictureBank, generator: torch.Generator
+) -> tuple[Tensor, list[str]]:
+    side = round(min(bank.sprites.shape[-1], SPRITE_SIDE * config.scale))
     picks = randint(generator, len(bank.sprites), count)
     drawn = torch.nn.functional.interpolate(bank.sprites[picks], (side, side), mode="area")
     cutout = pictures.photo_crops(bank.photos, count, (side, side), generator, zoom=(0.2, 0.6))

@@ -128,7 +128,7 @@ def _with_drag(scenes: Scenes, seed: int, begin: int, moving: int) -> Scenes:
     active = scenes.active.clone()
     active[:, top] = True
     size = scenes.size.clone()
-    size[:, top] = size[:, top].clamp(28, 52)
+    size[:, top] = size[:, top].clamp(28 * scenes.config.scale, 52 * scenes.config.scale)
     caption = f"{scenes.names[0][top]} {motion_words(move.tolist())}"
     return replace(
         scenes,

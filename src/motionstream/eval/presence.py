@@ -23,7 +23,10 @@ LEAST_FREE = 0.15
 """Of an object's contrast so much must lie outside the other place, or its share there is not known."""
 FILL_PX = 6.0
 MARGIN_PX, BESIDE_PX = 2, 12
-"""What lies beside a moved thing: so far from both of its places, and no farther than that."""
+"""What lies beside a moved thing: so far from both of its places, and no farther than that.
+
+All three are meant for pictures `HOME_WIDTH` pixels wide and grow with larger ones."""
+HOME_WIDTH = 128
 LEAST_APART = 0.1
 """Sine squared of the angle between "the object" and "a smooth fill" from which on they can be told apart."""
 
@@ -70,8 +73,9 @@ def smooth_fill(picture: Tensor, hole: Tensor) -> Tensor:
 
 def _blurred(planes: Tensor) -> Tensor:
     """Gaussian of FILL_PX over ``(C, H, W)``, zeros outside."""
-    reach = int(8 * FILL_PX)  # far: the middle of a large hole must still see something
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=planes.dtype) / FILL_PX) ** 2)
+    spread = FILL_PX * _unit(planes)
+    reach = int(8 * spread)  # far: the middle of a large hole must still see something
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=planes.dtype) / spread) ** 2)
     wide = F.conv2d(planes[:, None], kernel.reshape(1, 1, 1, -1), padding=(0, reach))
     return F.conv2d(wide, kernel.reshape(1, 1, -1, 1), padding=(reach, 0))[:, 0]
 
@@ -95,12 +99,17 @@ def psnr_beside(frame: Tensor, truth: Tensor, *alphas: Tensor) -> float | None:
         frame, truth: ``(3, H, W)`` in [0, 1]. alphas: the object at each of its places, ``(1, H, W)``.
     """
     thing = torch.stack(alphas).amax(0)
-    near = _widened((thing > FREE_ALPHA).to(frame), MARGIN_PX)
-    ring = _widened(near, BESIDE_PX) - near
+    near = _widened((thing > FREE_ALPHA).to(frame), round(MARGIN_PX * _unit(frame)))
+    ring = _widened(near, round(BESIDE_PX * _unit(frame))) - near
     if not ring.any():
         return None
     error = float(((frame - truth) ** 2 * ring).sum() / (3 * ring.sum()))
     return -10 * math.log10(max(error, 10 ** (-MAX_PSNR_DB / 10)))
+
+
+def _unit(picture: Tensor) -> float:
+    """What was meant as one pixel, in pixels of this picture."""
+    return max(1.0, picture.shape[-1] / HOME_WIDTH)
 
 
 def _widened(mask: Tensor, by: int) -> Tensor:

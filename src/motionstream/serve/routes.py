@@ -120,7 +120,7 @@ async def presets(request: Request) -> list[PresetRow]:
                 fps=geometry.fps,
                 first_chunk_frames=first,
                 chunk_frames=later,
-                dab_px=DAB_CELLS * geometry.stride if can_outline() else 0.0,
+                dab_px=DAB_CELLS * geometry.reach_px if can_outline() else 0.0,
                 loaded=preset.name == studio.worker.loaded,
             )
         )

@@ -37,7 +37,7 @@ from motionstream.stream import wan_parts
 from motionstream.stream.compute_path import ComputePath
 from motionstream.stream.lane import Lane, decoded_frames
 from motionstream.stream.memory_check import place_encoders, weights_dtype
-from motionstream.stream.random_parts import RandomRows, random_dit, random_vae, stamp_mask
+from motionstream.stream.random_parts import RandomRows, random_dit, random_planes, random_vae, stamp_mask
 from motionstream.stream.session import StreamSession
 from motionstream.stream.wan_parts import StreamVAE, WanVAE
 from motionstream.tracks.tracks import Tracks
@@ -224,7 +224,8 @@ def load_engine(
 
     Args:
         weights: "student" or "teacher", the transformer's file.
-        preset: what ``config.json`` must agree with. size: ``(height, width)`` in place of the preset's, for Wan.
+        preset: what ``config.json`` must agree with. size: ``(height, width)`` in place of the preset's, of nano one
+            of its `more_sizes`.
         vae: Wan's decoder: "full", "tiny", or "auto" = tiny where its file is there.
         encoders: a second folder to look into for Wan's autoencoder, text and picture encoder.
         random_weights: for measurements only: no file of weights is read, and every frame made is stamped.
@@ -253,7 +254,7 @@ def load_engine(
     model, own_vae = WanDiT(config.model, config.geometry.t_stride), NanoVAE(config.vae)
     if folder is None or random_weights:
         init_from_scratch(model)
-        own_vae.fit_linear(_planes(config, 2000))
+        own_vae.fit_linear(random_planes(config, 2000))
         torch.nn.init.normal_(model.head.head.weight, std=0.02, generator=torch.Generator().manual_seed(0))
     else:
         load_weights(folder / f"{weights}.safetensors", model)
@@ -313,10 +314,11 @@ def find_config(
         _check_agrees(config, named_preset(preset), name if folder is None else str(folder / "config.json"))
     if size is None or size == (config.geometry.height, config.geometry.width):
         return config, folder
-    if config.vae_kind == "nano":
-        own = f"{config.geometry.width}x{config.geometry.height}"
-        raise ValueError(f"{config.name} makes {own} pixels and was trained for no other size: leave --size out")
-    return replace(config, geometry=replace(config.geometry, height=size[0], width=size[1])), folder
+    if config.vae_kind == "nano" and size not in config.more_sizes:
+        known = [(config.geometry.height, config.geometry.width), *config.more_sizes]
+        sizes = " or ".join(f"{width}x{height}" for height, width in known)
+        raise ValueError(f"{config.name} makes {sizes} pixels, not {size[1]}x{size[0]}: give --size such a one, or none")
+    return config.sized(*size), folder
 
 
 def _check_agrees(config: PresetConfig, wanted: PresetConfig, where: str) -> None:
@@ -334,20 +336,6 @@ def _check_agrees(config: PresetConfig, wanted: PresetConfig, where: str) -> Non
                 f"{where} is of {config.name}, which is not {wanted.name} ({key} is {found[key]!r}, not {value!r}): "
                 f"leave --preset out, or convert the weights to {wanted.name}"
             )
-
-
-def _planes(config: PresetConfig, count: int) -> torch.Tensor:
-    """Random slanted planes of colour as pixel blocks: enough to give an untrained VAE a picture."""
-    vae, generator = config.vae, torch.Generator().manual_seed(0)
-    line, clock = torch.linspace(-1, 1, vae.stride), torch.linspace(-1, 1, vae.t_stride)
-    level, time, row, column = torch.rand(4, count, 3, generator=generator) - 0.5
-    blocks = (
-        0.5 + 0.8 * level[:, None, :, None, None]
-        + 0.1 * time[:, None, :, None, None] * clock[:, None, None, None]
-        + 0.4 * row[:, None, :, None, None] * line[:, None]
-        + 0.4 * column[:, None, :, None, None] * line
-    )  # fmt: skip
-    return blocks.flatten(1)
 
 
 def weights_folder(name_or_path: str | Path) -> Path | None:

@@ -1,6 +1,7 @@
 """Which anchors a newly held point takes along: those of a disc around it, or of the thing it lies on.
 
-nano was trained on many tracks per object, so few points must speak for a patch of picture (docs/LOG.md).
+nano was trained on many tracks per object, so few points must speak for a patch of picture (docs/LOG.md). Cells are of
+`VideoGeometry.reach_px` here.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def patches(
 
     Args:
         places: ``(m, 2)`` pixels, all points that are held. new: ``(k,)`` rows of it that were grabbed just now.
-        anchors: ``(n, 2)`` where the anchors are. cell: pixels per latent cell.
+        anchors: ``(n, 2)`` where the anchors are. cell: pixels of a cell, see above.
         picture: ``(H, W, 3)`` uint8, frame 0, to look for things in; None = discs only.
         seen: ``(k + n, 2)`` where frame 0 has what is under the new points (nan: not at all), and where it has the anchors.
 

@@ -85,3 +85,17 @@ def stamp(frames: np.ndarray, mask: np.ndarray) -> None:
     """Write the words into ``frames`` ``(T, H, W, 3)`` uint8, white on black, in place."""
     frames[:, mask[..., 1]] = 0
     frames[:, mask[..., 0]] = 255
+
+
+def random_planes(config: PresetConfig, count: int) -> Tensor:
+    """Random slanted planes of colour as pixel blocks: enough to give an untrained VAE a picture."""
+    vae, generator = config.vae, torch.Generator().manual_seed(0)
+    line, clock = torch.linspace(-1, 1, vae.stride), torch.linspace(-1, 1, vae.t_stride)
+    level, time, row, column = torch.rand(4, count, 3, generator=generator) - 0.5
+    blocks = (
+        0.5 + 0.8 * level[:, None, :, None, None]
+        + 0.1 * time[:, None, :, None, None] * clock[:, None, None, None]
+        + 0.4 * row[:, None, :, None, None] * line[:, None]
+        + 0.4 * column[:, None, :, None, None] * line
+    )  # fmt: skip
+    return blocks.flatten(1)

@@ -274,9 +274,9 @@ class TrackBuffer:
         picks = torch.tensor([rows[key] for key in new])
         anchors = self.place[: self.num_anchors]
         seen = torch.cat([torch.stack([self._in_frame_0(key, places[rows[key]]) for key in new]), self.home])
-        mine = patches(places, picks, anchors, self.geometry.stride, picture=self.picture, seen=seen)
+        mine = patches(places, picks, anchors, self.geometry.reach_px, picture=self.picture, seen=seen)
         dab = None
-        if self.picture is not None and is_dab(places, picks, self.geometry.stride):
+        if self.picture is not None and is_dab(places, picks, self.geometry.reach_px):
             dab = {key: (held[key].x, held[key].y) for key in new}
         for key, row, patch in zip(new, picks.tolist(), mine, strict=True):
             near = (patch & ~self._taken).nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""A mean of two students' weights: what one training gained, with less of what it spoiled (docs/training.md).
+"""A mean of two students' weights, or what one training gained added to another student: with less of what it spoiled.
 
 motionstream train average --student runs/work/student --out runs/work/mixed --set other=runs/work/distilled share=0.7
 """
@@ -19,10 +19,12 @@ from motionstream.train.dit_stage import export_weights
 @dataclass(frozen=True, kw_only=True)
 class AverageConfig:
     """Args: ``other``: folder with the second ``student.safetensors``, trained from the first; ``share``: its weight in
-    the mean, in [0, 1]; ``cache`` and ``sigmas``: the setting and the noise levels that the mean is for, where the two were
-    made for different ones."""
+    the mean, in [0, 1]; ``base``: folder of the student that the second was trained from, where that is not the first but an
+    earlier one: ``share`` of what the second gained over it is added to the first; ``cache`` and ``sigmas``: the setting and
+    the noise levels that the result is for, where the two were made for different ones."""
 
     other: str = ""
+    base: str = ""
     share: float = 0.5
     cache: str = ""
     sigmas: tuple[float, ...] = ()
@@ -34,7 +36,8 @@ class AverageConfig:
 
 @torch.no_grad()
 def average_students(preset: PresetConfig, config: AverageConfig, student: Path, folder: Path) -> None:
-    """Write ``(1 - share) * student + share * other`` to ``folder/student.safetensors``, with ``config.json``.
+    """Write ``student + share * (other - base)`` to ``folder/student.safetensors``, with ``config.json``. Without a base
+    that is the student itself: ``(1 - share) * student + share * other``.
 
     Raises:
         ValueError: no ``other``, a file that is missing, damaged or of another architecture than ``preset``, or a student in
@@ -45,9 +48,10 @@ def average_students(preset: PresetConfig, config: AverageConfig, student: Path,
     path = folder / "student.safetensors"
     if path.exists():
         raise ValueError(f"{folder} already holds student.safetensors: choose another --out folder")
-    model, other = (WanDiT(preset.model, preset.geometry.t_stride) for _ in range(2))
+    model, other, base = (WanDiT(preset.model, preset.geometry.t_stride) for _ in range(3))
     load_weights(student, model)
     load_weights(Path(config.other) / "student.safetensors", other)
-    for mine, its in zip(model.parameters(), other.parameters(), strict=True):
-        mine.lerp_(its, config.share)
+    load_weights(Path(config.base) / "student.safetensors" if config.base else student, base)
+    for mine, its, before in zip(model.parameters(), other.parameters(), base.parameters(), strict=True):
+        mine.add_(its - before, alpha=config.share)
     export_weights(path, model, preset)
