@@ -103,7 +103,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=64)
     args = parser.parse_args()
-    geometry = cast(Any, SimpleNamespace(preset=preset("nano")))  # the scenes need its canvas, not its weights
+    # The scenes need a canvas, not weights; the pixels of the faults are meant for this one.
+    geometry = cast(Any, SimpleNamespace(preset=preset("nano").sized(96, 128)))
     cases = list(drag_cases(geometry, args.scenes))
     print(
         "| what the frame shows | at its new place: mean, one in ten below | left at its old place: mean, one in ten above |"

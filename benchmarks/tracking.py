@@ -37,7 +37,7 @@ THRESHOLDS = (1, 2, 4, 8, 16)  # pixels of a 256 x 256 picture, as in TAP-Vid
 
 
 def procedural(times: int, num_scenes: int) -> list[dict[str, Any]]:
-    """One row per tracker, on scenes of ``times`` nano's size."""
+    """One row per tracker, on scenes of ``times`` 128x96."""
     base = SceneConfig()
     config = dataclasses.replace(
         base,
@@ -51,7 +51,7 @@ def procedural(times: int, num_scenes: int) -> list[dict[str, Any]]:
     rows = {name: Scores(config.height, config.width) for name in TRACKERS}
     for k in range(num_scenes):
         scenes = sample_scenes(1, config, look_seed=LOOK_SEED + k, motion_seed=MOTION_SEED + k)
-        scenes = dataclasses.replace(scenes, pan=scenes.pan * times)  # pans are given in nano's pixels
+        scenes = dataclasses.replace(scenes, pan=scenes.pan * times)  # pan_px is left as it is
         truth = render(scenes, GRID, point_seed=k)
         frames = (truth.video[0] * 255).round().byte().permute(0, 2, 3, 1).numpy()
         start = truth.visible[0, 0].numpy()

@@ -25,6 +25,7 @@ args = parser.parse_args()
 
 engine = ms.load(args.preset)
 height, width, fps = engine.preset.geometry.height, engine.preset.geometry.width, engine.preset.geometry.fps
+unit = width / 128  # as the studio counts its brush
 gallery, rows = Gallery(), []
 for entry in gallery.entries():
     across, down = width / entry["size"][0], height / entry["size"][1]
@@ -33,8 +34,8 @@ for entry in gallery.entries():
     to = x + PULL[0] * width * np.sign(width / 2 - x), y + PULL[1] * height * np.sign(height / 2 - y)
     stroke = ms.Stroke(
         points=[(0.0, x, y), (0.3, x, y), (1.3, *to), (FRAMES / fps, *to)],
-        radius_px=max(6.0, min(right - left, bottom - top) / 2),
-        spacing_px=6,
+        radius_px=max(6 * unit, min(right - left, bottom - top) / 2),
+        spacing_px=6 * unit,
     )
     tracks = ms.Tracks.from_strokes([stroke], num_frames=FRAMES, size=(height, width), fps=fps)
     video = ms.generate(engine, load_first_frame(gallery.path(entry["name"]), width, height), entry["caption"], tracks)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# nano's teacher on one GPU, from that of IN, else from the shipped one, else from nothing (FROM=nothing: always).
+# nano's teacher on one GPU, in pictures of SMALL (128x96), from that of IN, else from the shipped one, else from nothing (FROM=nothing: always).
 #   [IN=earlier_results] [OUT=folder] [FIT_MINUTES=8] [MINUTES=8.5] runs/gpu/10-nano-teacher.sh
 # It trains for FIT_MINUTES in all, and the learning rate falls to its end by then; a call stops after MINUTES and is gone on
 # with by the next. Latents are those of IN or the package; where there are none they are trained first (VAE_MINUTES).

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# nano's causal student on one GPU; FIT_MINUTES and MINUTES as in 10.
+# nano's causal student on one GPU, in pictures of SMALL (128x96); FIT_MINUTES and MINUTES as in 10.
 #   [IN=earlier_results] [OUT=folder] [METHOD=rollout|forcing|ode] [FIT_MINUTES=8] runs/gpu/20-nano-student.sh
 # METHOD=rollout, the default, goes on with a student on its own rollouts: that of METHOD=forcing in the work folder, else of
 # IN, else the shipped one (INIT=FOLDER: another). It streams up to PAST (8) chunks before a clip is judged. forcing and ode make

@@ -4,8 +4,8 @@
 #   [IN=earlier_results] [OUT=folder] [STEPS=139] [SHARE=0.7] [TRUTH_WEIGHT=0.3] runs/gpu/30-nano-distill.sh
 # STEPS critic updates, a third as many of the student after the first 12; no schedule depends on the number, so a larger one goes on
 # with a finished run. SHARE is the weight of the distilled student. TRUTH_WEIGHT=0 TEXT_GUIDANCE=3.0 MOTION_GUIDANCE=1.5 is the paper's pure DMD.
-# Frames: at most the teacher's horizon. Chunks are those of the student (CACHE: others). The settings are those of the shipped student on two
-# cores (docs/LOG.md, 2026-11-29), with the batch and the learning rate of a run on a GPU (README.md). On a fresh machine the distilled
+# Frames: at most the teacher's horizon. Chunks are those of the student (CACHE: others). The settings are those of two cores at 128x96
+# (docs/LOG.md, 2026-11-29) with tracks for 192x144, the batch and the learning rate of a run on a GPU (README.md). On a fresh machine the distilled
 # student of IN is the start where there is one; optimisers and critic then begin anew.
 set -euo pipefail
 source "$(dirname "$0")/start.sh"

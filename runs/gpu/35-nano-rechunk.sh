@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # nano's student in the chunks it streams in, told what a hand tells, from the truth of its clips: what the shipped student was made by.
 #   [IN=earlier_results] [OUT=folder] [FIT_MINUTES=8] [BATCH=32] [LR=4e-4] runs/gpu/35-nano-rechunk.sh
-# From the newest student there is (INIT=FOLDER: another). The settings are those of two cores (docs/LOG.md, 2026-11-29: batch 3, 33 frames,
-# 542 steps), with a larger batch; not run on a GPU.
+# From the newest student there is (INIT=FOLDER: another). The settings are those of two cores at 192x144 (docs/LOG.md, 2026-11-29: batch 3, 33
+# frames), with a larger batch; not run on a GPU.
 # GUIDED=1: instead it learns its chunks from itself, streamed in those it was made for (chunks of three: 20, 30), and then a mean of
-# the two is made, to choose from. SET="cache=c1s2w4 grab_cache=c2s1w2 p_grab=0.4 sigmas=[1,0.7]" made nano's first one (2026-11-27, "I").
+# the two is made, to choose from. SET="cache=c1s2w4 grab_cache=c2s1w2 p_grab=0.4 sigmas=[1,0.7]" made nano's first one (2026-11-27, "I"; at 128x96).
 set -euo pipefail
 source "$(dirname "$0")/start.sh"
 run=$work/short

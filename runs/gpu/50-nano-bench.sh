@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Streaming speed and memory of nano on this machine: the device's own type in turn with the naive engine, then float32, then
-# the slow reference path. Weights with the same chunks have the same speed, so the short student (35) comes first.
+# the slow reference path. Weights with the same chunks, size and noise levels have the same speed, so the short student (35) comes first.
 #   [IN=earlier_results] [OUT=folder] [CHUNKS=1000] runs/gpu/50-nano-bench.sh
 # The report names hardware, torch, command and commit (a number without them does not count; CONTRIBUTING.md, rule 11).
 set -euo pipefail

@@ -22,7 +22,7 @@ first() { # first NAME FOLDERS...: the first folder that holds the file, or noth
 tag() { # tag FOLDER: the cache setting that a student was made for, as c1s1w2
     "$python" -c "import json, sys; print('c{chunk_frames}s{sink_chunks}w{window_chunks}'.format(**json.load(open(sys.argv[1]))['cache']))" "$1/config.json"
 }
-sigmas() { # sigmas FOLDER: the noise levels that a student was made for, as [1.0,0.7]
+sigmas() { # sigmas FOLDER: the noise levels that a student was made for, as [1.0]
     "$python" -c "import json, sys; print(str(json.load(open(sys.argv[1]))['sample']['student_sigmas']).replace(' ', ''))" "$1/config.json"
 }
 other_codes() { # other_codes FOLDER: whether its teacher reads other track codes than the preset's

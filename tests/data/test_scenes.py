@@ -7,6 +7,7 @@ import torch
 
 from motionstream.data.render import render
 from motionstream.data.scenes import SceneConfig, Scenes, sample_scenes
+from motionstream.shapes import VideoGeometry
 
 SMALL = SceneConfig(num_frames=21, height=32, width=48, object_px=(10.0, 20.0), speed_px=12.0)
 LOOK = ("background", "sprites", "active", "size", "parallax")
@@ -137,3 +138,18 @@ def test_scenes_without_twins_are_what_they_were():
 def test_twins_need_two_objects():
     with pytest.raises(ValueError, match=r"p_twin=0\.5 needs at least 2 objects, not max_objects=1"):
         scenes(config=dataclasses.replace(SMALL, p_twin=0.5, max_objects=1))
+
+
+def test_scenes_look_the_same_in_a_larger_picture():
+    """Sizes, ways and pans grow with it; a smaller one keeps the objects' pixels."""
+    small, large, tiny = (
+        SceneConfig.of(VideoGeometry(height=h, width=w), 9, p_camera=1.0) for h, w in ((96, 128), (144, 192), (32, 48))
+    )
+    assert (small.object_px, tiny.object_px) == (SceneConfig.object_px, SceneConfig.object_px)
+    assert large.object_px == pytest.approx(tuple(1.5 * px for px in small.object_px))
+    one, other = scenes(3, 4, small), scenes(3, 4, large)
+    torch.testing.assert_close(other.size, 1.5 * one.size)
+    torch.testing.assert_close(other.pan, 1.5 * one.pan)
+    torch.testing.assert_close(other.centre, 1.5 * one.centre, atol=1e-2, rtol=0)
+    assert SceneConfig.of(VideoGeometry(height=144, width=192), 9, object_px=(20.0, 30.0)).object_px == (20.0, 30.0)
+    assert len(render(one).xy[0, 0]) * 1.5**2 == len(render(other).xy[0, 0])

@@ -129,3 +129,20 @@ def test_steps_per_chunk_can_be_chosen(engine, picture):
             session.step()
             videos.append(session.step().frames)
     assert all(not np.array_equal(videos[0], v) for v in videos[1:])
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize(("size", "hand_px"), [(None, 3.0), ((144, 192), 3.0), ((96, 128), 2.0)])
+def test_nano_streams_at_the_sizes_it_was_judged_at(size, hand_px):
+    nano = load_engine("nano", device="cpu", dtype="float32", size=size)
+    H, W = size or (144, 192)
+    assert nano.preset.sample.hand_px == pytest.approx(hand_px)
+    with nano.start(np.full((H, W, 3), 90, np.uint8)) as session:
+        session.push([Point(0, W / 2, H / 2)])
+        assert session.step().frames.shape == (1, H, W, 3)
+        assert session.step().frames.shape == (4, H, W, 3)
+
+
+@pytest.mark.weights
+def test_other_sizes_of_nano_are_refused():
+    refused("nano makes 192x144 or 128x96 pixels, not 160x120: give --size", lambda: load_engine("nano", size=(120, 160)))

@@ -211,3 +211,14 @@ def test_nothing_farther_than_a_thing_may_reach_is_held():
     )
     assert (anchors[mine[0]] - torch.tensor([60.0, 50.0])).norm(dim=-1).max() <= FAR[0]
     assert mine.any()
+
+
+def test_a_lone_point_holds_as_much_of_a_picture_of_any_size():
+    """A disc of three cells of 8 pixels in 128, of 12 in 192; of 16 in what is larger."""
+    for width, wanted in ((64, 24.0), (128, 24.0), (192, 36.0), (832, 48.0)):
+        geometry = VideoGeometry(height=width * 3 // 4, width=width)
+        made = TrackBuffer(geometry, TrackConfig(), 0)
+        middle = geometry.width / 2 + 4, geometry.height // 16 * 8 + 4
+        places = held(made, Point(0, *middle), first=True)
+        reach = max(math.hypot(x - middle[0], y - middle[1]) for x, y in places)
+        assert wanted - 8 < reach <= wanted, width

@@ -1,7 +1,7 @@
 """``motionstream replay``: a take recorded in the studio becomes an MP4, made again from its input.
 
-On the machine it was recorded on, with the same model, the frames are the same to the last bit; ``frames_sha256`` in the
-last line says so. Another model plays the same input with the lengths scaled to its canvas.
+On the machine it was recorded on, with the same model in the same size, the frames are the same to the last bit;
+``frames_sha256`` in the last line says so. Another model plays the same input with the lengths scaled to its canvas.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ EPILOG = """\
 examples:
   motionstream tracks info examples/demo_drag.json
   motionstream tracks draw examples/demo_drag.json --image examples/demo.jpg -o drag.png
-  motionstream tracks convert examples/demo_drag.json drag.npz --fps 16 --size 128x96
+  motionstream tracks convert examples/demo_drag.json drag.npz --fps 16 --size 192x144
 """
 MAX_FRAMES = 100_000
 TAIL_FRAMES = 8

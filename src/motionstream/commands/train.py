@@ -19,7 +19,7 @@ stages, in order (runs/nano_cpu.sh runs them all on two processor cores):
   ode-pairs    the teacher's trajectories, for method=ode        needs --vae --teacher
   causal-init  the causal student's start (method=forcing|ode)   needs --vae --teacher
   distill      Self Forcing with DMD                             needs --vae --teacher --student
-  rechunk      the same student with smaller chunks              needs --vae --student
+  rechunk      the same student, smaller chunks or larger video  needs --vae --student
   average      a mean of two students, or one's gain for another needs --student, --set other=DIR
   status       where a run stands: motionstream train status --out DIR
 

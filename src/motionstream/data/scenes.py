@@ -68,7 +68,8 @@ class SceneConfig:
     def of(cls, geometry: VideoGeometry, num_frames: int, **more: Any) -> SceneConfig:
         """Scenes of a model's size and frame rate; ``more`` are the other fields.
 
-        What is not given in pixels grows with the picture, so that scenes look the same at every size.
+        Defaults in pixels grow with pictures larger than `HOME_SIZE`, so that scenes look the same; what ``more`` gives does
+        not.
         """
         scale = _scale(geometry.height, geometry.width)
         low, high = cls.object_px

@@ -72,7 +72,7 @@ def smooth_fill(picture: Tensor, hole: Tensor) -> Tensor:
 
 
 def _blurred(planes: Tensor) -> Tensor:
-    """Gaussian of FILL_PX over ``(C, H, W)``, zeros outside."""
+    """Gaussian of FILL_PX, more in large pictures, over ``(C, H, W)``, zeros outside."""
     spread = FILL_PX * _unit(planes)
     reach = int(8 * spread)  # far: the middle of a large hole must still see something
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=planes.dtype) / spread) ** 2)

@@ -1,4 +1,4 @@
-"""One attention function; every caller goes through it, so a faster backend is chosen in one place."""
+"""Attention as everything calls it; a streaming form may be given a faster way (nn/attention_choice.py)."""
 
 from __future__ import annotations
 

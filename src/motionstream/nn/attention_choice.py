@@ -1,4 +1,4 @@
-"""Which attention to use here: every way that is present is tested against the definition and timed at our shapes.
+"""Which attention to use here: the ways that are present are tested against the definition and timed at our shapes.
 
 choice = choose_attention("auto", queries=4680, keys=14040, heads=12, head_dim=128, compute=compute)
 print(choice.reason); out = choice.kernel(q, k, v)
@@ -62,7 +62,7 @@ def ways(device: torch.device) -> dict[str, Callable[[], Attention]]:
 def choose_attention(
     wanted: str, *, queries: int, keys: int, heads: int, head_dim: int, compute: Compute
 ) -> AttentionChoice:
-    """The fastest way that computes the right numbers.
+    """The fastest way that computes the right numbers ("products" with a handicap).
 
     Args:
         wanted: "auto", or the way to use if it is present and right; else "auto" is used and a warning says why.

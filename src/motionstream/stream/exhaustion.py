@@ -51,8 +51,9 @@ def release(device: torch.device) -> None:
 def advice(preset: PresetConfig, device: torch.device, index: int, decoder: str) -> str:
     """What to say and what to do about it."""
     ways = ["close what else uses this memory"]
-    if preset.vae_kind != "nano":
+    if preset.vae_kind != "nano" or preset.more_sizes:
         ways.insert(0, f"a smaller --size than {preset.geometry.width}x{preset.geometry.height}")
+    if preset.vae_kind != "nano":
         if decoder == "full":
             ways.insert(0, "the tiny decoder")
     else:

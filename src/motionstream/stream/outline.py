@@ -15,7 +15,7 @@ SURE_CELLS = 0.4
 MARGIN_CELLS = 3.0
 """So much of the picture beyond the farthest is looked at, to learn what the surroundings look like."""
 CELL_PX = 8
-"""Pixels per cell at which it is looked at; finer pictures are reduced, since anchors lie a cell apart."""
+"""Pixels per cell at which it is looked at; finer pictures are reduced: no anchor could tell the difference."""
 ROUNDS = 4
 
 
@@ -31,7 +31,7 @@ def outlines(picture: np.ndarray, points: np.ndarray, near: np.ndarray, far: np.
 
     Args:
         picture: ``(H, W, 3)`` uint8. points: ``(k, 2)`` x and y in its pixels. near: ``(k,)`` pixels within which the
-            thing of each is taken to lie at first. far: ``(k,)`` pixels where it ends at last. cell: pixels per latent cell.
+            thing of each is taken to lie at first. far: ``(k,)`` pixels where it ends at last. cell: pixels of a cell.
 
     Returns:
         ``(k, H, W)`` bool, nowhere farther than ``far`` from the points; all false where nothing can be told: the

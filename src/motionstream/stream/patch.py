@@ -13,7 +13,7 @@ from torch import Tensor
 from motionstream.stream.outline import outlines
 
 PATCH_CELLS = (0.5, 3.0)
-"""Radius of a disc in latent cells: least, in a close brush; most, around a lone point."""
+"""Radius of a disc in cells: least, in a close brush; most, around a lone point."""
 PATCH_SHARES = (1.0, 0.65, 0.5)
 """Between these a disc reaches over the last share of the way to the point's third nearest fellow; with one or two fellows,
 over the first or second share of the way to the farther one. So the patches of a brush meet, and hardly stick out of it:

@@ -2,7 +2,7 @@
 
 The file is JSON, version 3 (version 1 had no swarms; before 3 all chunks were of 12 frames, the first of 9)::
 
-    {"format": "motionstream-take", "version": 3, "preset": "nano", "width": 128, "height": 96, "fps": 24.0,
+    {"format": "motionstream-take", "version": 3, "preset": "nano", "width": 192, "height": 144, "fps": 24.0,
      "prompt": "...", "seed": 0, "steps": null, "picture": "<base64 PNG>", "num_chunks": 40, "chunk_frames": [1, 4],
      "inputs": [{"chunk": 3, "begins": [...], "motions": [...], "ends": [...], "camera": {...}, "prompt": "...",
                  "swarms": [{"kind": "motion", "ids": [0, 1], "places": "<base64 of Swarm.places>"}]}]}

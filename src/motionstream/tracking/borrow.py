@@ -32,9 +32,9 @@ LOOK_AHEAD = 12
 WORK_HEIGHT_PX, MAX_TIMES = 288, 4
 """Clips are tracked at a whole multiple of the model's canvas, up to this height and factor: nano's own is too coarse."""
 START_CELLS, PIN_CELLS = 1.0, 3.0
-"""In latent cells: how far a point must get to count as moving, and how far apart resting ones are shown.
+"""How far a point must get to count as moving, in latent cells, and how far apart resting ones are shown, in places.
 
-Chosen by eye among 0.2 to 1.5 and 2 to 4 on the bundled clips: showing nano more than moves wears the picture out.
+Chosen by eye among 0.2 to 1.5 and 2 to 4 on the bundled clips (at 128x96): showing nano more wears the picture out.
 """
 CELLS = 300
 """Places for points on a canvas (a place holds up to three): with more, a stream could be given more than it may hold."""
