@@ -11,12 +11,12 @@ ms=(.venv/bin/motionstream)
 [ -x "${ms[0]}" ] || ms=(python3 -m motionstream)
 steps() { awk -v n="$1" -v s="$scale" 'BEGIN { n = int(n * s); print (n < 4 ? 4 : n) }'; }
 train() { # train STAGE FOLDER STEPS [more arguments]
-    "${ms[@]}" train "$1" --preset "$preset" "${size[@]}" --out "$work/$2" --resume --steps "$(steps "$3")" "${@:4}"
+    "${ms[@]}" train "$1" --preset "$preset" ${size[@]+"${size[@]}"} --out "$work/$2" --resume --steps "$(steps "$3")" "${@:4}"
 }
 made=(--vae "$work/vae" --teacher "$work/teacher")
 short=c3s1w1 small=() # what the preset streams in; what is learnt first is learnt on small pictures
 [ "$preset" != nano ] || { short=c1s1w2 && small=(--size 128x96); }
-size=("${small[@]}")
+size=(${small[@]+"${small[@]}"})
 
 train vae vae 2200
 # What comes from where is learnt first, from pairs of the picture and one later latent frame.
@@ -44,7 +44,7 @@ folder nano large
 "${ms[@]}" eval --suite drags --preset "$work/nano" --scenes 16 --quick --no-teacher --out "$work/eval" --no-videos
 
 if [ "${DISTILL:-0}" -gt 0 ]; then
-    size=("${small[@]}")
+    size=(${small[@]+"${small[@]}"})
     train distill distilled "$DISTILL" "${made[@]}" --student "$work/short" --set cache=$short batch=4 critic_per_student=3 critic_warmup=12 \
         lr_student=3e-5 lr_critic=1e-4 truth_weight=0.3 score_shift=3.0 ema=0.95 text_guidance=1.0 motion_guidance=1.0 \
         "${told[@]}" 'tracks_per_object=[12,128]' p_twin=0.3 p_camera=0.25 p_anchor=1.0

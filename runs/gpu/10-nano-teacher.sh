@@ -11,7 +11,7 @@ trap 'keep_run "$run" teacher teacher' EXIT
 begin
 
 if [ ! -f "$start/vae.safetensors" ]; then
-    ms train vae --preset "$preset" "${small[@]}" --out "$work/vae" --resume --set batch="${VAE_BATCH:-16}" \
+    ms train vae --preset "$preset" ${small[@]+"${small[@]}"} --out "$work/vae" --resume --set batch="${VAE_BATCH:-16}" \
         loop.fit_minutes="${VAE_MINUTES:-2}" ${VAE_SET:-}
     cp "$work/vae/vae.safetensors" "$work/vae/config.json" "$start/"
 fi
@@ -26,7 +26,7 @@ fi
 has_compiler='import shutil, importlib.util as u; print(str(bool(u.find_spec("triton") and (shutil.which("cc") or shutil.which("gcc")))).lower())'
 frames=${NUM_FRAMES:-57}
 # gap_steps=0: measuring the gap compiles the blocks again for another batch size, half a minute each time.
-ms train teacher --preset "$preset" "${small[@]}" --vae "$start" --out "$run" --resume --minutes "$(left)" --set \
+ms train teacher --preset "$preset" ${small[@]+"${small[@]}"} --vae "$start" --out "$run" --resume --minutes "$(left)" --set \
     batch="${BATCH:-64}" num_frames="$frames" long_frames="$frames" 'tracks_per_object=[4,96]' "${from[@]}" \
     lr="${LR:-1.5e-3}" warmup=30 ema=0.99 decay_share=0.4 gap_steps=0 seed=31 compile="${COMPILE:-$("$python" -c "$has_compiler")}" \
     loop.fit_minutes="${FIT_MINUTES:-8}" loop.sheet_steps=200 ${SET:-}

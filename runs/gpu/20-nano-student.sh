@@ -33,10 +33,10 @@ trap 'keep_run "$run" student "$name"' EXIT
 frames=${NUM_FRAMES:-57}
 if [ "$method" = ode ]; then
     # Shards that exist are kept, so a timeout loses one shard at most; the paper made 4,000 trajectories.
-    timeout "${PAIRS_SECONDS:-200}" "$python" -m motionstream train ode-pairs --preset "$preset" "${small[@]}" --vae "$start" --teacher "$teacher" \
+    timeout "${PAIRS_SECONDS:-200}" "$python" -m motionstream train ode-pairs --preset "$preset" ${small[@]+"${small[@]}"} --vae "$start" --teacher "$teacher" \
         --out "$work/pairs" --set clips="${CLIPS:-256}" batch="${PAIRS_BATCH:-64}" num_frames="$frames" || true
 fi
-ms train causal-init --preset "$preset" "${small[@]}" --vae "$start" --teacher "$teacher" --out "$run" --resume --minutes "$(left)" --set \
+ms train causal-init --preset "$preset" ${small[@]+"${small[@]}"} --vae "$start" --teacher "$teacher" --out "$run" --resume --minutes "$(left)" --set \
     "${how[@]}" cache="$cache" num_frames="$frames" p_mask_chunk=0.0 p_drop_motion=0.0 warmup=20 decay_share=0.5 \
     loop.fit_minutes="${FIT_MINUTES:-$fit}" loop.sheet_steps=100 ${SET:-}
 ms train status --out "$run"

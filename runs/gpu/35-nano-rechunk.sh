@@ -25,6 +25,7 @@ ms train status --out "$run"
 [ -n "${GUIDED:-}" ] || exit 0
 # All of it costs what rests beside a moved thing; three parts in ten shipped before (docs/LOG.md, 2026-11-27).
 rm -rf "$work/short_mean"
-ms train average --preset "$preset" --student "$init" --out "$work/short_mean" --set other="$run" share="${SHARE:-0.3}" cache="$(tag "$run")" sigmas="$(sigmas "$run")"
+# shellcheck disable=SC2046
+ms train average --preset "$preset" $(size "$run") --student "$init" --out "$work/short_mean" --set other="$run" share="${SHARE:-0.3}" cache="$(tag "$run")" sigmas="$(sigmas "$run")"
 keep "$work/short_mean/student.safetensors" short_mean.safetensors
 keep "$work/short_mean/config.json" short_mean_config.json

@@ -2,7 +2,7 @@
 # Suite "drags" for what 10, 20 and 30 made: student with teacher, then the distilled student, the mean of both, and the ones
 # with short chunks, where they are.
 #   [IN=earlier_results] [OUT=folder] [SCENES=64] [QUICK=1] runs/gpu/40-nano-eval.sh
-# Each is judged in the size its config.json names: that of 20 at 128x96, those of 30 and 35 at 192x144.
+# Each is judged in the size its config.json names: that of 20 at 128x96, that of 35 at 192x144.
 # How long it takes there is not known: scenes are drawn on the processor, so give it cores, or SCENES=16 QUICK=1 first.
 set -euo pipefail
 source "$(dirname "$0")/start.sh"

@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 python=${PYTHON:-python3} work=${WORK:-runs/work/gpu} preset=${PRESET:-nano} minutes=${MINUTES:-8.5} in=${IN:-}
 out=${OUT:-$work/out} cache=${CACHE:-c3s1w1} shipped=src/motionstream/weights/$preset start=$work/start
 students=("$work/student" "$work/student_forcing" "$work/student_ode" "$start") # the first that exists is "the student"
-# What comes from where is learnt on small pictures, by 10 to 20; 35 and 30 bring it to the preset's size.
+# What comes from where is learnt on small pictures, by 10 to 20, and distilled there (30); 35 brings it to the preset's size.
 small=()
 [ "$preset" != nano ] || small=(--size "${SMALL:-128x96}")
 export PYTHONPATH="src${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
@@ -21,6 +21,9 @@ first() { # first NAME FOLDERS...: the first folder that holds the file, or noth
 }
 tag() { # tag FOLDER: the cache setting that a student was made for, as c1s1w2
     "$python" -c "import json, sys; print('c{chunk_frames}s{sink_chunks}w{window_chunks}'.format(**json.load(open(sys.argv[1]))['cache']))" "$1/config.json"
+}
+size() { # size FOLDER: --size and the pixels of what a student was made for
+    "$python" -c "import json, sys; print('--size {width}x{height}'.format(**json.load(open(sys.argv[1]))['geometry']))" "$1/config.json"
 }
 sigmas() { # sigmas FOLDER: the noise levels that a student was made for, as [1.0]
     "$python" -c "import json, sys; print(str(json.load(open(sys.argv[1]))['sample']['student_sigmas']).replace(' ', ''))" "$1/config.json"

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +60,16 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
-@pytest.fixture(scope="session")
-def address() -> Iterator[str]:
-    """Where ``motionstream demo`` serves nano."""
+@contextmanager
+def served(*more: str) -> Iterator[str]:
+    """Where ``motionstream demo``, with these options, serves nano."""
     from motionstream.stream.engine import weights_folder
 
     try:
         weights_folder("nano")
     except ValueError as error:
         missing(str(error))
-    command = [sys.executable, "-m", "motionstream", "demo", "--no-browser", "--port", "0"]
+    command = [sys.executable, "-m", "motionstream", "demo", "--no-browser", "--port", "0", *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
         assert server.stdout is not None
         lines: list[str] = []
@@ -97,8 +97,22 @@ def address() -> Iterator[str]:
             listener.join(10)
 
 
-@pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Callable[..., StudioPage]]:
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """A studio of small pictures, which most tests draw in."""
+    with served("--size", "128x96") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def address_as_shipped() -> Iterator[str]:
+    """A studio of the size that people meet."""
+    with served() as found:
+        yield found
+
+
+@contextmanager
+def visiting(browser: Any, address: str) -> Iterator[Callable[..., StudioPage]]:
     """Opens the studio; ``visit(width, height, touch=True)``. Afterwards: nothing was asked of anybody else, no error."""
     with ExitStack() as stack:
         pages: list[StudioPage] = []
@@ -125,6 +139,19 @@ def visit(browser: Any, address: str) -> Iterator[Callable[..., StudioPage]]:
 
 
 @pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Callable[..., StudioPage]]:
+    """See `visiting`."""
+    with visiting(browser, address) as open_page:
+        yield open_page
+
+
+@pytest.fixture
 def studio(visit: Callable[..., StudioPage]) -> StudioPage:
     """The studio in a window of ordinary size."""
     return visit()
+
+
+@pytest.fixture
+def studio_as_shipped(browser: Any, address_as_shipped: str) -> Iterator[StudioPage]:
+    with visiting(browser, address_as_shipped) as open_page:
+        yield open_page()

@@ -24,10 +24,16 @@ def keep(studio: StudioPage, name: str) -> None:
     print(name, (IMAGES / f"studio_{name}.webp").stat().st_size, "bytes")
 
 
+def on(studio: StudioPage, *places: tuple[float, float]) -> list[tuple[float, float]]:
+    """Places on a canvas 128 wide, on the one that is shown."""
+    unit = studio.get("m.take.width") / 128
+    return [(unit * x, unit * y) for x, y in places]
+
+
 def pull(studio: StudioPage) -> None:
     """The balloon on its way to the hand."""
     studio.play("balloon", 10)
-    studio.stroke([(84, 37), (75, 40), (66, 44)], let_go=False)
+    studio.stroke(on(studio, (84, 37), (75, 40), (66, 44)), let_go=False)
     studio.until("m.log[0].from !== null && m.frame >= m.log[0].from + 4 && m.latencies.length")
 
 
@@ -60,27 +66,27 @@ def ahead(studio: StudioPage) -> None:
     studio.keys("Space")
     studio.until("m.phase === 'paused'")
     studio.keys("p")
-    studio.stroke([(22, 45), (22, 30), (30, 22), (36, 40)])
+    studio.stroke(on(studio, (22, 45), (22, 30), (30, 22), (36, 40)))
     studio.keys("l")
-    studio.stroke([(77, 50), (84, 44), (94, 46), (104, 56), (112, 58)])
+    studio.stroke(on(studio, (77, 50), (84, 44), (94, 46), (104, 56), (112, 58)))
     studio.keys("d")
-    studio.stroke([(46, 78), (56, 80)])
-    studio.page.mouse.move(*studio.place(110, 20))
+    studio.stroke(on(studio, (46, 78), (56, 80)))
+    studio.page.mouse.move(*studio.place(*on(studio, (110, 20))[0]))
     studio.page.wait_for_timeout(400)
     keep(studio, "ahead")
 
 
 def branch(studio: StudioPage) -> None:
     studio.play("ball", 10)
-    studio.stroke([(80, 64), (86, 63), (91, 62)])
+    studio.stroke(on(studio, (80, 64), (86, 63), (91, 62)))
     studio.until("m.frame > 90")
     studio.keys("Space")
     studio.until("m.phase === 'paused'")
     box = studio.page.locator("#timeline").bounding_box()
     studio.page.mouse.click(box["x"] + 0.28 * box["width"], box["y"] + 30)
     studio.until("m.past")
-    studio.stroke([(91, 62), (78, 58), (66, 54)])
-    studio.page.mouse.move(*studio.place(128, 99))
+    studio.stroke(on(studio, (91, 62), (78, 58), (66, 54)))
+    studio.page.mouse.move(*studio.place(*on(studio, (128, 99))[0]))
     studio.page.wait_for_timeout(400)
     keep(studio, "branch")
 

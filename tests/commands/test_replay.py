@@ -12,6 +12,8 @@ import pytest
 
 import motionstream as ms
 from motionstream import cli
+from motionstream.config import to_json
+from motionstream.models.load import save_weights
 from motionstream.stream.engine import StreamEngine, load_engine
 from motionstream.stream.performance import Performance
 from motionstream.stream.take import Take
@@ -75,6 +77,21 @@ def test_another_canvas_gets_scaled_lengths(recorded: str, small: StreamEngine, 
     assert ms.read_video("out.mp4")[0].shape == (33, 384, 512, 3)
 
 
+def test_a_take_of_another_size_that_the_model_knows_is_made_in_it(recorded: str, small: StreamEngine, capsys):
+    known = dataclasses.replace(small.preset, more_sizes=((48, 64),))
+    Path("model").mkdir()
+    (Path("model") / "config.json").write_text(to_json(known))
+    save_weights(Path("model") / "student.safetensors", small.model)
+    save_weights(Path("model") / "vae.safetensors", small.vae)
+    take = Take.from_json(Path("take.json").read_text())
+    Path("take.json").write_text(take.scaled(64, 48).to_json())
+    assert replay("--weights", "model") == 0
+    assert "scaled" not in capsys.readouterr().err
+    assert ms.read_video("out.mp4")[0].shape == (33, 384, 512, 3)
+    assert replay("--weights", "model", "--size", "48x32") == 0
+    assert "scaled from 64x48 to 48x32" in capsys.readouterr().err
+
+
 def test_another_model_and_its_full_decoder(recorded: str, small: StreamEngine, monkeypatch: pytest.MonkeyPatch):
     asked = []
 
@@ -83,6 +100,7 @@ def test_another_model_and_its_full_decoder(recorded: str, small: StreamEngine, 
         return small
 
     monkeypatch.setattr("motionstream.stream.engine.load_engine", load)
+    monkeypatch.setattr("motionstream.stream.engine.find_config", lambda *_, **__: (small.preset, None))
     words = ["--preset", "wan2.1-1.3b", "--weights", "W", "--full-vae", "--encoders", "E", "--size", "480x320"]
     assert replay(*words) == 0
     assert replay("--preset", "nano") == 0

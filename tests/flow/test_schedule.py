@@ -35,9 +35,9 @@ def test_euler_levels_descend_from_one_to_zero(steps, shift):
     assert (sigmas[1:] < sigmas[:-1]).all()
 
 
-def test_few_steps():
-    levels = (1.0, 0.9, 0.7)
-    assert few_step_sigmas(levels) == few_step_sigmas(levels, 3) == levels
+@pytest.mark.parametrize("levels", [(1.0, 0.9, 0.7), (1.0,)])
+def test_few_steps(levels):
+    assert few_step_sigmas(levels) == few_step_sigmas(levels, len(levels)) == levels
     assert few_step_sigmas(levels, 1) == (1.0,)
     for steps in range(2, 9):
         got = few_step_sigmas(levels, steps)

@@ -23,6 +23,7 @@ from motionstream.models.memory_trace import MemoryTrace, made_in, rehearsal
 from motionstream.models.vae import NanoVAE
 from motionstream.nn.fp8 import FP8_PRODUCTS, Fp8Product
 from motionstream.presets import preset
+from motionstream.stream.compute_path import ComputePath
 from motionstream.stream.engine import StreamEngine
 from motionstream.stream.track_buffer import Point
 from motionstream.train.distill import DistillConfig, DistillStage
@@ -50,7 +51,13 @@ def tensors_in(state) -> list[torch.Tensor]:
 @pytest.mark.parametrize(("name", "within"), [("tiny-debug", 0.15), ("nano", 0.03)])
 def test_stream(name: str, within: float):
     config, compute = preset(name), choose_compute("cpu", "float32")
-    engine = StreamEngine(config, WanDiT(config.model, config.geometry.t_stride), NanoVAE(config.vae), compute)
+    engine = StreamEngine(
+        config,
+        WanDiT(config.model, config.geometry.t_stride),
+        NanoVAE(config.vae),
+        compute,
+        path=ComputePath(attention="sdpa"),
+    )
     plan = plan_memory(config, "stream", options=MemoryOptions(compute="float32"))
     session = engine.start(np.zeros((config.geometry.height, config.geometry.width, 3), np.uint8))
     for _ in range(3):

@@ -72,16 +72,16 @@ def test_points_of_a_clip_follow_its_thing_no_faster_than_a_hand() -> None:
 def test_what_has_just_begun_to_move_is_taken_where_it_came_from() -> None:
     """In short chunks a point counts as moving only when it is a cell away: it must not take hold of what lies there."""
     motion, _ = borrowed()
-    places = np.array([[49.0, 40.0], [100.0, 60.0]])  # 9 px from where it began, and far: known long before it is shown
+    places = np.array([[53.0, 40.0], [100.0, 60.0]])  # 13 px from where it began, and far: known long before it is shown
     seen = LiveSeen(np.array([1, 2]), places, np.ones(2, bool), np.array([[40.0, 40.0], [60.0, 60.0]]))
     swarm = motion._swarm([seen] * 6)
     assert swarm is not None
     ways = [[round(x) for _, x, _ in sorted(swarm.at(t))] for t in range(6)]
-    assert ways == [[43, 100], [46, 100], [49, 100], [49, 100], [49, 100], [49, 100]], "three pixels a frame"
+    assert ways == [[43, 100], [46, 100], [49, 100], [52, 100], [53, 100], [53, 100]], "three pixels a frame"
     motion._placed = {}  # out of sight for a moment: what was held stays where it is
     again = motion._swarm([seen])
     assert again is not None
-    assert [round(x) for _, x, _ in sorted(again.at(0))] == [49, 100]
+    assert [round(x) for _, x, _ in sorted(again.at(0))] == [53, 100]
 
 
 def test_frames_that_cannot_be_read_end_the_motion() -> None:

@@ -287,3 +287,11 @@ def test_a_full_hand_and_the_camera_fit_together():
     )  # 832 points, as many as a hand may hold
     frames, _, _ = on.frames(ChunkInput(begins=begins, camera=CameraSpeed(zoom=0.4)), 12)
     assert max(map(len, frames)) <= MAX_POINTS
+
+
+def test_turning_does_not_hurry_in_a_larger_picture():
+    """A way of three pixels in 192 is one of two in 128; a turn is the same in both."""
+    target = (30.0, 0.0, 1.0, 2.0)
+    small = follow(AT_REST, (20.0, 0.0, 1.0, 2.0), 2.0)
+    large = follow(AT_REST, target, 3.0, 1.5)
+    assert large == pytest.approx((1.5 * small[0], 0.0, small[2], small[3]))

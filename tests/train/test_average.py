@@ -64,10 +64,22 @@ def test_what_another_training_gained_is_added(pair, tmp_path, capsys):
     assert "does not exist" in refused(capsys)
 
 
-def test_the_mean_has_the_size_of_the_first(pair, tmp_path):
+def test_the_mean_has_the_size_of_both(pair, tmp_path):
     large = tiny_debug().sized(48, 64)
-    (pair[0] / "config.json").write_text(to_json(large))
+    for folder in pair:
+        (folder / "config.json").write_text(to_json(large))
     assert average(tmp_path, settings=(f"other={pair[1]}",)) == 0
+    assert (tmp_path / "mean" / "config.json").read_text() == to_json(large)
+
+
+def test_means_of_two_sizes_are_made_for_the_one_that_is_said(pair, tmp_path, capsys):
+    large = tiny_debug().sized(48, 64)
+    (pair[0] / "config.json").write_text(to_json(tiny_debug()))
+    (pair[1] / "config.json").write_text(to_json(large))
+    assert average(tmp_path, settings=(f"other={pair[1]}",)) == 2
+    assert "made for 48x32 pixels and" in (said := refused(capsys))
+    assert said.endswith("as with --size 64x48")
+    assert average(tmp_path, "--size", "64x48", settings=(f"other={pair[1]}",)) == 0
     assert (tmp_path / "mean" / "config.json").read_text() == to_json(large)
 
 

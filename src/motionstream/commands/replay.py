@@ -61,10 +61,12 @@ def run(args: argparse.Namespace) -> int:
     if not take.num_chunks:
         raise UserError(f"{args.take}: the take has no chunk, so there is nothing to replay")
 
-    from motionstream.stream.engine import load_engine
+    from motionstream.stream.engine import find_config, load_engine
 
-    named = args.weights or args.preset or take.preset
-    engine = load_engine(named, device=args.device, dtype=args.dtype, **load_options(args))
+    named, options = args.weights or args.preset or take.preset, load_options(args)
+    if "size" not in options and (take.height, take.width) in find_config(named, preset=options.get("preset"))[0].more_sizes:
+        options["size"] = take.height, take.width  # as it was recorded
+    engine = load_engine(named, device=args.device, dtype=args.dtype, **options)
     geometry = engine.preset.geometry
     scale = args.scale or shown_scale(geometry.height)
     check_scale(scale, geometry)

@@ -233,6 +233,13 @@ def _average(args: argparse.Namespace, config: Any, chosen: Any) -> int:
             f'say what the mean is for, as with "sigmas={_listed(levels[1])}"'
         )
     chosen = with_cache(chosen, config.cache) if config.cache else replace(chosen, cache=caches[0]) if caches else chosen
+    sizes = [(one.geometry.width, one.geometry.height) for one in made_for]
+    if len(set(sizes)) > 1 and args.size is None and not config.base:
+        (w, h), (w2, h2) = sizes
+        raise ValueError(
+            f"{folders[0]} was made for {w}x{h} pixels and {folders[1]} for {w2}x{h2}: "
+            f"say what the mean is for, as with --size {w2}x{h2}"
+        )
     if made_for and args.size is None:
         chosen = chosen.sized(made_for[0].geometry.height, made_for[0].geometry.width)
     sigmas = config.sigmas or (levels[0] if levels else chosen.sample.student_sigmas)

@@ -24,7 +24,7 @@ from motionstream.models.vae import NanoVAE
 from motionstream.tracks.origin import make_ids
 
 REACH_CELLS = (1.0, 4.5)
-"""Smallest and largest radius of what is held, in latent cells of a picture of `scenes.HOME_SIZE`."""
+"""Smallest and largest radius of what is held, in latent cells; the largest grows with pictures above `scenes.HOME_SIZE`."""
 BLUR_CELLS = 2
 """How far around what was pulled the picture may change, in latent cells, where nobody says otherwise."""
 P_PHOTO, P_SECOND, P_HIDE_RESTING, P_DROP_TEXT = 0.5, 0.4, 0.5, 0.1

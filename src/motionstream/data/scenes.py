@@ -191,7 +191,8 @@ def sample_scenes(
     pan = (drift[..., :2] * (reach / 2.8) * uses[..., :1]).clamp(-reach, reach)
     zoom = torch.exp((drift[..., 2] * 0.1 * uses[..., 1]).clamp(-0.3, 0.3))
     roll = (drift[..., 3] * 0.07 * uses[..., 2]).clamp(-0.25, 0.25)
-    captions = _captions(names, active.tolist(), (centre[:, :, -1] - centre[:, :, 0]).tolist(), (pan[:, -1]).tolist())
+    ways, panned = (centre[:, :, -1] - centre[:, :, 0]) / config.scale, pan[:, -1] / config.scale
+    captions = _captions(names, active.tolist(), ways.tolist(), panned.tolist())
     return Scenes(
         config, background, sprites.reshape(batch, objects, *sprites.shape[1:]), active, centre, size, scale, angle,
         pan, zoom, roll, parallax, [names[b * objects : (b + 1) * objects] for b in range(batch)], captions,

@@ -131,7 +131,7 @@ class TransferSuite:
             shown = draw_tracks(frames, motion.tracks) if condition in (FLOOR, "clip") else frames
             gallery.video(sample, condition, shown, motion.tracks.fps)
         facts = {"kind": clip, "picture": name, "frames": len(frames), "points": motion.tracks.num_tracks}
-        return facts | following(frames, motion.tracks, self.tracker, self.engine.preset.geometry.stride)
+        return facts | following(frames, motion.tracks, self.tracker, self.engine.preset.geometry.reach_px)
 
     def _frames(self, sample: str, motion: Motion, condition: str, seed: int) -> np.ndarray:
         picture: Picture = self._picture_of(PICTURES.index(self.pairs[sample][1]))

@@ -20,6 +20,10 @@ def euler_sigmas(steps: int, shift: float, device: torch.device | str = "cpu") -
     return shift_sigma(torch.linspace(1, 0, steps + 1, device=device), shift)
 
 
+LOWEST = 0.7
+"""Last level of more steps than one, for a student whose own steps are one: its training began with this one (nano)."""
+
+
 def few_step_sigmas(sigmas: tuple[float, ...], steps: int | None = None) -> tuple[float, ...]:
     """The student's levels, without the final 0; ``steps`` takes the first and evenly spread others.
 
@@ -32,7 +36,7 @@ def few_step_sigmas(sigmas: tuple[float, ...], steps: int | None = None) -> tupl
         raise ValueError(f"steps={steps} must be between 1 and 8")
     if steps == 1:
         return sigmas[:1]
-    low, high = sigmas[-1], sigmas[0]
+    low, high = sigmas[-1] if len(sigmas) > 1 else LOWEST * sigmas[0], sigmas[0]
     return tuple(high + (low - high) * i / (steps - 1) for i in range(steps))
 
 

@@ -185,7 +185,7 @@ class BorrowedMotion:
         self._tell(Followed(t=frame.t, points=self._shown(seen)))
 
     def _shown(self, seen: LiveSeen) -> list[tuple[float, float, int]]:
-        moved = np.linalg.norm(seen.xy - seen.born, axis=1) >= START_CELLS * self.geometry.stride
+        moved = np.linalg.norm(seen.xy - seen.born, axis=1) >= START_CELLS * self.geometry.reach_px
         inside = (seen.xy >= 0).all(1) & (seen.xy < [self.geometry.width, self.geometry.height]).all(1)
         rows = np.flatnonzero(seen.visible & inside)
         rows = rows[np.argsort(~moved[rows], kind="stable")][:MOST_SHOWN]
@@ -204,7 +204,7 @@ class BorrowedMotion:
             if new:
                 self._last = new[-1]
             if self._chooser is None:
-                cell, place = self.geometry.stride, self.geometry.point_spacing(PLACES)
+                cell, place = self.geometry.reach_px, self.geometry.point_spacing(PLACES)
                 self._chooser = MovingPoints(start_px=START_CELLS * cell, pin_spacing_px=PIN_CELLS * place)
             chooser = self._chooser
         if (run, chunk) <= self._asked or run != self._asked[0]:  # something new, or the stream has gone back
@@ -231,7 +231,7 @@ class BorrowedMotion:
     def _swarm(self, frames: list[LiveSeen]) -> Swarm | None:
         """The points by name, moved no faster than things may be (`GestureBoard.hand_px`)."""
         ids = sorted({int(name) for seen in frames for name in seen.ids})
-        column, fresh_px = {name: k for k, name in enumerate(ids)}, FRESH_CELLS * self.geometry.stride
+        column, fresh_px = {name: k for k, name in enumerate(ids)}, FRESH_CELLS * self.geometry.reach_px
         xy, visible = np.zeros((len(frames), len(ids), 2)), np.zeros((len(frames), len(ids)), bool)
         for t, seen in enumerate(frames):
             placed: dict[int, np.ndarray] = {}

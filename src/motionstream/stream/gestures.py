@@ -33,7 +33,8 @@ levels of zoom there are up to twice as many: `live_input.CAMERA_POINTS` are kep
 CAMERA_CLEARANCE_CELLS = 1.6
 """Camera points closer than this to a point of another gesture are left out: the hand wins over the camera."""
 TURN_PER_PX, GROWTH_PER_PX = 0.04, 0.015
-"""Radians and log-scale that a hand may turn and grow a thing by in the time of one pixel, where its speed is limited."""
+"""Radians and log-scale that a hand may turn and grow a thing by in the time of one pixel of a picture 128 wide, where its
+speed is limited."""
 _CAMERA_IDS = 1 << 40
 _SWARM_IDS = {"camera": 1 << 50, "motion": 1 << 51}
 
@@ -148,8 +149,9 @@ def transform(points: np.ndarray, pose: Pose) -> np.ndarray:
     return centre + turned + (dx, dy)
 
 
-def follow(pose: Pose, target: Pose, reach: float) -> Pose:
-    """One frame's way from ``pose`` towards ``target``: at most ``reach`` pixels, and about as much turn and growth.
+def follow(pose: Pose, target: Pose, reach: float, scale: float = 1.0) -> Pose:
+    """One frame's way from ``pose`` towards ``target``: at most ``reach`` pixels, and about as much turn and growth as in a
+    picture ``scale`` times smaller, where that is less of a way.
 
     >>> follow((0.0, 0.0, 0.0, 1.0), (30.0, 40.0, 0.0, 1.0), 5.0)
     (3.0, 4.0, 0.0, 1.0)
@@ -159,7 +161,8 @@ def follow(pose: Pose, target: Pose, reach: float) -> Pose:
     dx, dy = target[0] - pose[0], target[1] - pose[1]
     way, turn = math.hypot(dx, dy), target[2] - pose[2]
     grow = math.log(target[3] / pose[3])
-    needed = max(way / reach, abs(turn) / (reach * TURN_PER_PX), abs(grow) / (reach * GROWTH_PER_PX))
+    small = reach / scale
+    needed = max(way / reach, abs(turn) / (small * TURN_PER_PX), abs(grow) / (small * GROWTH_PER_PX))
     if needed <= 1:
         return target
     return pose[0] + dx / needed, pose[1] + dy / needed, pose[2] + turn / needed, pose[3] * math.exp(grow / needed)
@@ -331,7 +334,10 @@ class GestureBoard:
         if motion is not None and t >= motion.start and motion.poses:
             target = motion.poses[min(t - motion.start, len(motion.poses) - 1)]
         # Where the hand went while there was but the picture is not forgotten: the thing follows from the next frame on.
-        return replace(gesture, target=target, pose=gesture.pose if still else follow(gesture.pose, target, self.hand_px))
+        return replace(gesture, target=target, pose=gesture.pose if still else self._nearer(gesture.pose, target))
+
+    def _nearer(self, pose: Pose, target: Pose) -> Pose:
+        return follow(pose, target, self.hand_px, self.geometry.reach_px / self.geometry.stride)
 
     def _clear(self, swarm: list[tuple[int, float, float]], points: list[Point]) -> list[tuple[int, float, float]]:
         """Those of a swarm that are not beside a point that is held already: the hand wins."""
@@ -339,7 +345,7 @@ class GestureBoard:
             return swarm
         held = np.array([[point.x, point.y] for point in points])
         gaps = np.hypot(*(np.array([row[1:] for row in swarm])[:, None] - held[None]).transpose(2, 0, 1)).min(1)
-        return [row for row, gap in zip(swarm, gaps, strict=True) if gap > CAMERA_CLEARANCE_CELLS * self.geometry.stride]
+        return [row for row, gap in zip(swarm, gaps, strict=True) if gap > CAMERA_CLEARANCE_CELLS * self.geometry.reach_px]
 
     # ------------------------------------------------------------------ camera
 
@@ -372,7 +378,7 @@ class GestureBoard:
         kept = (places >= 0).all(1) & (places[:, 0] < width) & (places[:, 1] < height)
         if len(others):
             gaps = np.hypot(*(places[:, None] - others[None]).transpose(2, 0, 1)).min(1)
-            kept &= gaps > CAMERA_CLEARANCE_CELLS * self.geometry.stride
+            kept &= gaps > CAMERA_CLEARANCE_CELLS * self.geometry.reach_px
         shot = _CAMERA_IDS + ((self.shots * 64 + level + 32) << 24)
         return [
             Point(shot + ((int(i[n]) + 2048) << 12) + int(j[n]) + 2048, float(places[n, 0]), float(places[n, 1]))

@@ -32,7 +32,8 @@ LOOK_AHEAD = 12
 WORK_HEIGHT_PX, MAX_TIMES = 288, 4
 """Clips are tracked at a whole multiple of the model's canvas, up to this height and factor: nano's own is too coarse."""
 START_CELLS, PIN_CELLS = 1.0, 3.0
-"""How far a point must get to count as moving, in latent cells, and how far apart resting ones are shown, in places.
+"""How far a point must get to count as moving, in cells of `VideoGeometry.reach_px`, and how far apart resting ones are
+shown, in places.
 
 Chosen by eye among 0.2 to 1.5 and 2 to 4 on the bundled clips (at 128x96): showing nano more wears the picture out.
 """
@@ -79,7 +80,7 @@ class ClipMotion:
         usual = geometry.width / geometry.point_spacing(CELLS)
         spacing_px = self.clip.size[1] / (across or usual)
         self.points = LivePoints(spacing_px, mask=_cut(mask, self.window), tracker=tracker)
-        cell, place = geometry.stride * self.times, geometry.point_spacing(CELLS) * self.times
+        cell, place = geometry.reach_px * self.times, geometry.point_spacing(CELLS) * self.times
         pins_px = {"some": PIN_CELLS * place, "none": 0.0, "all": 1e-6}[pins]
         start_px = math.inf if pins == "all" else START_CELLS * cell
         self._chooser = MovingPoints(start_px=start_px, pin_spacing_px=pins_px)
