@@ -18,6 +18,16 @@ def test_for_and_fit(capsys, last_json, check_sentence):
     check_sentence("6.4 GB is too little: give --fit 12GB")
 
 
+def test_another_size_needs_another_memory(last_json):
+    found = {}
+    for size in ("128x96", "192x144"):
+        assert cli.main(["info", "nano", "--for", "stream", "--size", size, "--json"]) == 0
+        found[size] = last_json()["parts"]["cache"]
+    assert found["192x144"] == 432 / 192 * found["128x96"]
+    assert cli.main(["info", "nano", "--size", "128x96", "--json"]) == 0
+    assert last_json()["presets"]["nano"]["size"] == [128, 96]
+
+
 def test_fp8_holds_its_products_beside_the_weights(capsys, last_json):
     held = {}
     for more in ([], ["--fp8"]):
@@ -33,6 +43,8 @@ def test_fp8_holds_its_products_beside_the_weights(capsys, last_json):
     ("arguments", "complaint"),
     [
         (["--for", "stream"], "--for needs a preset"),
+        (["--size", "128x96"], "--size needs a preset"),
+        (["nano", "--size", "130x96"], "width=130 must be a positive multiple of 8"),
         (["nano", "--fit", "2GB"], "--fit needs a purpose"),
         (["nano", "--for", "stream", "--fit", "much"], "'much' must be a size of memory"),
         (["nano", "--for", "stream", "--fit", "0GB"], "'0GB'"),

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from motionstream.commands.options import device_arguments, whole_number
+from motionstream.commands.streaming import size_argument
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ MEMORY_UNITS = {"GB": 10**9, "MB": 10**6, "GIB": 2**30, "MIB": 2**20}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("preset", nargs="?", metavar="PRESET", help="one preset (default: all of them)")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
+    size_argument(parser)
     parser.add_argument(
         "--for", dest="purpose", choices=("stream", "teacher", "distill"), help="predict the memory this needs"
     )
@@ -58,6 +60,10 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.presets import PRESETS, preset
 
     presets = [preset(name) for name in ([args.preset] if args.preset else PRESETS)]
+    if args.size is not None:
+        if args.preset is None:
+            raise UserError("--size needs a preset: motionstream info wan2.1-1.3b --size 832x480")
+        presets = [presets[0].sized(*args.size)]
     if args.purpose is not None:
         if args.preset is None:
             raise UserError("--for needs a preset: motionstream info wan2.1-1.3b --for stream")
