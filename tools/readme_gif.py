@@ -13,6 +13,8 @@ import motionstream as ms
 from motionstream.media.images import load_first_frame
 from motionstream.tracks.io import load_tracks
 
+WIDTH = 768
+
 root = Path(__file__).resolve().parent.parent
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--preset", default="nano")
@@ -33,7 +35,7 @@ still = ms.generate(
 frames = []
 for shown, plain, control in zip(ms.draw_tracks(dragged, tracks), dragged, still, strict=True):
     row = np.concatenate([shown, plain, control], axis=1)
-    frames.append(Image.fromarray(row).resize((row.shape[1] * 2, row.shape[0] * 2), Image.Resampling.BICUBIC))
+    frames.append(Image.fromarray(row).resize((WIDTH, WIDTH * row.shape[0] // row.shape[1]), Image.Resampling.BICUBIC))
 args.output.parent.mkdir(parents=True, exist_ok=True)
 frames = [frame.quantize(96, dither=Image.Dither.NONE) for frame in frames]
 frames[0].save(args.output, save_all=True, append_images=frames[1::2], duration=2000 / geometry.fps, loop=0)

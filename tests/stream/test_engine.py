@@ -132,7 +132,7 @@ def test_steps_per_chunk_can_be_chosen(engine, picture):
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize(("size", "hand_px"), [(None, 3.0), ((144, 192), 3.0), ((96, 128), 2.0)])
+@pytest.mark.parametrize(("size", "hand_px"), [(None, 3.0), ((144, 192), 3.0), ((96, 128), 2.0), ((192, 256), 4.0)])
 def test_nano_streams_at_the_sizes_it_was_judged_at(size, hand_px):
     nano = load_engine("nano", device="cpu", dtype="float32", size=size)
     H, W = size or (144, 192)
@@ -145,4 +145,4 @@ def test_nano_streams_at_the_sizes_it_was_judged_at(size, hand_px):
 
 @pytest.mark.weights
 def test_other_sizes_of_nano_are_refused():
-    refused("nano makes 192x144 or 128x96 pixels, not 160x120: give --size", lambda: load_engine("nano", size=(120, 160)))
+    refused("nano makes 192x144, 128x96 or 256x192 pixels, not 160x120: give --size", lambda: load_engine("nano", size=(120, 160)))

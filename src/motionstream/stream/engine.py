@@ -316,7 +316,8 @@ def find_config(
         return config, folder
     if config.vae_kind == "nano" and size not in config.more_sizes:
         known = [(config.geometry.height, config.geometry.width), *config.more_sizes]
-        sizes = " or ".join(f"{width}x{height}" for height, width in known)
+        *first, last = (f"{width}x{height}" for height, width in known)
+        sizes = f"{', '.join(first)} or {last}" if first else last
         raise ValueError(f"{config.name} makes {sizes} pixels, not {size[1]}x{size[0]}: give --size such a one, or none")
     return config.sized(*size), folder
 
