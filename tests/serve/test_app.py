@@ -26,7 +26,7 @@ def test_what_there_is_to_choose(serve):
     rows = http.get("/api/presets").json()
     assert rows[1] == {
         "name": "nano", "width": 192, "height": 144, "fps": 200.0,
-        "first_chunk_frames": 1, "chunk_frames": 4, "dab_px": 10.0, "loaded": False,
+        "first_chunk_frames": 1, "chunk_frames": 4, "dab_px": 15.0, "loaded": False,
     }  # fmt: skip
     assert rows[0]["loaded"]
     gallery = http.get("/api/gallery").json()
