@@ -2,7 +2,7 @@
 # nano from nothing on two processor cores: latents, teacher, causal student (teacher forcing, its own rollouts, short chunks, at 128x96; then 192x144), evaluation.
 # Two and a quarter hours on two cores with AMX without the last stage (docs/training.md), much longer without AMX. Kill it any time: run again, and it goes on from the last checkpoint.
 #   runs/nano_cpu.sh [WORK_FOLDER]
-# SCALE=0.1 shortens every stage to a tenth (a look at the whole road in 20 minutes; the result follows nothing yet).
+# SCALE=0.1 shortens every stage to a tenth (a look at the whole road; the result follows nothing yet).
 # PRESET=tiny-debug SCALE=0.01 tests the plumbing in a minute. DISTILL=96 adds that many steps of Self Forcing with DMD.
 set -euo pipefail
 cd "$(dirname "$0")/.."

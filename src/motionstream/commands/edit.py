@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motionstream.commands.options import positive_number, say, whole_number
-from motionstream.commands.streaming import check_scale, shown_scale, size_argument, stream_video, video_arguments
+from motionstream.commands.options import positive_number, say, size_argument, whole_number
+from motionstream.commands.streaming import check_scale, shown_scale, stream_video, video_arguments
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from motionstream.commands.options import device_arguments, say, whole_number
-from motionstream.commands.streaming import size_argument
+from motionstream.commands.options import device_arguments, say, size_argument, whole_number
 from motionstream.commands.track import tracker_arguments, tracker_options
 
 SUITES = ("drags", "camera", "camera3d", "clips", "transfer", "davis", "sora", "llff", "horizon", "speed")

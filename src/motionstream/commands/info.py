@@ -8,8 +8,7 @@ import re
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from motionstream.commands.options import device_arguments, whole_number
-from motionstream.commands.streaming import size_argument
+from motionstream.commands.options import device_arguments, size_argument, whole_number
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:

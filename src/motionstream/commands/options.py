@@ -45,6 +45,11 @@ def canvas_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def size_argument(parser: argparse.ArgumentParser, what: str = "pixels of the video (default: the model's)") -> None:
+    """Add ``--size`` with ``what`` as its help: (H, W), or None."""
+    parser.add_argument("--size", type=canvas_size, metavar="WxH", help=what)
+
+
 def device_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--device`` and ``--dtype``, as `motionstream.device.choose_compute` takes them."""
     parser.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: cuda where there is one)")

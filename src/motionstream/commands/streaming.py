@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motionstream.commands.options import canvas_size, device_arguments, say, whole_number
+from motionstream.commands.options import device_arguments, say, size_argument, whole_number
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,11 +37,6 @@ def video_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--draw-tracks", action="store_true", help="draw the tracks into the video")
     parser.add_argument("--contact-sheet", action="store_true", help="also write OUT_sheet.png, frames side by side")
     parser.add_argument("--chunk-log", action="store_true", help="one JSON line for each chunk on stderr")
-
-
-def size_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--size``."""
-    parser.add_argument("--size", type=canvas_size, metavar="WxH", help="pixels of the video (default: the model's)")
 
 
 def wan_arguments(parser: argparse.ArgumentParser) -> None:

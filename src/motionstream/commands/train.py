@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from motionstream.commands.options import canvas_size
+from motionstream.commands.options import size_argument
 
 STAGES = ("vae", "teacher", "ode-pairs", "causal-init", "distill", "rechunk", "average", "status")
 EPILOG = """\
@@ -42,12 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
     parser.add_argument("--preset", default="nano", help="a name, or a folder of weights to go on with as they are")
-    parser.add_argument(
-        "--size",
-        type=canvas_size,
-        metavar="WxH",
-        help="pixels of clips and of what is exported (default: the preset's)",
-    )
+    size_argument(parser, "pixels of clips and of what is exported (default: the preset's)")
     parser.add_argument("--vae", type=Path, help="folder with vae.safetensors")
     parser.add_argument("--teacher", type=Path, help="folder with teacher.safetensors")
     parser.add_argument("--student", type=Path, help="folder with student.safetensors")

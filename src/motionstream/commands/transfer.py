@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motionstream.commands.options import device_arguments, say, whole_number
-from motionstream.commands.streaming import check_scale, shown_scale, size_argument
+from motionstream.commands.options import device_arguments, say, size_argument, whole_number
+from motionstream.commands.streaming import check_scale, shown_scale
 from motionstream.commands.track import tracker_arguments, tracker_options
 from motionstream.errors import UserError
 

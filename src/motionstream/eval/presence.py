@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from motionstream.data.scenes import HOME_SIZE
 from motionstream.eval.quality import MAX_PSNR_DB
 
 FREE_ALPHA = 0.01
@@ -25,8 +26,7 @@ FILL_PX = 6.0
 MARGIN_PX, BESIDE_PX = 2, 12
 """What lies beside a moved thing: so far from both of its places, and no farther than that.
 
-All three are meant for pictures `HOME_WIDTH` pixels wide and grow with larger ones."""
-HOME_WIDTH = 128
+All three are meant for pictures of `scenes.HOME_SIZE` and grow with larger ones."""
 LEAST_APART = 0.1
 """Sine squared of the angle between "the object" and "a smooth fill" from which on they can be told apart."""
 
@@ -109,7 +109,7 @@ def psnr_beside(frame: Tensor, truth: Tensor, *alphas: Tensor) -> float | None:
 
 def _unit(picture: Tensor) -> float:
     """What was meant as one pixel, in pixels of this picture."""
-    return max(1.0, picture.shape[-1] / HOME_WIDTH)
+    return max(1.0, picture.shape[-1] / HOME_SIZE[1])
 
 
 def _widened(mask: Tensor, by: int) -> Tensor:
