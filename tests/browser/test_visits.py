@@ -106,6 +106,8 @@ def test_a_cut_socket_is_taken_up_again(studio: StudioPage) -> None:
     studio.keys("p")
     studio.stroke([(20, 80), (30, 80)])
     take, frame = studio.get("[m.take.take, m.lastFrame]")
+    studio.page.evaluate("sockets.at(-1).onmessage = null")  # what is on its way when a socket breaks never arrives
+    studio.page.wait_for_timeout(800)
     studio.page.evaluate("sockets.at(-1).close()")
     studio.until("m.connection === 'lost'")
     assert "connection was lost" in studio.text("#banner")

@@ -98,6 +98,12 @@ def packet(frame: int) -> FramePacket:
     return FramePacket(frame // 12, frame, 0, frame % 12 == 11, 0.0, b"jpeg")
 
 
+def reconnect(outbox: Outbox, have: int | None = None) -> int:
+    reader = outbox.reconnect(have)
+    outbox.go_on()
+    return reader
+
+
 async def empty(outbox: Outbox, reader: int = 0) -> list[str | int]:
     """What can be sent without waiting: texts, and the numbers of frames."""
     sent: list[str | int] = []
@@ -138,7 +144,35 @@ def test_a_page_that_shows_nothing_is_sent_no_more_frames():
         assert await empty(outbox) == []
         outbox.shown(2)
         assert await empty(outbox) == [8, 9]  # the oldest that waited
-        assert await empty(outbox, outbox.reconnect()) == [10, 11]
+        assert await empty(outbox, reconnect(outbox)) == [10, 11]
+
+    run(main())
+
+
+def test_what_was_lost_on_its_way_is_sent_again_to_a_page_that_says_what_it_has():
+    async def main() -> None:
+        outbox = Outbox(capacity=8, ahead=6)
+        for n in range(6):
+            outbox.put_frame(packet(n))
+        reader = reconnect(outbox)
+        assert await empty(outbox, reader) == [0, 1, 2, 3, 4, 5]
+        outbox.shown(1)
+        outbox.put("lost")
+        assert await empty(outbox, reader) == ["lost"]
+        outbox.put_frame(packet(6))
+        reader = outbox.reconnect(have=3)
+        assert outbox.first_frame == 4
+        outbox.put("greeting")
+        outbox.go_on()
+        assert outbox.num_frames == 3
+        assert await empty(outbox, reader) == ["greeting", 4, 5, 6]
+        reader = reconnect(outbox, 6)
+        assert await empty(outbox, reader) == []
+        outbox.put_frame(packet(7))
+        assert await empty(outbox, reader) == [7]
+        assert await empty(outbox, reconnect(outbox)) == []  # a page that begins anew asks for none
+        outbox.void(7)
+        assert await empty(outbox, reconnect(outbox, 3)) == []  # a branch took them back
 
     run(main())
 
@@ -160,7 +194,7 @@ def test_a_branch_voids_frames_and_what_was_said_about_them():
             outbox.put_frame(packet(n))
         assert await empty(outbox) == list(range(12, 22))
         outbox.put("old")
-        assert (await empty(outbox, outbox.reconnect()))[0] == 22
+        assert (await empty(outbox, reconnect(outbox)))[0] == 22
 
     run(main())
 

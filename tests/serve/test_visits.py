@@ -198,6 +198,20 @@ def test_a_lost_take_waits_and_is_resumed(serve):
         assert show.take.inputs[made].camera.still
 
 
+@pytest.mark.parametrize("frames_have", [5, 0])
+def test_frames_lost_on_their_way_come_again(server, frames_have):
+    with server.player() as client:
+        session = client.messages[0]["session"]
+        client.until_frame(12)
+        client.lose()
+        server.wait(lambda: server.studio.line.active.lost_at is not None)
+    with server.visit({"resume": session, "have": frames_have}) as client:
+        assert client.until("started")["frame"] == frames_have + 1
+        client.until_frame(20)
+        numbers = [header.frame for header, _ in client.frames]
+        assert numbers == list(range(frames_have + 1, numbers[-1] + 1))
+
+
 def test_a_pause_outlives_a_lost_connection(server):
     with server.player() as client:
         session = client.messages[0]["session"]

@@ -3,6 +3,8 @@
 A socket hides megabytes of buffers, which would be seconds of delay for a client that reads slowly. So at most ``ahead``
 frames are on their way: sent, and not older than what the page has said to have shown. The rest waits here, where it can
 be dropped. A client that never says what it has shown is sent everything.
+
+What is on its way is kept, because a socket that breaks loses it: the page then says what it has, and is sent the rest.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ class Outbox:
         self._waiting: deque[str | FramePacket] = deque()
         self._newest: str | None = None
         self._num_frames = 0
-        self._on_their_way: deque[int] = deque(maxlen=MOST_MESSAGES)
+        self._on_their_way: deque[FramePacket] = deque(maxlen=ahead)
+        self._again: list[FramePacket] = []
         self._page_tells = False
         self._reader = 0
         self._changed = asyncio.Event()
@@ -63,11 +66,12 @@ class Outbox:
     @property
     def first_frame(self) -> int | None:
         """The oldest frame that waits."""
-        return next((item.frame for item in self._waiting if isinstance(item, FramePacket)), None)
+        return next((item.frame for item in (*self._again, *self._waiting) if isinstance(item, FramePacket)), None)
 
     def begin(self, capacity: int, ahead: int) -> None:
         """A new take: its frames count from 0."""
         self.capacity, self.ahead, self.dropped = capacity, ahead, 0
+        self._on_their_way = deque(maxlen=ahead)
         self.void(0)
 
     def put(self, message: str) -> None:
@@ -98,26 +102,42 @@ class Outbox:
         kept = [item for item in self._waiting if isinstance(item, str) or item.frame < frame]
         self._waiting = deque(kept)
         self._num_frames = sum(isinstance(item, FramePacket) for item in kept)
-        self._on_their_way = deque((sent for sent in self._on_their_way if sent < frame), MOST_MESSAGES)
+        self._on_their_way = deque((sent for sent in self._on_their_way if sent.frame < frame), self.ahead)
 
-    def reconnect(self) -> int:
+    def reconnect(self, have: int | None = None) -> int:
         """Another socket takes over: messages to the old one are void, and nothing is known to have been shown.
+
+        Frames wait until `go_on`, so that a greeting can come before them.
+
+        Args:
+            have: the newest frame that arrived over the old socket: those after it that were on their way are sent again.
+                None: a page that begins anew, and does not want them.
 
         Returns:
             The number with which the new socket asks for the `next`; the old one gets nothing any more.
         """
-        self._waiting = deque(item for item in self._waiting if isinstance(item, FramePacket))
+        lost = [sent for sent in self._on_their_way if have is not None and sent.frame > have]
+        self._again = lost + [item for item in self._waiting if isinstance(item, FramePacket)]
+        self._waiting.clear()
+        self._num_frames = 0
         self._on_their_way.clear()
         self._page_tells = False
         self._reader += 1
         self._changed.set()
         return self._reader
 
+    def go_on(self) -> None:
+        """After `reconnect`: what was put since then has been the greeting; now come the frames that were kept."""
+        self._waiting.extend(self._again)
+        self._num_frames += len(self._again)
+        self._again = []
+        self._changed.set()
+
     def shown(self, frame: int) -> None:
         """The page has shown ``frame``. A number that is not on its way was sent before a branch took it back."""
         self._page_tells = True
-        if self._on_their_way and frame <= self._on_their_way[-1]:
-            while self._on_their_way and self._on_their_way[0] <= frame:
+        if self._on_their_way and frame <= self._on_their_way[-1].frame:
+            while self._on_their_way and self._on_their_way[0].frame <= frame:
                 self._on_their_way.popleft()
             self._changed.set()
 
@@ -132,7 +152,7 @@ class Outbox:
                 if not self._page_tells or len(self._on_their_way) < self.ahead:
                     del self._waiting[n]
                     self._num_frames -= 1
-                    self._on_their_way.append(item.frame)
+                    self._on_their_way.append(item)
                     return item.pack(time.monotonic())
             self._changed.clear()
             await self._changed.wait()

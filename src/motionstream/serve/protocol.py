@@ -60,6 +60,7 @@ class Hello(_Message):
     v: int
     token: Annotated[str, Field(max_length=200)] | None = None
     resume: Name | None = None
+    have: Frame | None = None
 
 
 class Start(_Message):

@@ -66,12 +66,15 @@ class Visitor:
     def connected(self) -> bool:
         return self._connection is not None
 
-    def attach(self, connection: Connection) -> bool:
-        """Speak through ``connection`` from now on; False when there is no place in line."""
+    def attach(self, connection: Connection, have: int | None = None) -> bool:
+        """Speak through ``connection`` from now on; False when there is no place in line.
+
+        ``have``: the newest frame that the page has; those that were lost on their way to it are sent again.
+        """
         before, self._connection, self.lost_at = self._connection, connection, None
         if before is not None:
             before.end(protocol.TAKEN_OVER, "another tab took this session")
-        connection.reader = self.outbox.reconnect()
+        connection.reader = self.outbox.reconnect(have)
         settings = self.studio.settings
         preset = self.studio.worker.loaded or settings.presets[0].name
         self.say(Welcome(session=self.session, preset=preset, limits=settings.limits.public()))
@@ -82,6 +85,7 @@ class Visitor:
             return False
         if playing:  # otherwise the line has said what there is to say
             self._welcome_back()
+        self.outbox.go_on()
         return True
 
     def detach(self, connection: Connection, *, left: bool) -> None:

@@ -17,6 +17,7 @@ export class Run extends EventTarget {
     Object.assign(this, { link, player, store, stage, latency, limits });
     Object.assign(this, { phase: "idle", take: null, plan: null, position: 0, ready: false, recorded: 0, reason: "", prompt: "" });
     this.echo = 0; // carried on over frames without news
+    link.have = () => (this.active ? store.last : -1);
     link.addEventListener("status", (event) => this.#linked(event.detail));
     link.addEventListener("message", (event) => this[`_on_${event.detail.kind}`]?.(event.detail));
     link.addEventListener("frame", (event) => this.#frame(event.detail));
@@ -254,7 +255,7 @@ export class Run extends EventTarget {
       this.player.head = message.frame - 1;
       this.player.scrub(null);
       this.recorded = message.chunk < message.recorded ? message.recorded : 0;
-    }
+    } else if (message.frame <= this.store.last) this.player.cut(message.frame); // a branch that was not heard of
     this.link.flush();
     this.latency.forgive();
     if (this.phase === "ended" && !fresh) return; // stopped while the connection was away: the server has heard it now

@@ -43,6 +43,7 @@ export class Link extends EventTarget {
     this.queue = [];
     this.attempt = 0;
     this.lostAt = 0;
+    this.have = () => -1; // newest frame of the running take that the page has
     addEventListener("online", () => this.status === "lost" && this.#dial());
     addEventListener("visibilitychange", () => !document.hidden && this.status === "lost" && this.#dial());
   }
@@ -119,6 +120,7 @@ export class Link extends EventTarget {
       const hello = { kind: "hello", v: VERSION };
       if (getToken()) hello.token = getToken();
       if (this.session) hello.resume = this.session;
+      if (this.session && this.have() >= 0) hello.have = this.have();
       socket.send(JSON.stringify(hello));
     };
     socket.onmessage = (event) => {
