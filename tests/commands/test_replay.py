@@ -14,9 +14,10 @@ import motionstream as ms
 from motionstream import cli
 from motionstream.config import to_json
 from motionstream.models.load import save_weights
+from motionstream.stream.compute_path import ComputePath
 from motionstream.stream.engine import StreamEngine, load_engine
 from motionstream.stream.performance import Performance
-from motionstream.stream.take import Take
+from motionstream.stream.take import ComputedWith, Take
 
 
 @pytest.fixture
@@ -61,6 +62,38 @@ def test_a_take_is_made_again_bit_for_bit(recorded: str, last_json: Callable[[],
     assert ms.read_video("out.mp4")[0].shape == (33, 32, 48, 3)
 
 
+def test_dtype_and_attention_are_those_of_the_recording(recorded: str, last_json, monkeypatch, capsys):
+    take = Take.from_json(Path("take.json").read_text())
+    assert take.computed_with == ("cpu", "float32", "sdpa")
+    assert cli.main(["replay", "take.json", "-o", "out.mp4", "--device", "cpu"]) == 0
+    assert last_json()["frames_sha256"] == recorded  # wherever bfloat16 would have been chosen, too
+    path = ComputePath(attention="products")
+    engine = load_engine("tiny-debug", device="cpu", dtype="float32", path=path)
+    with Performance(engine, take.picture, "a ball", 3) as show:
+        frames = [show.step().frames.tobytes() for _ in range(3)]
+    Path("take.json").write_text(show.take.to_json())
+    used = []
+    load = load_engine
+    monkeypatch.setattr("motionstream.stream.engine.load_engine", lambda *a, **k: used.append(load(*a, **k)) or used[-1])
+    assert replay() == 0
+    assert used[0].computed_with == ("cpu", "float32", "products")
+    assert last_json()["frames_sha256"] == hashlib.sha256(b"".join(frames)).hexdigest()
+    capsys.readouterr()
+    Path("take.json").write_text(json.dumps({**json.loads(show.take.to_json()), "computed_with": None}))
+    assert replay() == 0
+    assert used[1].computed_with.attention == "sdpa"  # so few scores, and nobody asked for another
+    assert "last bit" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("numbers", [("cuda", "bfloat16", "fa3"), ("cpu", "float16", "sdpa"), ("cpu", "float32", "gone")])
+def test_it_is_said_where_the_last_bits_may_differ(recorded: str, capsys, numbers: tuple[str, str, str]):
+    take = Take.from_json(Path("take.json").read_text())
+    take.computed_with = ComputedWith(*numbers)
+    Path("take.json").write_text(take.to_json())
+    assert replay() == 0
+    assert f"computed with {', '.join(numbers)}, this is cpu, float32, sdpa" in capsys.readouterr().err
+
+
 def test_another_canvas_gets_scaled_lengths(recorded: str, small: StreamEngine, monkeypatch: pytest.MonkeyPatch, capsys):
     geometry = dataclasses.replace(small.preset.geometry, width=64, height=48, fps=8.0)
     small.preset = dataclasses.replace(small.preset, name="wider", geometry=geometry)
@@ -100,7 +133,8 @@ def test_another_model_and_its_full_decoder(recorded: str, small: StreamEngine, 
         return small
 
     monkeypatch.setattr("motionstream.stream.engine.load_engine", load)
-    monkeypatch.setattr("motionstream.stream.engine.find_config", lambda *_, **__: (small.preset, None))
+    other = dataclasses.replace(small.preset, name="other")
+    monkeypatch.setattr("motionstream.stream.engine.find_config", lambda *_, **__: (other, None))
     words = ["--preset", "wan2.1-1.3b", "--weights", "W", "--full-vae", "--encoders", "E", "--size", "480x320"]
     assert replay(*words) == 0
     assert replay("--preset", "nano") == 0

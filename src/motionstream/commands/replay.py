@@ -1,7 +1,8 @@
 """``motionstream replay``: a take recorded in the studio becomes an MP4, made again from its input.
 
 On the machine it was recorded on, with the same model in the same size, the frames are the same to the last bit;
-``frames_sha256`` in the last line says so. Another model plays the same input with the lengths scaled to its canvas.
+``frames_sha256`` in the last line says so. For that the dtype and the attention are those of the recording. Another model
+plays the same input with the lengths scaled to its canvas.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,15 +66,22 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.stream.engine import find_config, load_engine
 
     named, options = args.weights or args.preset or take.preset, load_options(args)
-    if "size" not in options and (take.height, take.width) in find_config(named, preset=options.get("preset"))[0].more_sizes:
+    config, dtype = find_config(named, preset=options.get("preset"))[0], args.dtype
+    if "size" not in options and (take.height, take.width) in config.more_sizes:
         options["size"] = take.height, take.width  # as it was recorded
-    engine = load_engine(named, device=args.device, dtype=args.dtype, **options)
+    if config.name == take.preset:
+        recorded = _recorded(take, args.device, options)
+        dtype = dtype or recorded
+    engine = load_engine(named, device=args.device, dtype=dtype, **options)
     geometry = engine.preset.geometry
     scale = args.scale or shown_scale(geometry.height)
     check_scale(scale, geometry)
     say(f"compute: {engine.compute.reason}")
     if engine.preset.name != take.preset:
         say(f"the take was recorded with {take.preset}; {engine.preset.name} will make other frames of the same input")
+    elif take.computed_with not in (None, engine.computed_with):
+        then, here = (", ".join(numbers) for numbers in (take.computed_with, engine.computed_with))
+        say(f"the take was computed with {then}, this is {here}: its frames will not be the same to the last bit")
     if (take.width, take.height) != (geometry.width, geometry.height):
         say(f"lengths are scaled from {take.width}x{take.height} to {geometry.width}x{geometry.height} pixels")
         take = take.scaled(geometry.width, geometry.height)
@@ -88,6 +97,20 @@ def run(args: argparse.Namespace) -> int:
     engine.warmup()
     print(json.dumps(_replay(engine, take, output, scale, draw_tracks=args.draw_tracks)), flush=True)
     return 0
+
+
+def _recorded(take: Take, device: str | None, options: dict[str, Any]) -> str | None:
+    """The dtype that the take was computed in, None where that is not known or slow here; its attention into ``options``."""
+    from motionstream.device import choose_compute
+    from motionstream.nn.attention_choice import NAMES
+    from motionstream.stream.compute_path import ComputePath
+
+    numbers, here = take.computed_with, choose_compute(device)
+    if numbers is None or numbers.device != here.device.type:
+        return None
+    if numbers.attention in NAMES:
+        options["path"] = replace(options.get("path", ComputePath()), attention=numbers.attention)
+    return numbers.dtype if numbers.dtype == "float32" or f"torch.{numbers.dtype}" == str(here.dtype) else None
 
 
 def _replay(engine: Any, take: Take, output: Path, scale: int, *, draw_tracks: bool) -> dict[str, Any]:

@@ -26,8 +26,8 @@ NAMES = ("auto", "sdpa", "products", "math", "flash", "efficient", "cudnn", *(f"
 SCORES = range(2**18, 2**26 + 1)
 """Scores of a call, of all heads, for which "products" is tried: fewer are soon made anyhow, more fill the memory."""
 HANDICAP = 1.25
-""""products" must be so many times faster, so that the same machine chooses the same every time: a take is to be replayed
-bit by bit."""
+""""products" must be so many times faster, so that a machine nearly always chooses the same. A take keeps which one computed
+it and is replayed with that; nothing else remembers."""
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 3e-3}
 """Largest relative RMS error against float64; rounding the weights of the softmax alone gives a third of it."""
 TESTED_QUERIES, RUNS = 128, 5

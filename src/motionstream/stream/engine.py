@@ -39,6 +39,7 @@ from motionstream.stream.lane import Lane, decoded_frames
 from motionstream.stream.memory_check import place_encoders, weights_dtype
 from motionstream.stream.random_parts import RandomRows, random_dit, random_planes, random_vae, stamp_mask
 from motionstream.stream.session import StreamSession
+from motionstream.stream.take import ComputedWith
 from motionstream.stream.wan_parts import StreamVAE, WanVAE
 from motionstream.tracks.tracks import Tracks
 
@@ -116,6 +117,12 @@ class StreamEngine:
     def records(self) -> bool:
         """Whether chunks are recorded as CUDA graphs."""
         return self.path.graphs and self.compute.device.type == "cuda"
+
+    @property
+    def computed_with(self) -> ComputedWith:
+        """What a take keeps, to be replayed to the last bit."""
+        chosen = "sdpa" if self.fused is None or self.attention is None else self.attention.name
+        return ComputedWith(self.compute.device.type, str(self.compute.dtype).removeprefix("torch."), chosen)
 
     def describe_path(self) -> dict[str, str]:
         """How the transformer is run, and why, for people."""

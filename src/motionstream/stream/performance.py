@@ -125,6 +125,7 @@ class Performance:
             steps=steps,
             picture=picture.copy(),
             chunk_frames=engine.preset.frames_of_chunks,
+            computed_with=engine.computed_with,
         )
         self.prompt = prompt
         self.snapshots = SnapshotStore(snapshot_bytes, self._fewest())

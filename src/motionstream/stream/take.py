@@ -1,9 +1,11 @@
 """A take: everything that a stream was made from, so that it can be made again, bit for bit on the same machine.
 
-The file is JSON, version 3 (version 1 had no swarms; before 3 all chunks were of 12 frames, the first of 9)::
+The file is JSON, version 4 (version 1 had no swarms; before 3 all chunks were of 12 frames, the first of 9; before 4 it
+was not said what computed them)::
 
-    {"format": "motionstream-take", "version": 3, "preset": "nano", "width": 192, "height": 144, "fps": 24.0,
+    {"format": "motionstream-take", "version": 4, "preset": "nano", "width": 192, "height": 144, "fps": 24.0,
      "prompt": "...", "seed": 0, "steps": null, "picture": "<base64 PNG>", "num_chunks": 40, "chunk_frames": [1, 4],
+     "computed_with": {"device": "cpu", "dtype": "bfloat16", "attention": "products"},
      "inputs": [{"chunk": 3, "begins": [...], "motions": [...], "ends": [...], "camera": {...}, "prompt": "...",
                  "swarms": [{"kind": "motion", "ids": [0, 1], "places": "<base64 of Swarm.places>"}]}]}
 
@@ -18,7 +20,7 @@ import io
 import json
 import math
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from PIL import Image
@@ -37,8 +39,8 @@ from motionstream.stream.gestures import (
 from motionstream.stream.retime import ChunkFrames, in_chunks
 from motionstream.stream.swarm import Swarm, SwarmKind
 
-FORMAT, VERSION = "motionstream-take", 3
-READABLE = (1, 2, 3)
+FORMAT, VERSION = "motionstream-take", 4
+READABLE = (1, 2, 3, 4)
 OLD_CHUNK_FRAMES = (9, 12)
 MAX_CHUNK_FRAMES = 4096
 MAX_CHUNKS = 100_000
@@ -47,10 +49,18 @@ MAX_FRAMES = 1_200_000
 MAX_SIDE_PX = 4096
 
 
+class ComputedWith(NamedTuple):
+    """What decides the last bits of the frames: the kind of device ("cpu", "cuda"), the dtype of products, the attention."""
+
+    device: str
+    dtype: str
+    attention: str
+
+
 @dataclass
 class Take:
     """See the module docstring. ``picture``: ``(height, width, 3)`` uint8; ``inputs[k]``: what chunk k was made from;
-    ``chunk_frames``: frames of the first chunk and of every later one."""
+    ``chunk_frames``: frames of the first chunk and of every later one; ``computed_with``: None where it is not known."""
 
     preset: str
     width: int
@@ -62,6 +72,7 @@ class Take:
     picture: np.ndarray
     inputs: list[ChunkInput] = field(default_factory=list)
     chunk_frames: ChunkFrames = OLD_CHUNK_FRAMES
+    computed_with: ComputedWith | None = None
     version: int = VERSION
 
     @property
@@ -84,6 +95,7 @@ class Take:
             "picture": base64.b64encode(packed.getvalue()).decode(),
             "num_chunks": self.num_chunks,
             "chunk_frames": self.chunk_frames,
+            "computed_with": self.computed_with and self.computed_with._asdict(),
             "inputs": [_pack(chunk, made) for chunk, made in enumerate(self.inputs) if not made.empty],
         }
         return json.dumps(head, allow_nan=False)
@@ -133,6 +145,7 @@ class Take:
             picture=_picture(read.text("picture", 200_000_000), width, height),
             inputs=inputs,
             chunk_frames=chunk_frames,
+            computed_with=_computed_with(values.get("computed_with")),
         )
 
     def in_chunks(self, first: int, later: int) -> Take:
@@ -243,6 +256,14 @@ def _unpack_swarm(item: _Reader) -> Swarm:
         return Swarm(kind, tuple(names), base64.b64decode(item.text("places", 4_000_000), validate=True))
     except ValueError as error:  # of base64, too
         raise ValueError(f"{item.where}: {error}") from None
+
+
+def _computed_with(value: object) -> ComputedWith | None:
+    if value is None:
+        return None
+    read = _Reader(value, "take, computed_with")
+    read.only(*ComputedWith._fields)
+    return ComputedWith(*(read.text(name, 40) for name in ComputedWith._fields))
 
 
 def _picture(text: str, width: int, height: int) -> np.ndarray:
