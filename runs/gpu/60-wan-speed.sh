@@ -34,7 +34,7 @@ for part in $parts; do
         5b-full) preset=$preset_5b more=--full-vae ;;
         *) echo "unknown part $part: use 1.3b, 5b, 1.3b-fp8, 5b-fp8, 1.3b-compiled, t2v, 1.3b-naive, 1.3b-diffusers, 1.3b-full, 5b-full" >&2; exit 2 ;;
     esac
-    file=$out/wan_speed_$part.json
+    file=$out/wan_speed_$part.json partial=$out/.partial_wan_speed_$part.json
     [ ! -s "$file" ] || { echo "$part: measured before, $file"; continue; }
     left=$((end - $(date +%s)))
     room=$("$python" -c "print(int(60 * $part_minutes))")
@@ -47,11 +47,11 @@ for part in $parts; do
     # A part that fails (too little memory, say) must not cost the others their turn.
     # shellcheck disable=SC2086
     if ! timeout "$left" "$python" -m motionstream bench --preset "$preset" --random-weights $more --chunks "$chunks" \
-        --json --out "$file.part" ${ARGS:-}; then
+        --json --out "$partial" ${ARGS:-}; then
         echo "$part: failed" >&2
         failed=1
         continue
     fi
-    mv "$file.part" "$file"
+    mv "$partial" "$file"
 done
 exit "$failed"

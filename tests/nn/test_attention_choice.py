@@ -107,7 +107,8 @@ def test_unknown_names_are_refused():
 @pytest.mark.parametrize("name", attention_choice.NAMES)
 def test_every_way_on_a_gpu_is_right_or_says_why_not(name):
     compute = choose_compute("cuda", "bfloat16")
-    with pytest.warns(RuntimeWarning) if name == "fa3" and not _has_kernels() else _quiet():
+    missing = name == "products" or (name == "fa3" and not _has_kernels())
+    with pytest.warns(RuntimeWarning) if missing else _quiet():
         choice = choose_attention(name, queries=4680, keys=14040, heads=12, head_dim=128, compute=compute)
     assert choice.reason
 

@@ -197,9 +197,10 @@ def test_pipelined_chunks_on_a_gpu_are_the_same(picture, on_gpu):
 @pytest.mark.gpu
 @pytest.mark.weights
 def test_nano_on_a_gpu_stays_near_the_reference():
-    picture = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
     slow = load_engine("nano", device="cuda", dtype="float32", path=ComputePath(fused=False))
     fast = load_engine("nano", device="cuda", dtype="bfloat16")
+    geometry = fast.preset.geometry
+    picture = np.random.default_rng(0).integers(0, 256, (geometry.height, geometry.width, 3), dtype=np.uint8)
     with slow.start(picture, seed=1) as one, fast.start(picture, seed=1) as other:
         for _ in range(4):
             one.step()

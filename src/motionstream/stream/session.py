@@ -248,7 +248,8 @@ class StreamSession:
     def settle(self) -> None:
         """Run the clean pass of the last chunk now, for example while its frames are being shown."""
         self._guarded(self._commit)
-        self._commit_span = None
+        if not self._lane.overlaps:  # otherwise it was begun before, and the next chunk says how long it took
+            self._commit_span = None
 
     def _commit(self) -> None:
         if self._pending is None:
