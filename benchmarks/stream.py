@@ -1,6 +1,6 @@
 """Stream nano for 1,000 chunks and keep the figures: ``python benchmarks/stream.py [--chunks N] [--out FILE]``.
 
-Speed is end to end (live points -> uint8 frames). ``late_over_early`` compares the last 100 chunks with chunks 100-200,
+Speed is end to end (live points -> uint8 frames). ``late_over_early`` compares the last 50 chunks with chunks 50-100,
 ``memory_growth_mib`` the resident set over the same span; both should be flat.
 """
 

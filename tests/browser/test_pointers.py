@@ -145,3 +145,25 @@ def test_a_touch_that_the_system_takes_away_leaves_nothing(visit: Visit) -> None
     Pointer(studio, "touch").stroke([BALLOON, (70, 42)], last="Cancel")
     studio.until("m.log.some((gesture) => gesture.wire === 'gone')")
     assert studio.get("m.gestures") == []
+
+
+def test_a_palm_does_not_disturb_the_pen(visit: Visit) -> None:
+    studio = visit(touch=True)
+    studio.play("balloon", 5)
+    pen, palm = Pointer(studio, "pen"), Pointer(studio, "touch")
+    pen.send("Start", BALLOON)
+    pen.send("Move", (80, 40))
+    palm.send("Start", (20, 80))
+    palm.send("Cancel", (20, 80))
+    pen.send("Move", (70, 42))
+    studio.until("Math.abs(m.gestures[0]?.pose[0] + 14) < 0.6")
+    pen.send("End", (70, 42))
+    assert [gesture["kind"] for gesture in studio.get("m.log")] == ["drag"]
+    palm.send("Start", (20, 80))  # it lands first
+    studio.until("m.gestures.length === 1 && m.gestures[0].points[0][1] > 60")
+    pen.send("Start", (100, 30))
+    pen.send("Move", (90, 30))
+    studio.until("m.gestures.length === 1 && Math.abs(m.gestures[0].pose[0] + 10) < 0.6")
+    palm.send("End", None)
+    pen.send("End", (90, 30))
+    assert studio.gestures("drag")[0]["pose"][:2] == pytest.approx([-10, 0], abs=0.6)

@@ -117,6 +117,7 @@ def test_the_take_is_kept_replayed_and_opened_again(studio: StudioPage, tmp_path
     studio.until("m.recorded === 0 && m.phase === 'playing'")
     assert np.array_equal(studio.pixels(20), received[20]), "the same frames, to the last bit"
     studio.stroke([(30, 70), (34, 70)])
+    studio.until("m.gestures[0]?.held")  # the engine has taken it
     assert [g["wire"] for g in studio.gestures("drag")] == ["live"]
 
 

@@ -120,6 +120,112 @@ def test_a_cut_socket_is_taken_up_again(studio: StudioPage) -> None:
     assert [g["kind"] for g in studio.get("m.gestures")] == ["pin"], "what was held was let go, pins stay"
 
 
+DEAF, MUTE = "sockets.at(-1).onmessage = null", "sockets.at(-1).send = () => {}"
+"""A connection that is broken, while neither side has noticed."""
+LISTEN = """() => {
+    const socket = sockets.at(-1), send = socket.send.bind(socket);
+    window.said = [];
+    socket.send = (message) => { if (typeof message === "string") said.push(JSON.parse(message)); send(message); };
+}"""
+
+
+def cut(studio: StudioPage) -> None:
+    studio.page.evaluate("sockets.at(-1).close()")
+    studio.until("m.connection === 'lost'")
+
+
+def test_what_was_said_into_a_dead_socket_is_said_again(studio: StudioPage) -> None:
+    studio.play("balloon", 5)
+    studio.page.evaluate(MUTE)
+    studio.keys("p")
+    studio.stroke([(20, 80), (30, 80)])
+    studio.keys("Space")
+    cut(studio)
+    studio.until("m.connection === 'open'")
+    made = studio.settled("m.lastFrame", 1200)
+    assert studio.get("m.phase") == "paused"
+    assert studio.settled("m.lastFrame", 1200) == made, "the server has heard of the pause"
+    studio.keys("Space")
+    studio.until("m.gestures[0]?.held")  # and of the pin
+    assert [g["kind"] for g in studio.get("m.gestures")] == ["pin"]
+    studio.page.evaluate(MUTE)
+    studio.keys("Enter")
+    cut(studio)
+    studio.until("m.connection === 'open'")
+    made = studio.settled("m.lastFrame", 1200)
+    assert studio.settled("m.lastFrame", 1200) == made, "and of the stop"
+    assert studio.get("m.phase") == "ended"
+
+
+def test_after_a_reconnection_it_can_be_started_again(studio: StudioPage) -> None:
+    studio.play("balloon", 5)
+    before = studio.get("m.take.take")
+    cut(studio)
+    studio.until("m.connection === 'open' && m.phase === 'playing'")
+    studio.keys("Enter")
+    studio.until("m.phase === 'ended'")
+    studio.keys("Enter")
+    studio.until("m.phase === 'playing' && m.frame > 3")
+    assert studio.get("m.take.take") != before
+
+
+@pytest.mark.parametrize("broken", [DEAF, MUTE])
+def test_a_start_that_the_connection_did_not_survive_is_made_up_for(studio: StudioPage, broken: str) -> None:
+    studio.play("balloon", 5)
+    before = studio.get("m.take.take")
+    studio.keys("Enter")
+    studio.until("m.phase === 'ended'")
+    studio.page.evaluate(broken)
+    studio.keys("Enter")
+    studio.page.wait_for_timeout(600)
+    assert studio.get("m.phase") == "starting"
+    cut(studio)
+    studio.until("m.phase === 'playing' && m.frame > 12")
+    assert studio.get("m.take.take") != before
+    assert studio.page.is_hidden("#cover")
+    assert redness(studio.pixels(studio.get("m.frame")))[2] > 0
+
+
+def test_start_again_while_the_connection_is_away(studio: StudioPage) -> None:
+    studio.play("balloon", 5)
+    before = studio.get("m.take.take")
+    cut(studio)
+    studio.keys("Enter", "Enter")
+    studio.until("m.phase === 'playing' && m.frame > 3")
+    assert studio.get("m.take.take") != before
+
+
+def test_a_camera_that_keeps_going_goes_in_the_next_take_too(studio: StudioPage) -> None:
+    studio.play("balloon", 3)
+    studio.keys("c")
+    studio.page.check("#latch")
+    studio.page.fill("#zoom", "0.5")
+    studio.page.click("#stop")
+    studio.until("m.phase === 'ended'")
+    studio.page.evaluate(LISTEN)
+    studio.page.click("#play")
+    studio.until("m.phase === 'playing'")
+    assert studio.get("m.camera.zoom") > 0
+    assert studio.until("said.findLast(({ kind }) => kind === 'camera')?.zoom") > 0
+    studio.page.uncheck("#latch")
+
+
+def test_an_undo_in_a_pause_counts_when_it_goes_on(studio: StudioPage) -> None:
+    studio.play("balloon", 5)
+    studio.stroke([(84, 38), (74, 38)])
+    studio.stroke([(30, 30), (40, 30)])  # lets the first go
+    studio.more(8)
+    studio.page.evaluate(LISTEN)
+    studio.keys("Space", "Control+z", "Control+z")
+    assert not [one for one in studio.get("said") if one["kind"] == "grab"]
+    studio.keys("Space")
+    studio.until("said.some(({ kind }) => kind === 'grab')")
+    (grab,) = [one for one in studio.get("said") if one["kind"] == "grab"]
+    back = [one for one in studio.get("said") if one["kind"] == "move" and one["id"] == grab["id"]]
+    assert back[0]["pose"][:2] == pytest.approx([10, 0], abs=0.5)
+    assert [one["id"] for one in studio.get("said") if one["kind"] == "release"][-1] == grab["id"]
+
+
 def test_a_stop_while_the_connection_is_away_is_heard(studio: StudioPage) -> None:
     studio.play("balloon", 5)
     studio.page.evaluate("sockets.at(-1).close()")

@@ -264,6 +264,12 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
+def engine() -> FakeEngine:
+    """For a server that is to be made with ``engine=``."""
+    return FakeEngine()
+
+
+@pytest.fixture
 def server(serve: Callable[..., Server]) -> Server:
     return serve()
 

@@ -201,7 +201,8 @@ def test_a_take_is_played_again_and_goes_on_live(server):
     with server.visit() as client:
         client.until("ready")
         client.say("open", take=row["id"])
-        assert client.until("started")["seed"] == 21
+        started = client.until("started")
+        assert (started["seed"], started["first_id"]) == (21, 1 + max(Take.from_json(text).gesture_ids()))
         client.say("pin", id=5, points=[[1, 1]], seen=0, t=1)
         assert "recorded" in client.error()["message"]
         show = server.engine.performances[-1]

@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import threading
 import time
 
 import pytest
 
+from motionstream.serve import studio
 from motionstream.serve.images import frame_of_jpeg
 
 
@@ -168,85 +170,6 @@ def test_a_slow_page_sees_fewer_frames_not_older_ones(serve):
         assert client.until("stats")["input_latency_ms"] == {"p50": 120.0, "p95": 400.0}
 
 
-# ---- loss ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_lost_take_waits_and_is_resumed(serve):
-    server = serve()
-    with server.player() as client:
-        session = client.messages[0]["session"]
-        client.say("grab", id=1, points=[[20, 15]], seen=0, t=1)
-        client.say("camera", pan=[5, 0], zoom=0, roll=0, t=2)
-        client.until_frame(30)
-        client.lose()
-        show = server.engine.performances[0]
-        server.wait(lambda: server.studio.line.active.lost_at is not None)
-        time.sleep(0.1)
-        made = show.chunk
-        time.sleep(0.2)
-        assert show.chunk == made
-    with server.visit({"resume": session}) as client:
-        hello = client.until("hello")
-        assert hello["session"] == session
-        started = client.until("started")
-        assert (started["resumed"], started["chunk"]) == (True, made)
-        client.until("state", state="playing")
-        client.until_frame(show.frame)
-        assert client.frames[0][0].frame == started["frame"]
-        assert len(server.engine.performances) == 1
-        assert show.take.inputs[made].ends[0][0] == 1  # no hand is there any more
-        assert show.take.inputs[made].camera.still
-
-
-@pytest.mark.parametrize("frames_have", [5, 0])
-def test_frames_lost_on_their_way_come_again(server, frames_have):
-    with server.player() as client:
-        session = client.messages[0]["session"]
-        client.until_frame(12)
-        client.lose()
-        server.wait(lambda: server.studio.line.active.lost_at is not None)
-    with server.visit({"resume": session, "have": frames_have}) as client:
-        assert client.until("started")["frame"] == frames_have + 1
-        client.until_frame(20)
-        numbers = [header.frame for header, _ in client.frames]
-        assert numbers == list(range(frames_have + 1, numbers[-1] + 1))
-
-
-def test_a_pause_outlives_a_lost_connection(server):
-    with server.player() as client:
-        session = client.messages[0]["session"]
-        client.say("pause")
-        client.until("state", state="paused")
-        client.lose()
-        server.wait(lambda: server.studio.line.active.lost_at is not None)
-    with server.visit({"resume": session}) as client:
-        client.until("started", resumed=True)
-        client.until("state", state="paused")
-
-
-def test_a_take_lost_for_too_long_ends_and_stays(serve):
-    server = serve(resume_seconds=0.1)
-    with server.player() as client:
-        session, key = client.messages[0]["session"], client.started["take"]
-        client.until_frame(9)
-        client.lose()
-        server.wait(lambda: server.studio.line.active is None)
-    with server.visit({"resume": session}) as client:
-        assert client.until("hello")["session"] != session
-        client.until("ready")
-    assert server.http.get(f"/api/takes/{key}.json").json()["num_chunks"] >= 1
-    assert server.http.get(f"/api/takes/{key}/frames/0.jpg").status_code == 200
-
-
-def test_another_tab_takes_a_session_over(server):
-    with server.player() as first:
-        with server.visit({"resume": first.messages[0]["session"]}) as second:
-            assert first.until_closed() == 4002
-            second.until("started", resumed=True)
-            second.until("state", state="playing")
-            second.until_frame(40)
-
-
 # ---- line ------------------------------------------------------------------------------------------------------------
 
 
@@ -286,6 +209,47 @@ def test_nobody_waits_for_ever_behind_somebody_who_does_nothing(serve):
         second.start()
         second.until_frame(9)
         assert first.started["take"] != second.messages[-1]
+
+
+def test_a_turn_outlasts_the_loading_of_a_model(serve, engine):
+    loaded = threading.Event()
+
+    def load(name: str):
+        loaded.wait(5)
+        return engine.load(name)
+
+    server = serve(engine=engine, load=load, idle_turn_seconds=0.3)
+    with server.visit() as first, server.visit() as second:
+        first.until("ready")
+        second.until("queued")
+        first.say("start", picture="cat", prompt="", seed=1)
+        time.sleep(1)
+        loaded.set()
+        first.until("started")
+        first.until_frame(9)
+
+
+def test_a_start_that_comes_after_its_turn_ends_nobodys_take(serve, monkeypatch):
+    server, real, held, seen = serve(idle_turn_seconds=0.3), studio.first_frame, threading.Event(), []
+
+    def slow(*given):
+        seen.append(1)
+        if len(seen) == 1:
+            held.wait(5)
+        return real(*given)
+
+    monkeypatch.setattr(studio, "first_frame", slow)
+    with server.visit() as first, server.visit() as second:
+        first.until("ready")
+        second.until("queued")
+        first.say("start", picture="cat", prompt="", seed=1)
+        first.until("queued")
+        second.until("ready")
+        second.start()
+        second.until_frame(12)
+        held.set()
+        assert first.error()["code"] == "busy"
+        second.until_frame(60)
 
 
 # ---- the engine ------------------------------------------------------------------------------------------------------

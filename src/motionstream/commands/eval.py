@@ -28,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size_argument(parser)
     parser.add_argument("--scenes", type=whole_number(1, 10_000), metavar="N", help="samples (default: as published)")
     parser.add_argument(
-        "--late-scenes", type=whole_number(1, 10_000), default=16, metavar="N", help="drags: of grabs at chunk 20"
+        "--late-scenes",
+        type=whole_number(1, 10_000),
+        default=16,
+        metavar="N",
+        help="drags: scenes of the part that grabs after 237 frames (default: 16)",
     )
     parser.add_argument("--seeds", type=_seeds, metavar="A,B,C", help="seeds of the noise (default: 0; horizon: 0,1,2)")
     parser.add_argument("--frames", type=whole_number(2, 1_000_000), metavar="N", help="frames of a clip or a long stream")

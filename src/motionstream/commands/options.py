@@ -45,15 +45,18 @@ def canvas_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def size_argument(parser: argparse.ArgumentParser, what: str = "pixels of the video (default: the model's)") -> None:
+SIZE_WORDS = "pixels of the video (default: the model's)"
+
+
+def size_argument(parser: argparse.ArgumentParser, what: str = SIZE_WORDS) -> None:
     """Add ``--size`` with ``what`` as its help: (H, W), or None."""
     parser.add_argument("--size", type=canvas_size, metavar="WxH", help=what)
 
 
-def device_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device`` and ``--dtype``, as `motionstream.device.choose_compute` takes them."""
+def device_arguments(parser: argparse.ArgumentParser, usual_dtype: str = "what is fast there") -> None:
+    """Add ``--device`` and ``--dtype`` (default: ``usual_dtype``), as `motionstream.device.choose_compute` takes them."""
     parser.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: cuda where there is one)")
-    parser.add_argument("--dtype", metavar="D", help="float32, bfloat16 or float16 (default: what is fast there)")
+    parser.add_argument("--dtype", metavar="D", help=f"float32, bfloat16 or float16 (default: {usual_dtype})")
 
 
 def say(note: str) -> None:

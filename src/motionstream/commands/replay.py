@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scale", type=whole_number(1, 64), metavar="K", help="enlarge the video K times (default: small ones)"
     )
-    device_arguments(parser)
-    wan_arguments(parser)
+    device_arguments(parser, "the take's own, for the model that made it and if fast there; else what is fast there")
+    wan_arguments(parser, "pixels of the video (default: the take's own, if the model makes them; else the model's)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motionstream.commands.options import device_arguments, say, size_argument, whole_number
+from motionstream.commands.options import SIZE_WORDS, device_arguments, say, size_argument, whole_number
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,9 +39,10 @@ def video_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chunk-log", action="store_true", help="one JSON line for each chunk on stderr")
 
 
-def wan_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the size, and what only Wan's presets read: ``load_options`` turns it into arguments of ``load_engine``."""
-    size_argument(parser)
+def wan_arguments(parser: argparse.ArgumentParser, size: str = SIZE_WORDS) -> None:
+    """Add the size (``size``: its help), and what only Wan's presets read: `load_options` turns it into arguments of
+    ``load_engine``."""
+    size_argument(parser, size)
     wan = parser.add_argument_group("Wan presets")
     wan.add_argument("--encoders", metavar="DIR", help="where vae, text_encoder, ... are, if not beside the weights")
     wan.add_argument("--full-vae", action="store_true", help="decode with Wan's own decoder, not with the tiny one")

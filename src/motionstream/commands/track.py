@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def tracker_arguments(parser: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
     """Add ``--tracker``, ``--tracker-weights`` and ``--tracker-device``."""
     parser.add_argument("--tracker", choices=names, default="lk", help="default: lk")
-    parser.add_argument("--tracker-weights", metavar="FILE", help="your weights for cotracker, tapir or tapnext")
+    learned = [name for name in ("cotracker", "tapir", "tapnext") if name in names]
+    told = f"your weights for {', '.join(learned[:-1])} or {learned[-1]}"
+    parser.add_argument("--tracker-weights", metavar="FILE", help=told)
     parser.add_argument("--tracker-device", metavar="D", help="where they run (default: cuda where there is one)")
 
 

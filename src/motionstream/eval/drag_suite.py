@@ -44,7 +44,7 @@ class DragSuite:
     """See `motionstream.eval.drags`.
 
     Args:
-        scenes: held-out scenes of every part, at least 2. late_scenes: of those, of the part that grabs at chunk 20.
+        scenes: held-out scenes of every part, at least 2. late_scenes: of those, of the part that grabs after 237 frames.
         teacher: None leaves it out. quick: only brush, single, dropped, rest, static, truth (and teacher).
         seeds: of the noise.
     """

@@ -143,7 +143,7 @@ def _error(kernel: Attention, inputs: tuple[Tensor, Tensor, Tensor], dtype: torc
 
 @torch.inference_mode()
 def _milliseconds(kernel: Attention, inputs: tuple[Tensor, Tensor, Tensor], device: torch.device) -> float:
-    call = partial(kernel, *inputs)
+    call: Callable[[], object] = partial(kernel, *inputs)
     if device.type == "cuda":  # as a stream runs it: recorded, so that nothing is launched piece by piece
         call()
         graph = torch.cuda.CUDAGraph()

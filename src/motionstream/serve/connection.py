@@ -96,8 +96,8 @@ class Connection:
 
     # ---- in ----------------------------------------------------------------------------------------------------------
 
-    async def _receive(self) -> str | bytes:
-        """The next message that is within the limits."""
+    async def _receive(self, visitor: Visitor | None = None) -> str | bytes:
+        """The next message that is within the limits; ``visitor``: who is to have heard the others, too."""
         limits = self.studio.limits
         while True:
             try:
@@ -109,6 +109,8 @@ class Connection:
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code", 1005))
             text = message.get("text")
+            if visitor is not None and text is not None and visitor.speaks_through(self):
+                visitor.num_heard += 1
             if len(text or message.get("bytes") or b"") > limits.message_bytes:
                 raise Close(protocol.TOO_BIG, f"a message may have {limits.message_bytes} bytes")
             now = time.monotonic()
@@ -156,8 +158,11 @@ class Connection:
 
     async def _listen(self, visitor: Visitor) -> None:
         while True:
+            message: Any = None
             try:
-                received = await self._receive()
+                received = await self._receive(visitor)
+                if not visitor.speaks_through(self):
+                    return
                 if isinstance(received, bytes):
                     visitor.see(received)
                     continue
@@ -167,7 +172,7 @@ class Connection:
                 else:
                     await visitor.take_up(message)
             except ProtocolError as error:
-                visitor.say(Error(code=error.code, message=str(error)))
+                visitor.say(Error(code=error.code, message=str(error), id=getattr(message, "id", None)))
             if visitor.outbox.overrun:
                 raise Close(protocol.POLICY, "answers pile up unread")
 

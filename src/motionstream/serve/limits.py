@@ -24,7 +24,8 @@ class Limits:
     """What a visitor may do. The ones without a choice are those of the engine.
 
     Args:
-        upload_bytes: a picture or a take. picture_pixels: looked at before decoding.
+        upload_bytes: a picture or a depth map. take_bytes: a take; an hour of borrowed motion fits.
+        picture_pixels: looked at before decoding.
         message_bytes: one WebSocket message from the page.
         messages_per_second: over two seconds; more are refused, ten times as many close the socket.
         take_minutes: then the take pauses.
@@ -38,6 +39,7 @@ class Limits:
     """
 
     upload_bytes: int = 20_000_000
+    take_bytes: int = 150_000_000
     picture_pixels: int = 50_000_000
     points_per_gesture: int = field(default=POINTS_PER_GESTURE, init=False)
     points_at_once: int = field(default=MAX_POINTS - CAMERA_POINTS, init=False)

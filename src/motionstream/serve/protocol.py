@@ -245,6 +245,7 @@ class Welcome(_Said):
     session: str
     preset: str
     limits: dict[str, int | float]
+    heard: int = 0
 
 
 class Queued(_Said):
@@ -269,9 +270,11 @@ class Started(_Said):
     preset: str
     cell: int
     recorded: int = 0
+    first_id: int = 1
     resumed: bool = False
     frame: int = 0
     chunk: int = 0
+    active: tuple[int, ...] | None = None
 
 
 class State(_Said):
@@ -363,3 +366,4 @@ class Error(_Said):
     code: ErrorCode
     message: str
     fatal: bool = False
+    id: int | None = None

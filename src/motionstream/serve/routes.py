@@ -209,7 +209,7 @@ async def add_depth(request: Request) -> DepthRow:
 async def add_take(request: Request) -> TakeRow:
     """Upload a take: the body is its JSON."""
     studio = _studio(request)
-    content = await _body(request, studio.limits.upload_bytes, "take")
+    content = await _body(request, studio.limits.take_bytes, "take")
 
     def keep() -> TakeRow:
         try:
@@ -218,6 +218,7 @@ async def add_take(request: Request) -> TakeRow:
             raise ValueError("not a take: it is not text in UTF-8") from None
         take = Take.from_json(text)
         folder = studio.store.new_take()
+        folder.fps = take.fps
         folder.save(text)
         return TakeRow(
             id=folder.id,
@@ -281,9 +282,14 @@ def _take(request: Request, key: str) -> TakeFolder:
 
 
 async def _fps_of(studio: Studio, folder: TakeFolder) -> float:
-    text = await studio.recording(folder.id)
-    values: dict[str, Any] = json.loads(text) if text is not None else {}
-    return float(values.get("fps", studio.settings.presets[0].geometry.fps))
+    def read() -> float:
+        text = folder.read()
+        values: dict[str, Any] = json.loads(text) if text is not None else {}
+        return float(values.get("fps", studio.settings.presets[0].geometry.fps))
+
+    if folder.fps is None:
+        folder.fps = await studio.desk(read)
+    return folder.fps
 
 
 def _download(name: str) -> dict[str, str]:

@@ -32,6 +32,7 @@ class TakeFolder:
         self.path, self.id = path, path.name
         self.frames = FrameFile(path)
         self.live = False
+        self.fps: float | None = None  # where it is known without reading the file
         self._unsaved: str | None = None
 
     @property

@@ -46,6 +46,7 @@ class Visitor:
         self.studio, self.session = studio, session
         self.outbox = Outbox()
         self.lost_at: float | None = None
+        self.num_heard = 0  # texts of this session after hello: what the page said beyond them, it says again
         self.idle_since: float | None = None
         self._connection: Connection | None = None
         self._take: LiveTake | None = None
@@ -58,6 +59,7 @@ class Visitor:
         self._grabs: set[int] = set()
         self._sources: Sources | None = None
         self._next = (0, 0)  # chunk, frame
+        self._prompt = ""
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
 
     # ---- the connection ----------------------------------------------------------------------------------------------
@@ -72,12 +74,13 @@ class Visitor:
         ``have``: the newest frame that the page has; those that were lost on their way to it are sent again.
         """
         before, self._connection, self.lost_at = self._connection, connection, None
-        if before is not None:
+        if before is not None:  # another tab, or this one has noticed first that the old socket is dead
             before.end(protocol.TAKEN_OVER, "another tab took this session")
+            self._let_go()
         connection.reader = self.outbox.reconnect(have)
         settings = self.studio.settings
         preset = self.studio.worker.loaded or settings.presets[0].name
-        self.say(Welcome(session=self.session, preset=preset, limits=settings.limits.public()))
+        self.say(Welcome(session=self.session, preset=preset, limits=settings.limits.public(), heard=self.num_heard))
         playing = self.studio.line.active is self
         if not self.studio.line.join(self):
             self._connection = None
@@ -87,6 +90,10 @@ class Visitor:
             self._welcome_back()
         self.outbox.go_on()
         return True
+
+    def speaks_through(self, connection: Connection) -> bool:
+        """Whether no other connection has taken over."""
+        return connection is self._connection
 
     def detach(self, connection: Connection, *, left: bool) -> None:
         """The connection has ended; ``left``: the page said goodbye."""
@@ -137,7 +144,9 @@ class Visitor:
             chunk, frame = self._next
             first = self.outbox.first_frame
             frame = frame if first is None else min(first, frame)
-            self.say(self._began.model_copy(update={"resumed": True, "frame": frame, "chunk": chunk}))
+            active = tuple(sorted(self._gestures))
+            now = {"resumed": True, "frame": frame, "chunk": chunk, "active": active, "prompt": self._prompt}
+            self.say(self._began.model_copy(update=now))
         if self._depth is not None:
             self.say(self._depth)
         if self._interrupted:
@@ -194,6 +203,7 @@ class Visitor:
 
     async def _on_prompt(self, message: protocol.ChangePrompt) -> None:
         self._input().prompt(message.text)
+        self._prompt = message.text
 
     async def _on_grab(self, message: protocol.Grab) -> None:
         self._input().grab(message.id, message.points, message.seen, message.t)
@@ -268,6 +278,8 @@ class Visitor:
         return self._sources
 
     def _begin(self, take: LiveTake) -> None:
+        self._check_turn()  # it may have passed while the picture was read
+        self.idle_since = None  # a model that has to be loaded first is no idling
         self._take, self._state, self._began, self._live = take, None, None, None
         self._depth = None
         self._gestures, self._grabs = set(), set()
@@ -309,13 +321,14 @@ class Visitor:
             self._next = (event.chunk + 1, event.next_frame)
             self._say_stats(event)
         elif isinstance(event, Begun):
-            self._began, self._live = event.started, event.live
+            self._began, self._live, self._prompt = event.started, event.live, event.started.prompt
+            take.folder.fps = event.started.fps
             self._sources = Sources(self.studio, take, event.live, functools.partial(self.hear, take))
             frames = max(2 * event.started.chunk_frames, FEWEST_WAITING)
             self.outbox.begin(frames, math.ceil(self.studio.limits.seconds_ahead * event.started.fps))
             self.say(event.started)
         elif isinstance(event, protocol.Branched):
-            self._next = (event.chunk, event.frame)
+            self._next, self._prompt = (event.chunk, event.frame), event.prompt
             self.outbox.void(event.frame)
             self.say(event)
             for key in sorted(self._gestures - set(event.active)):

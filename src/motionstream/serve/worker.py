@@ -212,6 +212,7 @@ class Worker:
             preset=engine.preset.name,
             cell=geometry.stride,
             recorded=show.recorded,
+            first_id=1 + max(take.script.gesture_ids() if take.script else (), default=0),
         )
         self._publisher.tell(take, Begun(started, show.live))
         self._publisher.tell(take, State(state="playing"))

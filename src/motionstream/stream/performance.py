@@ -267,6 +267,6 @@ class Performance:
         active = {key: gesture for key, gesture in self.board.active.items() if not gesture.leaving}
         held = {key: (len(gesture.points), gesture.target) for key, gesture in active.items()}
         drags = {key for key, gesture in active.items() if gesture.begin.kind == "drag"}
-        used = {begin.id for made in self.take.inputs for begin in made.begins}
+        used = self.take.gesture_ids()
         self.live.clear(held, drags, used, time.monotonic())
         self.live.refused = None

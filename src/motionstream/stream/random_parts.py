@@ -83,7 +83,7 @@ def stamp_mask(height: int, width: int) -> np.ndarray:
 
 def stamp(frames: np.ndarray, mask: np.ndarray) -> None:
     """Write the words into ``frames`` ``(T, H, W, 3)`` uint8, white on black, in place."""
-    rows, columns = (mask[..., 1].any(axis).nonzero()[0] for axis in (1, 0))  # the bar is a rectangle: far quicker
+    rows, columns = (np.flatnonzero(mask[..., 1].any(axis=axis)) for axis in (1, 0))  # the bar is a rectangle: far quicker
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     frames[:, box[0], box[1]] = np.where(mask[*box, :1], np.uint8(255), np.uint8(0)).repeat(3, axis=-1)
 

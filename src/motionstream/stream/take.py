@@ -79,6 +79,10 @@ class Take:
     def num_chunks(self) -> int:
         return len(self.inputs)
 
+    def gesture_ids(self) -> set[int]:
+        """Ids of all gestures: none may begin twice."""
+        return {begin.id for made in self.inputs for begin in made.begins}
+
     def to_json(self) -> str:
         packed = io.BytesIO()
         Image.fromarray(self.picture).save(packed, "PNG")

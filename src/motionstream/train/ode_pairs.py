@@ -1,6 +1,6 @@
 """Stage 2a: the teacher's ODE trajectories on disk, for the paper's student initialisation (section 3.2).
 
-motionstream train ode-pairs --teacher runs/work/teacher --out runs/work/pairs --clips 400
+motionstream train ode-pairs --vae DIR --teacher DIR --out DIR --set clips=400
 """
 
 from __future__ import annotations

@@ -7,9 +7,19 @@ export class ApiError extends Error {
   }
 }
 
-let token = new URLSearchParams(location.search).get("token") || "";
+const KEY = "motionstream.token"; // one that was typed outlives a reload, in this tab
 
-export function setToken(value) { token = value; }
+let token = new URLSearchParams(location.search).get("token") || "";
+try {
+  token ||= sessionStorage.getItem(KEY) || "";
+} catch { /* no storage */ }
+
+export function setToken(value) {
+  token = value;
+  try {
+    sessionStorage.setItem(KEY, value);
+  } catch { /* no storage */ }
+}
 export function getToken() { return token; }
 
 /** Address of `path` relative to the page, so that the studio also works below a prefix. */

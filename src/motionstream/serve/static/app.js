@@ -23,7 +23,7 @@ import { Tools } from "./tools.js";
 import { remember, recall } from "./reload.js";
 import { $, announce, press, toast, wireDialogs, wireTheme } from "./ui.js";
 
-let limits = { points_per_gesture: 256, points_at_once: 832, prompt_chars: 1000, upload_bytes: 20e6 };
+let limits = { points_per_gesture: 256, points_at_once: 832, prompt_chars: 1000, upload_bytes: 20e6, take_bytes: 150e6 };
 let presets = [];
 
 const latency = new LatencyMeter();
@@ -296,6 +296,7 @@ $("token-form").addEventListener("submit", () => {
   load();
 });
 addEventListener("pagehide", () => remember({ link, run, board }));
+addEventListener("pageshow", ({ persisted }) => persisted && location.reload()); // its connection has not been kept
 load();
 
 // Read-only, for tests and for the curious.

@@ -73,14 +73,16 @@ export class Board extends EventTarget {
     this.reset();
   }
 
-  reset(keepDrafts = false) {
+  /** `nextId`: the first id that the take has not used. */
+  reset(keepDrafts = false, nextId = 1) {
     const drafts = keepDrafts ? this.list.filter((g) => g.wire === "draft") : [];
     this.list = drafts;
     this.log = [...drafts];
     this.selected = drafts.includes(this.selected) ? this.selected : null;
     this.undone = [];
     this.done = [];
-    this.nextId = 1;
+    this.pulls = []; // by undo and redo while nothing may go out
+    this.nextId = nextId;
     this.counts = { drag: drafts.length, pin: drafts.length, path: drafts.length };
     this.collecting = false;
     this.changed();
@@ -148,7 +150,7 @@ export class Board extends EventTarget {
   over() {
     for (const gesture of this.list) gesture.wire = gesture.wire === "live" ? "gone" : gesture.wire;
     this.log = this.log.filter((gesture) => gesture.wire === "gone");
-    Object.assign(this, { list: [], selected: null, done: [], undone: [] });
+    Object.assign(this, { list: [], selected: null, done: [], undone: [], pulls: [] });
     this.changed();
   }
 
@@ -171,6 +173,7 @@ export class Board extends EventTarget {
 
   /** Everything drawn ahead goes out. `cap`: the last frame that one may have seen; `all`: paths that wait for Play too. */
   flush(cap = Infinity, all = true) {
+    for (const pull of this.pulls.splice(0)) pull();
     for (const gesture of this.drafts) {
       if (!all && gesture.kind === "path") continue;
       gesture.seen = Math.min(gesture.seen, cap);
@@ -206,6 +209,21 @@ export class Board extends EventTarget {
     this.list = this.list.filter((other) => other !== gesture);
     if (this.selected === gesture) this.selected = null;
     this.changed();
+  }
+
+  /** The server has refused gesture `id`: it was never there. */
+  refused(id) {
+    const gesture = this.list.find((other) => other.id === id && other.wire === "live");
+    if (!gesture) return;
+    this.list = this.list.filter((other) => other !== gesture);
+    this.log = this.log.filter((other) => other !== gesture);
+    if (this.selected === gesture) this.selected = null;
+    this.changed();
+  }
+
+  /** After a lost connection: the server holds `active`, and hears of `coming`; what else was there has ended meanwhile. */
+  settle(active, coming, frame) {
+    for (const gesture of this.list.filter((other) => other.wire === "live" && !active.includes(other.id) && !coming.includes(other.id))) this.ended(gesture.id, frame);
   }
 
   /** The connection was lost: the server has let go of what the hand held. */
@@ -249,6 +267,7 @@ export class Board extends EventTarget {
     if (!this.list.includes(this.selected)) this.selected = null;
     this.done = [];
     this.undone = [];
+    this.pulls = [];
     this.changed();
   }
 
@@ -312,14 +331,17 @@ export class Board extends EventTarget {
     this.add(gesture, false);
   }
 
-  /** A short drag by the page itself: take hold, move, let go. */
+  /** A short drag by the page itself: take hold, move, let go; in a pause as soon as it goes on. */
   #pull(points, pose, gesture, after) {
-    if (!this.wire.accepts()) return;
-    const t = this.wire.now(), id = this.nextId++;
     const rounded = points.map(([x, y]) => [round(x), round(y)]);
-    this.wire.send({ kind: "grab", id, points: rounded, seen: this.wire.seen(), t });
-    this.wire.send({ kind: "move", id, pose: pose.map((value) => round(value, 4)), t });
-    this.wire.send({ kind: "release", id, t });
+    const pull = () => {
+      const t = this.wire.now(), id = this.nextId++;
+      this.wire.send({ kind: "grab", id, points: rounded, seen: this.wire.seen(), t });
+      this.wire.send({ kind: "move", id, pose: pose.map((value) => round(value, 4)), t });
+      this.wire.send({ kind: "release", id, t });
+    };
+    if (this.wire.accepts()) pull();
+    else this.pulls.push(pull);
     gesture.pose = after;
   }
 
@@ -329,8 +351,8 @@ export class Board extends EventTarget {
 
   // ---------------------------------------------------------------- over a reload
 
-  plain() {
-    return { nextId: this.nextId, counts: this.counts, log: this.log.map((gesture) => gesture.plain()) };
+  plain(log = this.log) {
+    return { nextId: this.nextId, counts: this.counts, log: log.map((gesture) => gesture.plain()) };
   }
 
   revive({ nextId, counts, log }) {

@@ -15,7 +15,7 @@ export class Motion extends EventTarget {
   constructor({ video, run, link, limits }) {
     super();
     Object.assign(this, { video, run, link, limits, source: null, name: "", mirror: false, region: null, sights: [] });
-    Object.assign(this, { canvas: document.createElement("canvas"), cut: true, sentAt: 0, packing: false, told: "" });
+    Object.assign(this, { canvas: document.createElement("canvas"), cut: true, sentAt: 0, packing: false, told: "", turn: 0 });
     link.addEventListener("message", ({ detail }) => {
       if (detail.kind === "motion") this.#seen(detail);
       else if (detail.kind === "motion_end") this.#fail(detail.reason);
@@ -44,9 +44,16 @@ export class Motion extends EventTarget {
     this.stop();
     if (!this.run.active) return this.#fail(START_FIRST);
     if (!navigator.mediaDevices?.getUserMedia) return this.#fail("The browser gives the webcam only to pages on localhost or over https.");
+    const { turn } = this;
     try {
-      this.video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 }, audio: false });
+      const camera = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 }, audio: false });
+      if (turn !== this.turn || !this.run.active) { // something else was chosen while the browser asked
+        for (const track of camera.getTracks()) track.stop();
+        return false;
+      }
+      this.video.srcObject = camera;
     } catch (error) {
+      if (turn !== this.turn) return false;
       const why = { NotAllowedError: "The webcam was not allowed. Allow it in the browser's address bar.", NotFoundError: "No webcam was found. Use a clip." }[error.name];
       return this.#fail(why || "The webcam cannot be used now. Is another program using it?");
     }
@@ -54,9 +61,12 @@ export class Motion extends EventTarget {
   }
 
   async #play(source, name) {
+    const { turn } = this;
     try {
       await this.video.play();
+      if (turn !== this.turn) return false;
     } catch {
+      if (turn !== this.turn) return false;
       return this.#fail("This clip cannot be played here. Use an MP4 (H.264) or a WebM.");
     }
     const { width, height } = this.run.stage;
@@ -68,6 +78,7 @@ export class Motion extends EventTarget {
 
   /** Let go, and free the webcam. */
   stop() {
+    this.turn += 1;
     if (this.told && this.run.active) this.link.send({ kind: "motion_end" });
     for (const track of this.video.srcObject?.getTracks() || []) track.stop();
     if (this.video.src) URL.revokeObjectURL(this.video.src);

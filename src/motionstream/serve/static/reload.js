@@ -7,9 +7,14 @@ export function remember({ link, run, board }) {
   try {
     if (run.active && link.session) {
       const kept = { at: Date.now(), session: link.session, plan: run.plan, board: board.plain() };
-      sessionStorage.setItem(KEY, JSON.stringify(kept));
+      try {
+        sessionStorage.setItem(KEY, JSON.stringify(kept));
+      } catch { // a long take has more of a past than fits
+        sessionStorage.setItem(KEY, JSON.stringify({ ...kept, board: board.plain(board.list) }));
+      }
     } else {
       sessionStorage.removeItem(KEY);
+      link.close(); // a place in line that nobody comes back to
     }
   } catch { /* no storage: the take is still on the server, as a download */ }
 }

@@ -62,6 +62,7 @@ export class Run extends EventTarget {
     this.plan = plan;
     this.take = null;
     this.recorded = 0;
+    this.unanswered = false; // a start that the server may have heard
     this.store.clear();
     this.player.reset(preset.fps, new ChunkGrid(preset.first_chunk_frames, preset.chunk_frames));
     this.latency.reset();
@@ -89,6 +90,7 @@ export class Run extends EventTarget {
 
   #begin() {
     this.#turn("starting");
+    this.unanswered = true;
     const { take, picture, crop, prompt, seed, preset } = this.plan;
     if (take) this.link.sendNow({ kind: "open", take });
     else this.link.sendNow({ kind: "start", picture, ...(crop ? { crop } : {}), prompt, seed, ...(preset ? { preset } : {}) });
@@ -149,7 +151,7 @@ export class Run extends EventTarget {
   }
 
   /** A running take takes another prompt, and so does one that is still to be started. */
-  get mayPrompt() { return this.active || this.phase === "draft" || (this.phase === "ended" && !this.plan?.take); }
+  get mayPrompt() { return (this.active && !this.recorded) || this.phase === "draft" || (this.phase === "ended" && !this.plan?.take); }
 
   setPrompt(text) {
     this.prompt = text;
@@ -179,6 +181,7 @@ export class Run extends EventTarget {
     clearTimeout(this.resuming);
     if (status === "lost") {
       this.ready = false;
+      if (this.phase === "starting") this.#turn("waiting"); // it is said again, unless the take turns out to have begun
       if (this.active) {
         this.board.dropped();
         this.camera.clear();
@@ -224,10 +227,19 @@ export class Run extends EventTarget {
 
   _on_started(message) {
     clearTimeout(this.resuming);
+    this.ready = true;
+    this.position = 0;
+    const { unanswered } = this;
+    this.unanswered = false;
+    if (message.resumed && this.phase === "waiting" && !unanswered) { // another start was asked for while it was away
+      this.link.forget();
+      this.#begin();
+      return;
+    }
     this.take = message;
-    this.prompt = message.prompt;
+    this.prompt = (message.resumed && this.link.queue.findLast(({ kind }) => kind === "prompt")?.text) || message.prompt;
     this.dispatchEvent(new Event("prompt"));
-    if (message.resumed) {
+    if (message.resumed && !unanswered) {
       this.#resumed(message);
       return;
     }
@@ -238,11 +250,13 @@ export class Run extends EventTarget {
     this.dispatchEvent(new Event("begun"));
     this.latency.reset();
     this.echo = 0;
-    this.board.reset(true);
+    this.board.reset(true, message.first_id);
     this.recorded = message.recorded;
+    this.store.last = this.player.head = message.frame - 1; // made before a connection that was lost came back
     this.link.forget();
     this.#turn("playing");
     this.#goOn(0);
+    this.camera.repeat();
   }
 
   #resumed(message) {
@@ -255,12 +269,15 @@ export class Run extends EventTarget {
       this.player.head = message.frame - 1;
       this.player.scrub(null);
       this.recorded = message.chunk < message.recorded ? message.recorded : 0;
+      this.latency.reset();
     } else if (message.frame <= this.store.last) this.player.cut(message.frame); // a branch that was not heard of
+    this.board.settle(message.active, this.link.queue.map(({ id }) => id), message.frame);
     this.link.flush();
     this.latency.forgive();
     if (this.phase === "ended" && !fresh) return; // stopped while the connection was away: the server has heard it now
     if (this.phase === "paused" && !fresh) return;
     this.#goOn(Infinity);
+    this.camera.repeat();
     toast(fresh ? "The take goes on after the reload." : "Connected again. The take goes on; what you held was let go.");
   }
 
@@ -309,9 +326,11 @@ export class Run extends EventTarget {
 
   _on_stats(message) { this.dispatchEvent(new CustomEvent("stats", { detail: message })); }
 
-  _on_error({ code, message, fatal }) {
+  _on_error({ code, message, fatal, id }) {
     const text = sentence(message);
+    if (id !== undefined) this.board.refused(id);
     if (this.phase === "starting") {
+      this.unanswered = false;
       this.#turn("draft", text);
       this.dispatchEvent(new CustomEvent("refused", { detail: { code, text } }));
       return;

@@ -3,11 +3,12 @@
 import { getToken, socketAddress } from "./api.js";
 
 export const VERSION = 2;
-const PING_MS = 3000;
 const LOST_MS = 12000;
 const RESUME_MS = 30000;
 const BACKOFF_MS = [200, 500, 1000, 2000, 3000, 5000];
 const QUEUE_LIMIT = 200;
+const LASTING = ["remove", "prompt", "pause", "resume", "stop"]; // what still counts after a connection was lost
+const SAID_AGAIN = [...LASTING, "pin", "path"]; // if the server has not heard it
 const HEADER_BYTES = 20;
 
 /** The page's clock in whole milliseconds below 2^32, steady over a reload. */
@@ -41,9 +42,13 @@ export class Link extends EventTarget {
     this.roundTrip = null;
     this.holding = false;
     this.queue = [];
+    this.numSaid = 0; // in this session
+    this.said = []; // the last of it that would be said again: [number, message]
     this.attempt = 0;
     this.lostAt = 0;
     this.have = () => -1; // newest frame of the running take that the page has
+    this.beat = new Worker(new URL("beat.js", import.meta.url)); // timers of a hidden page are too slow
+    this.beat.onmessage = () => this.status === "open" && this.#heartbeat();
     addEventListener("online", () => this.status === "lost" && this.#dial());
     addEventListener("visibilitychange", () => !document.hidden && this.status === "lost" && this.#dial());
   }
@@ -59,12 +64,10 @@ export class Link extends EventTarget {
   /** Part for good: the server frees the place. */
   close() {
     clearTimeout(this.timer);
-    clearInterval(this.beat);
     const socket = this.socket;
     this.socket = null;
     this.session = null;
-    this.queue = [];
-    this.holding = false;
+    this.forget();
     socket?.close(1000);
     this.#turn("idle");
   }
@@ -73,10 +76,10 @@ export class Link extends EventTarget {
    * hand held when it loses the connection, so moves and the like do not. */
   send(message) {
     if (this.status === "open" && !this.holding) {
-      this.socket.send(JSON.stringify(message));
+      this.#say(message);
       return true;
     }
-    if (!["remove", "prompt", "pause", "resume", "stop"].includes(message.kind)) return false;
+    if (!LASTING.includes(message.kind)) return false;
     this.queue.push(message);
     if (this.queue.length > QUEUE_LIMIT) this.queue.shift();
     return false;
@@ -84,10 +87,20 @@ export class Link extends EventTarget {
 
   /** Say something even while others wait (start, after a reconnection). */
   sendNow(message) {
-    if (this.status === "open") this.socket.send(JSON.stringify(message));
+    if (this.status !== "open") return;
+    if (["start", "open"].includes(message.kind)) this.said = [];
+    this.#say(message);
   }
 
-  /** Send what was kept while the socket was away. */
+  #say(message) {
+    this.socket.send(JSON.stringify(message));
+    this.numSaid += 1;
+    if (!SAID_AGAIN.includes(message.kind)) return;
+    this.said.push([this.numSaid, message]);
+    if (this.said.length > QUEUE_LIMIT) this.said.shift();
+  }
+
+  /** Send what was kept while the socket was away, after what was lost with it. */
   flush() {
     this.holding = false;
     const queue = this.queue;
@@ -98,6 +111,7 @@ export class Link extends EventTarget {
   /** The take that they were meant for is over. */
   forget() {
     this.queue = [];
+    this.said = [];
     this.holding = false;
   }
 
@@ -111,12 +125,15 @@ export class Link extends EventTarget {
 
   #dial() {
     clearTimeout(this.timer);
+    const before = this.socket;
     const socket = new WebSocket(socketAddress());
     socket.binaryType = "arraybuffer";
     this.socket = socket;
+    before?.close(); // a dial that has not come through must not come through later
     if (this.status !== "lost") this.#turn("connecting");
     const late = setTimeout(() => socket.close(), 8000);
     socket.onopen = () => {
+      if (socket !== this.socket) return;
       const hello = { kind: "hello", v: VERSION };
       if (getToken()) hello.token = getToken();
       if (this.session) hello.resume = this.session;
@@ -154,9 +171,11 @@ export class Link extends EventTarget {
     this.resuming = this.session !== null && message.session === this.session;
     this.session = message.session;
     this.attempt = 0;
+    const unheard = this.resuming ? this.said.filter(([number]) => number > message.heard).map(([, said]) => said) : [];
+    this.queue = [...unheard, ...this.queue];
+    this.numSaid = message.heard;
+    this.said = [];
     this.holding = this.queue.length > 0;
-    clearInterval(this.beat);
-    this.beat = setInterval(() => this.#heartbeat(), PING_MS);
     this.#turn("open");
   }
 
@@ -166,11 +185,10 @@ export class Link extends EventTarget {
       this.#closed({ code: 4001, reason: "" });
       return;
     }
-    this.socket.send(JSON.stringify({ kind: "ping", t: clock() }));
+    this.#say({ kind: "ping", t: clock() });
   }
 
   #closed({ code, reason }) {
-    clearInterval(this.beat);
     this.socket = null;
     const fatal = {
       1008: reason || "The server did not accept this page's token, or too much was sent at once.",

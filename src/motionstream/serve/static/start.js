@@ -164,13 +164,13 @@ export class StartView {
       return;
     }
     const isTake = file.type === "application/json" || /\.json$/i.test(file.name || "");
-    const megabytes = this.limits ? this.limits.upload_bytes / 1e6 : 20;
+    const most = this.limits ? this.limits[isTake ? "take_bytes" : "upload_bytes"] : Infinity;
     if (!isTake && file.type && !PICTURES.includes(file.type)) {
       this.#bad(`“${file.name}” is not a PNG, JPEG or WebP picture.`);
       return;
     }
-    if (this.limits && file.size > this.limits.upload_bytes) {
-      this.#bad(`“${file.name}” has ${(file.size / 1e6).toFixed(0)} MB; at most ${megabytes.toFixed(0)} MB are taken.`);
+    if (file.size > most) {
+      this.#bad(`“${file.name}” has ${(file.size / 1e6).toFixed(0)} MB; at most ${(most / 1e6).toFixed(0)} MB are taken.`);
       return;
     }
     if (!file.size) {

@@ -20,7 +20,7 @@ export class Tools extends EventTarget {
     overlay.addEventListener("pointerdown", (event) => this.#down(event));
     overlay.addEventListener("pointermove", (event) => this.#move(event));
     overlay.addEventListener("pointerup", (event) => this.#up(event));
-    overlay.addEventListener("pointercancel", () => this.cancel());
+    overlay.addEventListener("pointercancel", (event) => this.#lost(event));
     overlay.addEventListener("pointerleave", () => { this.hover = null; this.#redraw(); });
     overlay.addEventListener("contextmenu", (event) => event.preventDefault());
     overlay.addEventListener("blur", () => { this.cross = null; this.#redraw(); });
@@ -63,8 +63,12 @@ export class Tools extends EventTarget {
     const at = this.stage.at(event);
     this.cross = null;
     if (this.session && this.session.pointer !== undefined && event.pointerId !== this.session.pointer) {
-      this.#second(event, at);
-      return;
+      if (this.session.type === "pen") return; // the palm
+      if (event.pointerType !== "pen") {
+        this.#second(event, at);
+        return;
+      }
+      this.cancel(); // it was the palm
     }
     event.preventDefault();
     this.stage.overlay.focus({ preventScroll: true });
@@ -76,6 +80,14 @@ export class Tools extends EventTarget {
     if (this.session) this.finish();
     this.stage.overlay.setPointerCapture(event.pointerId);
     this.begin(at, event.pointerId, event.timeStamp);
+    if (this.session) this.session.type = event.pointerType;
+  }
+
+  /** The browser has taken a pointer away. */
+  #lost({ pointerId }) {
+    const { session } = this;
+    if (session?.second?.id === pointerId) this.#flat(session);
+    else if (session?.pointer === pointerId) this.cancel();
   }
 
   #move(event) {
