@@ -66,10 +66,13 @@ def test_a_compiler_that_fails_is_done_without(engine, picture, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", broken)
     fast = same_weights(engine, "cpu", "float32", ComputePath(rows="compiled"))
+    assert fast.decoder_compiled
     with pytest.warns(RuntimeWarning, match="torch.compile does not work here.*no working C"):
         with fast.start(picture, "a cup", seed=2) as session:
             frames = session.step().frames
+    assert not fast.decoder_compiled
     with engine.start(picture, "a cup", seed=2) as session:
+        assert not engine.decoder_compiled
         assert np.abs(session.step().frames.astype(int) - frames).max() <= 1
 
 

@@ -112,6 +112,7 @@ def measure_stream(engine: StreamEngine, chunks: int) -> dict[str, Any]:
         "ttff_s": round(ends[0] - begun, 3),
         "start_s": round(started - begun, 3),
         "decoder": engine.decoder,
+        "decoder_compiled": engine.decoder_compiled,
         "parameters": engine.num_parameters(),
         "cache_mib": round(cache_bytes / 2**20, 2),
         "peak_memory_mib": round(peak_memory_bytes(engine.compute.device) / 2**20, 1),

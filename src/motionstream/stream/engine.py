@@ -101,9 +101,12 @@ class StreamEngine:
     @property
     def decoder(self) -> str:
         """ "nano", "tiny" or "full" (Wan's own)."""
-        if isinstance(self.vae, NanoVAE):
-            return "nano"
-        return "full" if isinstance(self.vae, WanVAE) else "tiny"
+        return "nano" if isinstance(self.vae, NanoVAE) else "full" if isinstance(self.vae, WanVAE) else "tiny"
+
+    @property
+    def decoder_compiled(self) -> bool:
+        """Whether frames are decoded by compiled code; where the compiler failed, by none."""
+        return isinstance(self._frames, Compiled) and self._frames.works
 
     @cached_property
     def fused(self) -> FusedDiT | None:
