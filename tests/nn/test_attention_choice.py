@@ -56,6 +56,12 @@ def test_products_must_be_faster_by_a_quarter(monkeypatch, delay, chosen):
     assert ("nothing tested is clearly faster" in choice.reason) == (chosen == "sdpa")
 
 
+def test_cuts_are_left_out_where_keys_are_few(monkeypatch):
+    monkeypatch.setattr(attention_choice, "ways", lambda device: {"sdpa": lambda: attention, "cudnn-2": lambda: attention})
+    assert set(choose_attention("auto", **SHAPES, compute=CPU).found) == {"sdpa", "cudnn-2"}
+    assert set(choose_attention("auto", **SHAPES, compute=CPU, whole=True).found) == {"sdpa"}
+
+
 def test_so_many_scores_are_not_held_at_once():
     assert 4680 * 14040 * 12 not in SCORES
     choice = choose_attention("auto", queries=4096, keys=8193, heads=2, head_dim=8, compute=CPU)

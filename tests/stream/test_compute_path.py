@@ -7,6 +7,8 @@ import torch
 
 from motionstream.device import choose_compute
 from motionstream.models.dit import WanDiT
+from motionstream.nn.attention import attention
+from motionstream.nn.attention_choice import choose_attention
 from motionstream.presets import tiny_debug
 from motionstream.stream import compute_path
 from motionstream.stream.compute_path import ComputePath
@@ -43,7 +45,26 @@ def test_where_kernels_are_they_stay_though_fp8_cannot_be_had(monkeypatch):
     pytest.importorskip("triton")
     monkeypatch.setattr(compute_path, "kernels_missing", lambda config, compute: None)
     with pytest.warns(RuntimeWarning, match="FP8 cannot be used here .only beside bfloat16, not torch.float32.: going on"):
-        assert built(ComputePath(fp8=True)).form == "Triton kernels"
+        assert built(ComputePath(fp8=True)).form == "Triton kernels, text by sdpa"
+
+
+def test_kernels_attend_to_text_as_is_fastest_for_so_few_rows(monkeypatch):
+    pytest.importorskip("triton")
+    asked = []
+
+    def choose(wanted: str, **shape):
+        asked.append((wanted, shape))
+        return choose_attention(wanted, **shape)
+
+    monkeypatch.setattr(compute_path, "kernels_missing", lambda config, compute: None)
+    monkeypatch.setattr(compute_path, "choose_attention", choose)
+    form = built(ComputePath(rows="kernels", attention="math"))
+    assert [(wanted, shape["keys"], shape.get("whole", False)) for wanted, shape in asked] == [
+        ("math", tiny_debug().cache.slots * 24, False),
+        ("auto", tiny_debug().model.text_len, True),
+    ]
+    assert form.cross is attention
+    assert form.attend is not attention
 
 
 def test_weights_in_fp8_are_counted_only_where_they_may_be_held():

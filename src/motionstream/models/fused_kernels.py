@@ -22,6 +22,9 @@ from motionstream.nn.fp8 import FP8_PRODUCTS, Fp8Product, Rows
 from motionstream.nn.kv_cache import SinkWindowCache
 from motionstream.nn.products import Product
 
+Named = tuple[str, Attention]
+SDPA: Named = ("sdpa", attention)
+
 
 @dataclass
 class _Rows:
@@ -33,14 +36,16 @@ class _Rows:
 
 
 class KernelDiT(FusedDiT):
-    """See the module docstring; arguments and numbers as :class:`FusedDiT`'s."""
+    """See the module docstring; arguments and numbers as :class:`FusedDiT`'s. ``cross``: how to attend to text and picture
+    rows, and its name."""
 
-    def __init__(self, model: WanDiT, dtype: torch.dtype, *, attend: Attention = attention) -> None:
+    def __init__(self, model: WanDiT, dtype: torch.dtype, *, attend: Attention = attention, cross: Named = SDPA) -> None:
         super().__init__(model, dtype, attend=attend)
+        self.cross_name, self.cross = cross
 
     @property
     def form(self) -> str:
-        return "Triton kernels"
+        return f"Triton kernels, text by {self.cross_name}"
 
     def _tokens(self, x: Tensor) -> Any:
         return _Rows(super()._tokens(x).contiguous())
@@ -78,9 +83,9 @@ class KernelDiT(FusedDiT):
         norm, bias = weights.norm3
         q = self._project(layer, "cross_q", rows, bias, norm)
         q = row_kernels.rms_rows(q, weights.cross_norm, self.config.eps).unflatten(-1, (self.config.num_heads, -1))
-        seen = attention(q, *condition.text[layer])
+        seen = self.cross(q, *condition.text[layer])
         if condition.image is not None:
-            seen = seen + attention(q, *condition.image[layer])
+            seen = seen + self.cross(q, *condition.image[layer])
         rows = _Rows(tokens.x, weights.cross_out(seen.flatten(2)))
         return _Rows(tokens.x, self._feed_forward(layer, rows, shift, scale), gate_ffn)
 
@@ -101,13 +106,13 @@ class Fp8DiT(KernelDiT):
     round their rows would take a pass more than it saves.
     """
 
-    def __init__(self, model: WanDiT, dtype: torch.dtype, *, attend: Attention = attention) -> None:
-        super().__init__(model, dtype, attend=attend)
+    def __init__(self, model: WanDiT, dtype: torch.dtype, *, attend: Attention = attention, cross: Named = SDPA) -> None:
+        super().__init__(model, dtype, attend=attend, cross=cross)
         self.packed = [{name: Fp8Product.of(getattr(block, name)) for name in FP8_PRODUCTS} for block in self.blocks]
 
     @property
     def form(self) -> str:
-        return "Triton kernels, products in FP8"
+        return f"{super().form}, products in FP8"
 
     def _rounded(self, rows: _Rows, shift: Tensor, scale: Tensor) -> Rows:
         y, rows.y = rows.y, None

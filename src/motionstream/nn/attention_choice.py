@@ -61,13 +61,14 @@ def ways(device: torch.device) -> dict[str, Callable[[], Attention]]:
 
 
 def choose_attention(
-    wanted: str, *, queries: int, keys: int, heads: int, head_dim: int, compute: Compute
+    wanted: str, *, queries: int, keys: int, heads: int, head_dim: int, compute: Compute, whole: bool = False
 ) -> AttentionChoice:
     """The fastest way that computes the right numbers ("products" with a handicap).
 
     Args:
         wanted: "auto", or the way to use if it is present and right; else "auto" is used and a warning says why.
         queries, keys: tokens of a chunk, and tokens that it attends to in the steady state.
+        whole: try no cuts of the keys: few keys fill no chip, and every way has to be compiled.
 
     Raises:
         ValueError: ``wanted`` is no way's name.
@@ -80,7 +81,7 @@ def choose_attention(
         names = [wanted] if wanted in candidates else []
     else:
         unfit = {"math"} if queries * keys * heads in SCORES else {"math", "products"}
-        names = [name for name in candidates if name not in unfit]
+        names = [name for name in candidates if name not in unfit and not (whole and name.startswith("cudnn-"))]
     inputs = _inputs(queries, keys, heads, head_dim, compute)
     found: dict[str, float | str] = {}
     usable: dict[str, Attention] = {}

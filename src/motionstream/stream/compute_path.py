@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -12,6 +13,7 @@ from motionstream.config import ModelConfig, PresetConfig
 from motionstream.device import Compute
 from motionstream.models.dit import WanDiT
 from motionstream.models.fused import FusedDiT
+from motionstream.nn.attention import Attention
 from motionstream.nn.attention_choice import NAMES, AttentionChoice, choose_attention
 
 Rows = Literal["auto", "kernels", "compiled", "plain"]
@@ -57,17 +59,24 @@ class ComputePath:
         """The streaming form, with the attention that was chosen for the preset's shapes."""
         geometry, cache, config = preset.geometry, preset.cache, preset.model
         cells = (geometry.latent_height // geometry.patch) * (geometry.latent_width // geometry.patch)
-        choice = choose_attention(
-            self.attention,
-            queries=cache.chunk_frames * cells,
-            keys=cache.slots * cells,
-            heads=config.num_heads,
-            head_dim=config.head_dim,
-            compute=compute,
-        )
-        return self._form(model, config, compute, choice), choice
+        queries, keys = cache.chunk_frames * cells, cache.slots * cells
+        shape: dict[str, Any] = {"heads": config.num_heads, "head_dim": config.head_dim, "compute": compute}
+        choice = choose_attention(self.attention, queries=queries, keys=keys, **shape)
 
-    def _form(self, model: WanDiT, config: ModelConfig, compute: Compute, choice: AttentionChoice) -> FusedDiT:
+        def cross() -> tuple[str, Attention]:
+            found = choose_attention("auto", queries=queries, keys=config.text_len, whole=True, **shape)
+            return found.name, found.kernel
+
+        return self._form(model, config, compute, choice, cross), choice
+
+    def _form(
+        self,
+        model: WanDiT,
+        config: ModelConfig,
+        compute: Compute,
+        choice: AttentionChoice,
+        cross: Callable[[], tuple[str, Attention]],
+    ) -> FusedDiT:
         wanted = "FP8" if self.fp8 else "Triton"
         if self.fp8 or self.rows == "kernels" or (self.rows == "auto" and compute.device.type == "cuda"):
             why = kernels_missing(config, compute)
@@ -78,9 +87,9 @@ class ComputePath:
                 from motionstream.models.fused_kernels import Fp8DiT, KernelDiT
 
                 if self.fp8 and why_not_fp8 is None:
-                    return Fp8DiT(model, compute.dtype, attend=choice.kernel)
+                    return Fp8DiT(model, compute.dtype, attend=choice.kernel, cross=cross())
                 if self.rows in ("auto", "kernels"):
-                    return KernelDiT(model, compute.dtype, attend=choice.kernel)
+                    return KernelDiT(model, compute.dtype, attend=choice.kernel, cross=cross())
         return FusedDiT(model, compute.dtype, attend=choice.kernel, compiled=self.compiles(compute.device))
 
 
