@@ -106,7 +106,7 @@ def test_evaluation_and_speed_end_in_json(work, capsys):
     weights = str(work / "weights")
     assert main(["eval", "--suite", "drags", "--preset", weights, "--scenes", "2", "--quick", "--json"]) == 0
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
-    for part in (report["student"]["brush"], report["student"]["single"], report["teacher"]["brush"], report["static"]):
+    for part in (report["student"]["brush"], report["student"]["single"], report["teacher"]["tracks_24"], report["static"]):
         assert part["n"] == 2
         assert part["median_pct"] >= 0
     assert report["tracks_dropped"]["median_pct"] > 0

@@ -58,12 +58,14 @@ def test_settings(engine):
 
 
 def test_rows_of_a_stream(engine):
-    suite = HorizonSuite(engine, num_frames=40, settings=["c1s1w1"], scenes=1, seeds=[0], grid=(2, 3))
+    suite = HorizonSuite(engine, num_frames=40, settings=["c1s1w1"], scenes=1, seeds=[0], grid=(8, 12))
     rows = run_tasks(suite.tasks(Gallery()), RowFile(None, {}), "test")
-    truth, student = rows
+    truth, static, student = rows
     assert truth["condition"] == "truth"
     assert truth["object_error_pct"] < 5
-    assert truth["epe_px"] < 3
+    assert truth["epe_moving_px"] < 3
+    assert static["epe_moving_px"] > 3 * truth["epe_moving_px"], "what does not move at all does not pass for moving"
+    assert static["object_error_pct"] > truth["object_error_pct"]
     assert truth["psnr_db"] is None
     assert student["frames_made"] == 40
     for name in CURVE:

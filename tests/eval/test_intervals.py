@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from motionstream.eval.intervals import interval
+from motionstream.eval.intervals import interval, share_interval
 
 
 def test_known_cases():
@@ -27,14 +27,22 @@ def test_of_one_sample_the_seeds_are_drawn():
     assert found.low < found.mean < found.high
 
 
-def test_the_interval_holds_the_truth_about_as_often_as_it_says():
+@pytest.mark.parametrize("n", [2, 3, 4, 9, 40])
+def test_the_interval_holds_the_truth_about_as_often_as_it_says(n):
     generator = np.random.default_rng(1)
     hits = 0
-    for _ in range(100):
-        values = generator.normal(10, 3, 40)
+    for _ in range(200):
+        values = generator.normal(10, 3, n)
         found = interval(((str(k), float(v)) for k, v in enumerate(values)), resamples=400)
         hits += found.low <= 10 <= found.high
-    assert 86 <= hits <= 100
+    assert 178 <= hits <= 198
+
+
+def test_shares():
+    assert share_interval(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-3)
+    assert share_interval(63, 64) == pytest.approx((0.917, 0.997), abs=1e-3)
+    low, high = share_interval(5, 10)
+    assert (low, high) == pytest.approx((1 - high, 1 - low))
 
 
 def test_the_same_values_give_the_same_interval():

@@ -30,7 +30,7 @@ def report(rows=ROWS, expected=2, **more):
 
 
 def test_means_and_floor():
-    found = summarize(ROWS)
+    found = summarize(ROWS, "camera")
     assert found["student"]["epe_px"]["mean"] == 3.0
     assert found["student"]["floor_epe_px"]["mean"] == pytest.approx(0.3)
     assert "floor_epe_px" not in found["truth"]

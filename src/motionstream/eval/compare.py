@@ -9,7 +9,7 @@ from typing import Any
 from motionstream.errors import UserError
 from motionstream.eval.intervals import interval
 from motionstream.eval.report import metric_of
-from motionstream.eval.rows import REPORT, ROWS, RUN, Key, Row, key_of, read_rows
+from motionstream.eval.rows import REPORT, ROWS, RUN, Key, Row, drawn_by, key_of, read_rows
 
 # What may differ between runs that are compared: the thing that is measured.
 FREE = ("weights", "preset", "settings_of_model")
@@ -85,11 +85,6 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
         found[condition] = metrics
     units = "clips" if any("clip" in row for row in ours.values()) or first["suite"] == "transfer" else "samples"
     return {"suite": first["suite"], "drawn_by": units, "a": str(a), "b": str(b), "conditions": found}
-
-
-def drawn_by(suite: str, row: Row) -> str:
-    """What an interval draws as one: the sample, or the clip where several samples are of one and so not independent."""
-    return str(row["kind"] if suite == "transfer" else row.get("clip", row["sample"]))
 
 
 def comparison_lines(report: dict[str, Any]) -> list[str]:

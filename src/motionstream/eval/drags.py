@@ -23,12 +23,15 @@ from motionstream.eval.locate import locate
 from motionstream.eval.presence import change_inside, share_at
 from motionstream.stream.engine import StreamEngine
 from motionstream.stream.track_buffer import Point
+from motionstream.tracks.strokes import brush_offsets
 
 CHUNK = 3
 """Latent frames, the paper's chunk. Scenes are timed by it and not by the engine's: every setting is asked the same."""
 MOVE_CHUNKS = 2
 TRACK_COUNTS = (1, 4, 12, 24)
 LOOK_SEED = 90_000_000
+BRUSH_SPACING = 6 / 128
+"""Of the width, as in the studio."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,18 @@ def points_per_frame(case: DragCase, count: int, first_frame: int) -> list[list[
     T = len(case.points)
     chosen = case.points[:, :count].tolist()
     return [[Point(n, x, y) for n, (x, y) in enumerate(chosen[t])] if t >= first_frame else [] for t in range(T)]
+
+
+def brush_points(case: DragCase) -> list[list[Point]]:
+    """The drag by a round brush as large as the object, set down on its middle as the studio does it: what lies beside the
+    object within the disc is held too, what sticks out of it is not."""
+    inside = (case.old_alpha[0] > 0.5).nonzero().float()
+    H, W = case.old_alpha.shape[1:]
+    middle = inside.mean(0).flip(0).numpy() + 0.5
+    places = middle + brush_offsets(case.size_px / 2, BRUSH_SPACING * W)
+    places = places[((places >= 0) & (places < (W, H))).all(axis=1)]
+    way = (case.points[:, 0] - case.points[0, 0]).tolist()
+    return [[Point(n, x + dx, y + dy) for n, (x, y) in enumerate(places.tolist())] for dx, dy in way]
 
 
 def stream_frames(

@@ -31,7 +31,7 @@ PUBLISHED_SCENES, PUBLISHED_MULTIPLES = 4, (1, 5, 25)
 PAPER_SETTINGS = ("c3s1w1", "c3s0w1", "c1s1w1", "c3s0w6")
 """Rows of the paper's table 4: its own, no sink, chunk 1, sliding window."""
 CURVE = (
-    "epe_px",
+    "epe_moving_px",
     "object_error_pct",
     "psnr_db",
     "ssim",
@@ -41,7 +41,7 @@ CURVE = (
     "detail_ratio",
     "seen_share",
 )
-FLOOR = "truth"
+FLOOR, STATIC = "truth", "static"
 LOOKS = 3
 """How often in a window the front object is looked for."""
 
@@ -111,40 +111,53 @@ class HorizonSuite:
     def tasks(self, gallery: Gallery) -> list[Task]:
         found = []
         for index, sample in enumerate(self.samples):
-            found.append(Task(sample, FLOOR, self.seeds[0], partial(self._measure, index, None, self.seeds[0], gallery)))
+            for control in (FLOOR, STATIC):  # the video itself, and its first frame for ever
+                found.append(Task(sample, control, self.seeds[0], partial(self._control, index, control, gallery)))
             for name in self.caches:
                 for seed in self.seeds:
                     shown = gallery if seed == self.seeds[0] else Gallery()
                     found.append(Task(sample, name, seed, partial(self._measure, index, name, seed, shown)))
         return found
 
-    def _measure(self, index: int, setting: str | None, seed: int, gallery: Gallery) -> Row:
-        """One stream (or, without a setting, the true video): means by window, and what a chunk cost."""
+    def _control(self, index: int, control: str, gallery: Gallery) -> Row:
         scene = self._scene(index)
+        source = self._truth(scene) if control == FLOOR else self._frozen(scene)
+        return self._by_window(index, control, source, gallery, quality=control != FLOOR)
+
+    def _measure(self, index: int, setting: str, seed: int, gallery: Gallery) -> Row:
+        """One stream: means by window, and what a chunk cost."""
         costs: list[tuple[int, float]] = []
+        row = self._by_window(index, setting, self._stream(self._scene(index), setting, seed, costs), gallery, quality=True)
+        steady = costs[min(3, len(costs) // 4) :]
+        row["latency_s"] = statistics.median(ms for _, ms in steady) / 1000
+        row["fps"] = sum(n for n, _ in steady) / (sum(ms for _, ms in steady) / 1000)
+        return row
+
+    def _by_window(self, index: int, name: str, source: Iterable[np.ndarray], gallery: Gallery, *, quality: bool) -> Row:
+        scene = self._scene(index)
         shown: list[np.ndarray] = []
-        source = self._truth(scene) if setting is None else self._stream(scene, setting, seed, costs)
         windows = []
         for start, frames in in_windows(source, self.window):
-            windows.append(self._window(scene, start, frames, quality=setting is not None))
+            windows.append(self._window(scene, start, frames, quality=quality))
             if start == 0 or start + len(frames) >= self.num_frames:
                 shown.append(frames)  # the first and the last window, for people
-        gallery.video(self.samples[index], setting or FLOOR, np.concatenate(shown), scene.geometry.fps)
+        gallery.video(self.samples[index], name, np.concatenate(shown), scene.geometry.fps)
         curve = {name: [part.get(name) for part in windows] for name in CURVE}
         row: Row = {"curve": curve, "frames_made": self.num_frames}
         for name in CURVE:
             values = [value for value in curve[name] if value is not None]
             row[name] = statistics.fmean(values) if values else None
             row |= {f"{name}@{k}x": curve[name][k - 1] for k in self.multiples}
-        if costs:
-            steady = costs[min(3, len(costs) // 4) :]
-            row["latency_s"] = statistics.median(ms for _, ms in steady) / 1000
-            row["fps"] = sum(n for n, _ in steady) / (sum(ms for _, ms in steady) / 1000)
         return row
 
     def _truth(self, scene: HorizonScene) -> Iterator[np.ndarray]:
         for start in range(0, self.num_frames, self.window):
             yield to_frames(scene.stretch(start, min(start + self.window, self.num_frames)).video)
+
+    def _frozen(self, scene: HorizonScene) -> Iterator[np.ndarray]:
+        first = to_frames(scene.stretch(0, 1).video)
+        for start in range(0, self.num_frames, self.window):
+            yield first.repeat(min(self.window, self.num_frames - start), axis=0)
 
     def _stream(self, scene: HorizonScene, setting: str, seed: int, costs: list[tuple[int, float]]) -> Iterator[np.ndarray]:
         engine = with_cache(self.engine, self.caches[setting])
@@ -167,9 +180,13 @@ class HorizonSuite:
         """
         known = scene.stretch(start, start + len(frames))
         found: dict[str, float | None] = {}
-        began = known.tracks.select(known.tracks.visible[0, 0])
-        if bool(began.visible[0, 1:].any()):
-            found |= measure_following(frames, began, self.tracker)
+        tracks = known.tracks
+        # Most points rest, and are found where they were in anything that has texture, frozen noise included.
+        away = (tracks.xy[0] - tracks.xy[0, :1]).norm(dim=-1) * tracks.visible[0]
+        moving = tracks.select(tracks.visible[0, 0] & (away.amax(0) >= self.engine.preset.geometry.reach_px))
+        if bool(moving.visible[0, 1:].any()):
+            followed = measure_following(frames, moving, self.tracker)
+            found |= {"epe_moving_px": followed["epe_px"], "seen_share": followed["seen_share"]}
         looks = range(len(frames) - 1, -1, -max(1, self.window // LOOKS))
         errors = [scene.object_error_pct(to_tensor(frames[t : t + 1])[0], start + t) for t in looks]
         found["object_error_pct"] = statistics.fmean(errors)

@@ -15,7 +15,7 @@ from motionstream.eval.tasks import MEDIA
 
 PAGE = "index.html"
 SHOWN = 3
-ORDER = ("truth", "clip", "warped", "student", "brush", "teacher", "single", "rest", "c3s1w1")
+ORDER = ("truth", "clip", "warped", "student", "brush", "tracks_24", "teacher", "single", "rest", "c3s1w1")
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#222;background:#fff}
 table{border-collapse:collapse;margin:1rem 0;font-variant-numeric:tabular-nums}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from motionstream.eval.intervals import interval
-from motionstream.eval.rows import Row
+from motionstream.eval.rows import Row, drawn_by
 
 FLOOR = "truth"
 
@@ -58,12 +58,13 @@ def metric_of(name: str) -> Metric | None:
     return Metric(f"{known.label}, at {multiple}", known.digits, known.less_is_better)
 
 
-def summarize(rows: list[Row], floor: str = FLOOR) -> dict[str, dict[str, dict[str, Any]]]:
-    """``{condition: {metric: {mean, median, low, high, n}}}``, in the order of the rows.
+def summarize(rows: list[Row], suite: str, floor: str = FLOOR) -> dict[str, dict[str, dict[str, Any]]]:
+    """``{condition: {metric: {mean, median, low, high, n}}}``, in the order of the rows; ``n`` of what is independent.
 
     ``floor_epe_px`` of a condition is the error of the tracks found again where the truth is known, in condition ``floor``,
     over the same samples.
     """
+    unit = {row["sample"]: drawn_by(suite, row) for row in rows}
     floors = {row["sample"]: row["epe_px"] for row in rows if row["condition"] == floor and row.get("epe_px") is not None}
     table: dict[str, dict[str, dict[str, Any]]] = {}
     for condition in dict.fromkeys(row["condition"] for row in rows):
@@ -74,11 +75,11 @@ def summarize(rows: list[Row], floor: str = FLOOR) -> dict[str, dict[str, dict[s
                 continue
             values = [(row["sample"], float(row[name])) for row in part if row.get(name) is not None]
             if values:
-                found[name] = interval(values).as_dict()
+                found[name] = interval((unit[sample], value) for sample, value in values).as_dict()
             if name == "epe_px" and condition != floor:
                 under = [(sample, floors[sample]) for sample in dict.fromkeys(s for s, _ in values) if sample in floors]
                 if under:
-                    found["floor_epe_px"] = interval(under).as_dict()
+                    found["floor_epe_px"] = interval((unit[sample], value) for sample, value in under).as_dict()
         table[condition] = found
     return table
 
@@ -114,7 +115,7 @@ def build_report(
         "settings": settings,
         "notes": notes,
         "missing": missing,
-        "conditions": summarize(rows, floor),
+        "conditions": summarize(rows, suite, floor),
         **extra,
         "environment": environment,
     }

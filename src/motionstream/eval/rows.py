@@ -126,3 +126,8 @@ def write_json(path: Path, value: Any) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
     os.replace(partial, path)
+
+
+def drawn_by(suite: str, row: Row) -> str:
+    """What an interval draws as one: the sample, or the clip where several samples are of one and so not independent."""
+    return str(row["kind"] if suite == "transfer" and "kind" in row else row.get("clip", row["sample"]))
