@@ -33,7 +33,7 @@ def sentence_of(error: BaseException) -> str | None:
         return "out of memory: choose a smaller preset or another --device"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or type(error).__name__}; check the path and its permissions"
-    if isinstance(error, (ValueError, OSError)):
+    if isinstance(error, (ValueError, OSError, FloatingPointError)):
         return " ".join(str(error).split()) or type(error).__name__
     return None
 

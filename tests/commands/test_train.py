@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from motionstream.cli import main
 from motionstream.device import choose_compute
@@ -234,3 +235,51 @@ def test_a_real_stage_goes_on_exactly(work):
         assert torch.equal(value, second.state_dict()["model"][name]), name
     for name, value in whole.ema.shadow.items():
         assert torch.equal(value, second.ema.shadow[name]), name
+
+
+def test_a_resumed_run_has_the_length_that_it_began_with(work, tmp_path, capsys):
+    out, vae = tmp_path / "run", ["--vae", str(work / "vae")]
+    common = ["train", "teacher", *SMALL, *vae, "--out", str(out)]
+    settings = ["--set", "batch=2", "compile=false", "num_frames=9", "long_frames=9"]
+    assert main([*common, "--steps", "2", *settings]) == 0
+    made = (out / "teacher.safetensors").read_bytes()
+    assert main([*common, "--resume", *settings]) == 0
+    assert "complete" in capsys.readouterr().out
+    assert (out / "teacher.safetensors").read_bytes() == made
+    assert main([*common, "--resume", "--steps", "3", *settings]) == 0
+    assert json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 3
+    capsys.readouterr()
+    assert main(["train", "teacher", *SMALL[:-1], "bfloat16", *vae, "--out", str(out), "--resume", *settings]) == 2
+    assert "another --dtype (mark float32, now bfloat16)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings", "said"),
+    [
+        ("teacher", ["long_frames=14"], "frame"),
+        ("teacher", ["tracks_per_object=[0,8]"], "tracks_per_object=[0,8] must be two whole numbers from 1 on"),
+        ("causal-init", ["pairs=nowhere"], "pairs=nowhere is read by method=ode alone"),
+        ("distill", ["critic_warmup=4"], "4 steps would train the critic alone"),
+        ("ode-pairs", ["clips=4", "batch=2", "steps=4", "text_guidance=9"], "trajectories of text_guidance=3.0, not 9.0"),
+    ],
+)
+def test_what_could_not_work_is_said_before_any_step(work, tmp_path, capsys, stage, settings, said):
+    out = work / "pairs" if stage == "ode-pairs" else tmp_path / "run"
+    given = [word for name in ("vae", "teacher", "student") for word in (f"--{name}", str(work / name))]
+    steps = [] if stage == "ode-pairs" else ["--steps", "4"]
+    assert main(["train", stage, *SMALL, *given, "--out", str(out), *steps, "--set", *settings]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_trajectories_of_another_teacher_are_not_mixed(work, capsys):
+    given = ["--vae", str(work / "vae"), "--teacher", str(work / "other")]
+    (work / "other").mkdir()
+    tensors = load_file(work / "teacher" / "teacher.safetensors")
+    save_file({name: 2 * value for name, value in tensors.items()}, work / "other" / "teacher.safetensors")
+    more = ["--set", "clips=6", "batch=2", "steps=4"]
+    assert main(["train", "ode-pairs", *SMALL, *given, "--out", str(work / "pairs"), *more]) == 2
+    assert "holds trajectories of given=" in capsys.readouterr().err
+    given[-1] = str(work / "teacher")
+    assert main(["train", "ode-pairs", *SMALL, *given, "--out", str(work / "pairs"), *more]) == 0
+    assert len(list((work / "pairs").glob("pairs_*.safetensors"))) == 3

@@ -28,7 +28,7 @@ class ToyConfig:
 class ToyStage:
     """Regresses a matrix on data drawn from the step's number; ``pause`` makes it slow enough to be killed."""
 
-    name = "toy"
+    name, exports = "toy", "toy.safetensors"
 
     def __init__(self, config: ToyConfig, *, broken_at: int | None = None, pause: float = 0.0) -> None:
         torch.manual_seed(0)
@@ -150,8 +150,8 @@ def test_a_run_from_before_there_was_a_setting_goes_on_with_what_is_usual(tmp_pa
     saved = json.loads(path.read_text())
     del saved["lr"], saved["levels"], saved["given"]
     path.write_text(json.dumps(saved))
-    with pytest.raises(ValueError, match=r"lr="):
-        train(tmp_path, ToyConfig(loop=config_of(steps=9).loop, lr=0.5), resume=True)
+    with pytest.raises(ValueError, match=r"levels="):
+        train(tmp_path, ToyConfig(loop=config_of(steps=9).loop, levels=(0.5,)), resume=True)
     assert train(tmp_path, config_of(steps=9), resume=True).complete
 
 
@@ -160,9 +160,26 @@ def test_another_run_is_not_overwritten(tmp_path):
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     with pytest.raises(ValueError, match=r"already holds a run: pass --resume"):
         train(tmp_path, config_of(steps=5))
-    with pytest.raises(ValueError, match=r"was trained with lr=0.01, not 0.5"):
-        train(tmp_path, ToyConfig(loop=config_of(steps=9).loop, lr=0.5), resume=True)
+    with pytest.raises(ValueError, match=r"was trained with levels=\[\], not \[0.5\]"):
+        train(tmp_path, ToyConfig(loop=config_of(steps=9).loop, levels=(0.5,)), resume=True)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_weights_without_a_run_are_not_overwritten(tmp_path):
+    (tmp_path / "toy.safetensors").write_text("a mean of two")
+    for resume in (False, True):
+        with pytest.raises(ValueError, match=r"toy.safetensors is of no run that could be gone on with.*--out"):
+            train(tmp_path, config_of(steps=5), resume=resume)
+    assert (tmp_path / "toy.safetensors").read_text() == "a mean of two"
+
+
+def test_a_run_goes_on_with_another_learning_rate(tmp_path):
+    train(tmp_path, config_of(steps=5))
+    loop = config_of(steps=9).loop
+    stage = train(tmp_path, ToyConfig(loop=loop, lr=0.001), resume=True)
+    assert [group["base_lr"] for group in stage.optimizer.groups()] == [0.001]
+    assert json.loads((tmp_path / "train_config.json").read_text())["lr"] == 0.001
+    assert not same(stage, train(tmp_path / "whole", config_of(steps=9)))
 
 
 def test_a_run_goes_on_from_what_it_began_with_alone(tmp_path):

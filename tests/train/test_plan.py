@@ -38,7 +38,7 @@ def clock(monkeypatch) -> Clock:
 class Timed:
     """Does nothing but take ``seconds[step]`` (the last one from there on), and remembers rates and plans."""
 
-    name = "timed"
+    name, exports = "timed", "timed.safetensors"
 
     def __init__(self, clock: Clock, seconds: list[float], compile_s: float = 0.0) -> None:
         self.clock, self.seconds, self.compile_s = clock, seconds, compile_s

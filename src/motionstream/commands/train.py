@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     stage = _stage(args, config, chosen, compute)
     early = f"{args.out}: stopped early, --resume goes on"
     try:
-        given = _given(args, config, chosen)
+        given = _given(args, config, chosen) | {"--dtype": str(compute.dtype).removeprefix("torch.")}
         complete = run_loop(stage, config.loop, args.out, config=config, resume=args.resume, given=given)
     except (KeyboardInterrupt, SystemExit):  # saved before; the exit code tells a script of several stages to stop too
         print(early)
@@ -121,7 +121,17 @@ def _config(args: argparse.Namespace) -> Any:
         loop = replace(loop, steps=args.steps)
     if args.minutes is not None:
         loop = replace(loop, minutes=args.minutes)
-    return replace(config, loop=loop)
+    return replace(config, loop=_as_begun(args, loop))
+
+
+def _as_begun(args: argparse.Namespace, loop: Any) -> Any:
+    """A resumed run has the length that it began with, unless another one is asked for."""
+    about = args.out / "train_config.json"
+    asked = args.steps is not None or any(one.startswith(("loop.steps=", "loop.fit_minutes=")) for one in args.settings)
+    if not args.resume or asked or not about.is_file():
+        return loop
+    before = json.loads(about.read_text())["loop"]
+    return replace(loop, steps=before["steps"], fit_minutes=before.get("fit_minutes", 0.0))
 
 
 def _need(args: argparse.Namespace, name: str) -> Path:
@@ -154,6 +164,8 @@ def _given(args: argparse.Namespace, config: Any, chosen: Any) -> dict[str, str]
         made_for = getattr(args, name) / "config.json"  # rechunk's guide streams as this says
         also = [made_for] if (args.stage, name) == ("rechunk", "student") and made_for.is_file() else []
         given[f"--{name}"] = mark_of([_need(args, name), *also])
+    if getattr(config, "pairs", "") and (Path(config.pairs) / "pairs_config.json").is_file():
+        given["pairs"] = mark_of([Path(config.pairs) / "pairs_config.json"])
     if getattr(config, "init", ""):
         name = "teacher.safetensors" if args.stage == "teacher" else "student.safetensors"
         given["init"] = mark_of([Path(config.init) / name])
@@ -193,6 +205,7 @@ def _made_for(folder: Path) -> Any:
 
 
 def _ode_pairs(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> int:
+    from motionstream.marks import mark_of
     from motionstream.models.dit import WanDiT
     from motionstream.models.load import load_weights
     from motionstream.train.ode_pairs import make_pairs
@@ -200,7 +213,8 @@ def _ode_pairs(args: argparse.Namespace, config: Any, chosen: Any, compute: Any)
     vae = _vae(args, chosen).to(compute.device).eval()
     teacher = WanDiT(chosen.model, chosen.geometry.t_stride)
     load_weights(_need(args, "teacher"), teacher)
-    count = make_pairs(teacher.to(compute.device).eval(), vae, chosen, config, compute, args.out)
+    given = {f"--{name}": mark_of([_need(args, name)]) for name in ("vae", "teacher")}
+    count = make_pairs(teacher.to(compute.device).eval(), vae, chosen, config, compute, args.out, given)
     print(f"{args.out}: {count} trajectories")
     return 0
 

@@ -55,6 +55,11 @@ class ConditionConfig:
     p_drop_text: float = 0.15
     p_mask_chunk: float = 0.0
 
+    def __post_init__(self) -> None:
+        low, high = self.min_per_object, self.max_per_object
+        if not 1 <= low <= high:
+            raise ValueError(f"tracks_per_object=[{low},{high}] must be two whole numbers from 1 on, the smaller one first")
+
 
 @dataclass(frozen=True)
 class Batch:

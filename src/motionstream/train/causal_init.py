@@ -118,6 +118,10 @@ class CausalInitStage(DiTStage):
             compile_blocks(self.model)
         self.optimizer = muon_adamw(self.model, config.lr)
         self.ema = EMA(self.model, config.ema)
+        if config.pairs and config.method != "ode":
+            raise ValueError(
+                f"pairs={config.pairs} is read by method=ode alone, not by method={config.method}: leave it out"
+            )
         self.pairs = OdePairs(Path(config.pairs)) if config.method == "ode" else None
         if config.method == "forcing":
             whole_chunks(preset, config.num_frames)

@@ -84,6 +84,12 @@ class DistillConfig:
             raise ValueError(f"critic_per_student={self.critic_per_student} must be at least 1")
         if self.critic_warmup < 0:
             raise ValueError(f"critic_warmup={self.critic_warmup} must be 0 or more steps")
+        fewest = self.critic_warmup + self.critic_per_student
+        if self.loop.steps < fewest and not self.loop.fit_minutes:
+            raise ValueError(
+                f"{self.loop.steps} steps would train the critic alone (critic_warmup={self.critic_warmup}, "
+                f"critic_per_student={self.critic_per_student}): use at least {fewest}"
+            )
 
 
 class DistillStage(DiTStage):

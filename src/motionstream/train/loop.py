@@ -22,12 +22,16 @@ from motionstream.config import to_dict
 from motionstream.train.plan import StepPlan
 
 CHECKPOINT = "checkpoint.pt"
+MAY_CHANGE = ("loop", "steps", "lr", "lr_student", "lr_critic")
+"""Settings that a resumed run may have otherwise than it began with."""
 
 
 class Stage(Protocol):
     """What the loop needs of a training stage."""
 
     name: str
+    exports: str
+    """Name of the file of weights that :meth:`export` writes."""
     steps: int
     """Planned total, over which a stage lays its schedules; the loop sets it before every step."""
 
@@ -110,7 +114,7 @@ def run(
             if bad:
                 raise FloatingPointError(
                     f"{stage.name}: {bad[0]} became {metrics[bad[0]]} at step {done}; the checkpoint in {folder} is from "
-                    "before that: resume with a lower learning rate"
+                    "before that: resume with a lower learning rate (--set lr=..., of distill lr_student and lr_critic)"
                 )
             window.add(metrics)
             done += 1
@@ -150,14 +154,14 @@ def _prepare(stage: Stage, folder: Path, config: Any, given: dict[str, str], res
         # a run from before there was a setting has what is usual today
         usual = {one.name: one.default for one in fields(config) if isinstance(one.default, str | int | float | tuple)}
         saved = json.loads(json.dumps(usual)) | saved
-        changed = [key for key in wanted if saved.get(key) != wanted[key] and key not in ("loop", "steps")]
+        changed = [key for key in wanted if saved.get(key) != wanted[key] and key not in MAY_CHANGE]
         if changed:
             key = changed[0]
             raise ValueError(
                 f"{folder} was trained with {key}={saved.get(key)!r}, not {wanted[key]!r}: resume with the same"
             )
-        before = saved.get("given", given)  # unknown of a run from before it was kept
-        for name in sorted(before.keys() | given.keys()):
+        before = given | saved.get("given", {})  # what a run from before it was kept began with is not known
+        for name in sorted(before.keys()):
             if before.get(name) != given.get(name):
                 raise ValueError(
                     f"{folder} was trained with another {name} (mark {before.get(name)}, now {given.get(name)}): resume "
@@ -167,6 +171,11 @@ def _prepare(stage: Stage, folder: Path, config: Any, given: dict[str, str], res
         stage.load_state_dict(state.pop("stage"))
         _truncate_metrics(folder / "metrics.jsonl", int(state["step"]))
         return state
+    if (folder / stage.exports).exists():
+        raise ValueError(
+            f"{folder / stage.exports} is of no run that could be gone on with, and would be overwritten: choose another "
+            "--out folder"
+        )
     (folder / "metrics.jsonl").unlink(missing_ok=True)
     return {}
 

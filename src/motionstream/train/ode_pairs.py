@@ -43,11 +43,31 @@ class OdePairsConfig:
 
 @torch.no_grad()
 def make_pairs(
-    teacher: WanDiT, vae: NanoVAE, preset: PresetConfig, config: OdePairsConfig, compute: Compute, folder: Path
+    teacher: WanDiT,
+    vae: NanoVAE,
+    preset: PresetConfig,
+    config: OdePairsConfig,
+    compute: Compute,
+    folder: Path,
+    given: dict[str, str] | None = None,
 ) -> int:
-    """Write ``pairs_NNNN.safetensors`` shards; shards that exist are kept, so a killed run goes on. Returns clips."""
+    """Write ``pairs_NNNN.safetensors`` shards; shards that exist are kept, so a killed run goes on. Returns clips.
+
+    ``given``: marks of the weights, by name.
+
+    Raises:
+        ValueError: ``folder`` holds shards of other settings (but for ``clips``) or other weights.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "pairs_config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
+    about = folder / "pairs_config.json"
+    now = json.loads(json.dumps(to_dict(config))) | {"given": given or {}}
+    before = json.loads(about.read_text()) if about.exists() and list(folder.glob("pairs_*.safetensors")) else now
+    for key in (key for key in now if key != "clips" and before.get(key, now[key]) != now[key]):
+        raise ValueError(
+            f"{folder} holds trajectories of {key}={before[key]!r}, not {now[key]!r}: choose another --out folder, or make "
+            "more of the same"
+        )
+    about.write_text(json.dumps(now, indent=2) + "\n")
     scene = SceneConfig.of(preset.geometry, config.num_frames)
     conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0, min_per_object=8, max_per_object=96)
     sigmas = euler_sigmas(config.steps, preset.sample.shift, compute.device)

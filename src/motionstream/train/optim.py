@@ -35,8 +35,12 @@ class OptimizerSet:
         return [optimizer.state_dict() for optimizer in self.optimizers]
 
     def load_state_dict(self, states: list[dict]) -> None:
+        """Everything but the learning rates: a run may go on with others."""
+        wanted = [group["base_lr"] for group in self.groups()]
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
+        for group, rate in zip(self.groups(), wanted, strict=True):
+            group["base_lr"] = rate
 
 
 def adamw(module: nn.Module, lr: float, weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.99)) -> OptimizerSet:

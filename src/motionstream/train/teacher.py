@@ -83,6 +83,9 @@ class TeacherStage(DiTStage):
     def __init__(self, preset: PresetConfig, config: TeacherTrainConfig, vae: NanoVAE, compute: Compute) -> None:
         super().__init__(preset, config.loop.steps, vae, compute)
         self.config = config
+        for frames in (config.num_frames, config.long_frames):  # now, not when the long clips begin
+            preset.geometry.latent_frames(frames)
+        self._sheet_conditions()
         self.model = WanDiT(preset.model, preset.geometry.t_stride)
         before = Path(config.init) / "teacher.safetensors"
         if config.init and config.recode:

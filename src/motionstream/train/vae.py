@@ -49,6 +49,7 @@ class VAEStage:
     """Trains the decoder of :class:`NanoVAE` on procedural scenes; the encoder is fitted once, before step 0."""
 
     name = "vae"
+    exports = "vae.safetensors"
 
     def __init__(self, preset: PresetConfig, config: VAETrainConfig, compute: Compute) -> None:
         self.preset, self.config, self.compute, self.steps = preset, config, compute, config.loop.steps
