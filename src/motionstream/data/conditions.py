@@ -23,6 +23,9 @@ from motionstream.models.vae import NanoVAE
 from motionstream.tracks.masking import drop_tracks, mask_mid_chunks
 from motionstream.tracks.origin import make_ids
 
+MIN_BRUSHED = 6
+"""Visible points of an object that a brush may take hold of."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConditionConfig:
@@ -33,6 +36,8 @@ class ConditionConfig:
         min_per_object, max_per_object: tracks on one object in the sparse phase (drawn log-uniformly).
         camera_tracks: fewest and most tracks on the background (log-uniform) in the sparse phase.
         p_brush: chance that an object's tracks lie side by side, as under a brush, instead of all over it.
+        p_spill: chance that one object of a clip is told by a round brush set on its middle, which also takes along points
+            of what rests beside it: they are told to move with it, and do not.
         max_tracks: tracks kept per sample, anchors included. None: four for every three latent cells, at least 256.
         p_anchor: chance that other points show their id in frame 0.
         p_hide_resting: chance that an object's tracks are hidden while it rests.
@@ -47,6 +52,7 @@ class ConditionConfig:
     max_per_object: int = 24
     camera_tracks: tuple[int, ...] = (4, 120)
     p_brush: float = 0.5
+    p_spill: float = 0.0
     max_tracks: int | None = None
     p_anchor: float = 0.6
     p_hide_resting: float = 0.5
@@ -166,11 +172,10 @@ def choose_tracks(
     def chance(p: float, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=generator, device=device) < p
 
-    speed = F.pad((xy[:, 1:] - xy[:, :-1]).norm(dim=-1), (0, 0, 1, 0))  # (B, T, N)
-    stirring = (speed > 0.04).float()
-    awake = F.max_pool1d(stirring.transpose(1, 2).flatten(0, 1)[:, None], 3, 1, 1)[:, 0]
+    moves = _stirring(xy).amax(1) > 0  # (B, N)
+    xy, truth, brush = _spilled(rendered, moves, config.p_spill, generator)
+    awake = F.max_pool1d(_stirring(xy).transpose(1, 2).flatten(0, 1)[:, None], 3, 1, 1)[:, 0]
     awake = awake.reshape(B, N, T).transpose(1, 2) > 0
-    moves = stirring.amax(1) > 0  # (B, N)
 
     groups = int(layer.max()) + 2
     member = layer[..., None] + 1 == torch.arange(groups, device=device)  # (B, N, G), group 0 = background
@@ -194,6 +199,7 @@ def choose_tracks(
     score = torch.where(brushed.gather(1, group), _from_a_point(xy[:, 0], member, score), score)
     rank = _rank_in_group(group, score)
     active = rank < quota.gather(1, group)  # (B, N)
+    active = torch.where(brush >= 0, brush > 0, active)
 
     shown = truth & active[:, None]
     sleepy = chance(config.p_hide_resting, B, groups).gather(1, group)
@@ -213,6 +219,49 @@ def choose_tracks(
     shown, truth = (mask.gather(2, order[:, None].expand(B, T, count)) for mask in (shown, truth))
     # Where it begins is where the picture shows it first, told or not: a hand that comes later finds it there too.
     return xy, shown, make_ids(xy, truth, preset.model.tracks, generator)
+
+
+def _stirring(xy: Tensor) -> Tensor:
+    """Which points ``(B, T, N, 2)`` have moved since the frame before, ``(B, T, N)`` in {0, 1}."""
+    return (F.pad((xy[:, 1:] - xy[:, :-1]).norm(dim=-1), (0, 0, 1, 0)) > 0.04).float()
+
+
+def _spilled(rendered: Rendered, moves: Tensor, p: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """With chance ``p`` a brush takes hold of one moving object of a clip, and of what rests beside it within the disc.
+
+    Args:
+        moves: ``(B, N)``, points that truly move.
+
+    Returns:
+        xy and visible as they are told, and ``(B, N)``: 1 = told by the brush, 0 = of its object or beside it and not told,
+        -1 = nothing of the brush's.
+    """
+    xy, visible = rendered.xy, rendered.visible
+    brush = torch.full(moves.shape, -1, device=xy.device)
+    if not p:
+        return xy, visible, brush
+    xy, visible = xy.clone(), visible.clone()
+    size = xy.new_tensor([rendered.video.shape[-1], rendered.video.shape[-2]])
+    for b in range(len(xy)):
+        draws = torch.rand(4, generator=generator, device=xy.device)
+        seen = visible[b, 0]
+        objects = [int(one) for one in rendered.layer[b].unique() if one >= 0]
+        objects = [one for one in objects if int((seen & moves[b] & (rendered.layer[b] == one)).sum()) >= MIN_BRUSHED]
+        if draws[0] >= p or not objects:
+            continue
+        own = seen & (rendered.layer[b] == objects[int(draws[1] * len(objects))])
+        places = xy[b, 0]
+        middle = places[own].mean(0)
+        apart = (places - middle).norm(dim=-1)
+        inside = seen & (apart <= (0.6 + 0.7 * draws[2]) * apart[own].max())
+        beside = inside & ~own & ~moves[b]
+        way = (xy[b, :, own] - xy[b, :1, own]).mean(1)  # (T, 2)
+        xy[b, :, beside] = places[beside] + way[:, None]
+        visible[b, :, beside] = ((xy[b, :, beside] >= 0) & (xy[b, :, beside] < size)).all(-1)
+        told = inside & (torch.rand(len(places), generator=generator, device=xy.device) < 0.3 + 0.7 * draws[3])
+        brush[b, own | beside] = 0
+        brush[b, told & (own | beside)] = 1
+    return xy, visible, brush
 
 
 def _chunk_plan(num_frames: int, preset: PresetConfig) -> list[int]:
