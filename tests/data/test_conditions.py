@@ -267,3 +267,34 @@ def test_codes_of_places_begin_where_the_picture_shows_a_point_first(rendered):
     hidden_at_first = visible.any(1) & ~visible[:, 0] & truth[:, 0]
     assert hidden_at_first.any(), "told late"
     assert not late[hidden_at_first].any(), "and yet there from the beginning"
+
+
+def test_a_brush_that_spills_takes_what_rests_beside_along():
+    config = SceneConfig(num_frames=17, height=32, width=48, object_px=(10.0, 20.0), speed_px=12.0, p_camera=0.0)
+    rendered = render(sample_scenes(8, config, look_seed=0, motion_seed=0), grid=(24, 32))
+    xy, visible, _, _ = choose(rendered, p_spill=1.0, min_per_object=24, max_per_object=24, p_still_untold=1.0)
+    begun = rendered.xy[:, 0]
+    first = torch.cdist(xy[:, 0], begun).argmin(2)  # which point of the scene a track began as
+    layer, truth = (values.gather(1, first) for values in (rendered.layer, speed_of(rendered) > 0.04))
+    told = visible.any(1)
+    carried = told & ~truth & ((xy[:, -1] - xy[:, 0]).norm(dim=-1) > 2)
+    spilled = carried.any(1)
+    assert spilled.sum() >= 4
+    for b in spilled.nonzero()[:, 0].tolist():
+        liars = xy[b, :, carried[b]] - xy[b, :1, carried[b]]
+        assert torch.allclose(liars, liars[:, :1].expand_as(liars), atol=1e-3), "all go one way"
+        ways = [
+            (rendered.xy[b, :, own] - rendered.xy[b, :1, own]).mean(1)
+            for one in rendered.layer[b].unique().tolist()
+            if one >= 0 and bool((own := (rendered.layer[b] == one) & rendered.visible[b, 0]).any())
+        ]
+        assert min(float((liars[:, 0] - way).abs().max()) for way in ways) < 0.5, "that of one object"
+        inside = (xy[b] >= 0).all(-1) & (xy[b, ..., 0] < 48) & (xy[b, ..., 1] < 32)
+        assert not (visible[b] & ~inside)[:, carried[b]].any()
+    assert (layer[carried] == -1).any()
+
+
+def test_without_it_the_draws_are_what_they_were(rendered):
+    plain, none = choose(rendered, seed=3), choose(rendered, seed=3, p_spill=0.0)
+    assert all(torch.equal(one, other) for one, other in zip(plain, none, strict=True))
+    assert choose(rendered, seed=3, p_spill=1.0)[0].shape[:2] == plain[0].shape[:2]
