@@ -26,7 +26,7 @@ args = parser.parse_args()
 engine = ms.load(args.preset)
 geometry = engine.preset.geometry
 first_frame = load_first_frame(args.image, geometry.width, geometry.height)
-tracks = load_tracks(args.tracks).resize(geometry.height, geometry.width)
+tracks = load_tracks(args.tracks, fps=geometry.fps).resize(geometry.height, geometry.width)
 dragged = ms.generate(engine, first_frame, "an orange dahlia moves right", tracks)
 still = ms.generate(
     engine, first_frame, "an orange dahlia", ms.Tracks.empty(num_frames=tracks.num_frames, size=tracks.size, fps=tracks.fps)

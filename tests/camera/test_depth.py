@@ -71,10 +71,12 @@ def test_relative_depth_is_spread_over_the_assumed_range():
 def test_another_size_is_resized_with_a_note():
     plane = 1 / np.linspace(0.2, 1.0, 41)[None].repeat(31, axis=0)
     depth = DepthMap(values=plane, metric=True, source="it").resized((62, 82))
-    assert depth.size == (62, 82)
+    assert depth.size == (31, 41)  # read at the picture's places, but not enlarged
     x = (np.arange(82) + 0.5) / 2 - 0.5
     inner = slice(1, -1)
-    assert 1 / depth.values[5, inner] == pytest.approx(0.2 + 0.8 * x[inner] / 40)  # exact on a plane
+    row = depth.at(np.stack([np.arange(82) + 0.5, np.full(82, 5.5)], axis=1), (62, 82))
+    assert 1 / row[inner] == pytest.approx(0.2 + 0.8 * x[inner] / 40)  # exact on a plane
+    assert DepthMap(values=plane, metric=True, source="it").resized((16, 20)).size == (16, 20)
     assert depth.notes == ("it has 41x31 pixels, the picture 82x62: resized",)
     assert "check that it belongs" in flat_depth((10, 10)).resized((10, 20)).notes[0]
     assert flat_depth((3, 4)).resized((3, 4)).notes == ()
@@ -152,6 +154,16 @@ def test_bad_files(tmp_path: Path, name: str, content: object, complaint: str):
         load_depth(path)
     assert complaint in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("start", [60, 200, 2000, 20_000])
+def test_a_damaged_archive_is_one_sentence(tmp_path: Path, start: int):
+    np.savez_compressed(tmp_path / "d.npz", depth=np.random.default_rng(0).random((64, 64)))
+    content = bytearray((tmp_path / "d.npz").read_bytes())
+    content[start : start + 100] = bytes(100)
+    (tmp_path / "d.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="not readable as NumPy data"):
+        load_depth(tmp_path / "d.npz")
 
 
 def npy(shape: str, dtype: str = "<f4", body: bytes = b"1234") -> bytes:

@@ -151,6 +151,12 @@ def test_bad_files(tmp_path: Path, content: Any, complaint: str):
     assert str(path) in str(raised.value)
 
 
+def test_deep_nesting_is_one_sentence(tmp_path: Path):
+    (tmp_path / "path.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"path.json: not readable as JSON"):
+        load_camera(tmp_path / "path.json")
+
+
 def test_missing_files(tmp_path: Path):
     with pytest.raises(ValueError, match=r"cannot read .*: No such file"):
         load_camera(tmp_path / "nowhere.json")

@@ -58,6 +58,8 @@ def test_few_layers_of_a_random_model(capsys):
         (["--horizon", "10"], "'10' must be a whole number from 300"),
         (["--layers", "1"], "--layers 1 cuts a network that was trained whole: add --random-weights"),
         (["--attention", "magic"], "attention 'magic' is unknown: use one of auto, sdpa"),
+        (["--horizon", "300", "--chunks", "40"], "--horizon 300 and --chunks 40 both say how many chunks: give one of them"),
+        (["--fp8"], "--fp8 is for Wan presets, and tiny-debug is none: leave --fp8 out"),
         (["--rounds", "0"], "'0' must be a whole number from 1"),
     ],
 )

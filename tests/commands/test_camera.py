@@ -2,6 +2,7 @@
 
 import json
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,6 +112,38 @@ def test_the_default_grid_is_the_models_anchors_or_fewer():
     assert 2300 < rows * columns <= 2500  # the paper's 50x50, in the picture's aspect
 
 
+def test_what_is_read_is_not_written_over(engine, folder: Path, check_sentence):
+    write_path()
+    kept = Path("path.json").read_bytes()
+    assert camera("--path", "path.json", "--save-tracks", "path.json") == 2
+    check_sentence("output 'path.json' is also what is read, which would be lost: choose another name")
+    assert Path("path.json").read_bytes() == kept
+    np.savez("depth.npz", depth=np.ones((4, 4)))
+    assert camera("--preset", "pan-left", "--depth", "depth.npz", "--save-tracks", "./depth.npz") == 2
+    check_sentence("is also what is read")
+    Path("known.json").write_text("10 10 8")
+    assert camera("--preset", "pan-left", "--known-points", "known.json", "--save-tracks", "known.json") == 2
+    check_sentence("is also what is read")
+    Image.new("L", (8, 8), 9).save("out_sheet.png")
+    for more in (["--depth", "out_sheet.png"], ["--known-points", "out_sheet.png"]):
+        assert camera("--preset", "pan-left", "--contact-sheet", *more) == 2
+        check_sentence("output 'out_sheet.png' is also what is read")
+    assert not engine.loads
+
+
+def test_a_small_depth_map_is_not_blown_up_to_the_photo(engine, folder: Path):
+    """Twelve megapixels of depth took gigabytes; what is sampled is the frame's few."""
+    Image.new("RGB", (4000, 3000)).save("photo.png")
+    np.save("depth.npy", np.linspace(1, 4, 512 * 384, dtype=np.float32).reshape(384, 512))
+    tracemalloc.start()
+    try:
+        assert camera("--preset", "pan-left", "--frames", "9", "--depth", "depth.npy") == 0
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 200e6
+
+
 def write_path(**changes: object) -> None:
     document = {"format": "motionstream-camera", "version": 1, "keyframes": [{"time_s": 0}], **changes}
     Path("path.json").write_text(json.dumps(document))
@@ -137,6 +170,17 @@ def write_path(**changes: object) -> None:
         (["--preset", "dolly-in", "--fov", "180"], "field of view must be above 1 and below 175 degrees, got 180"),
         (["--preset", "dolly-in", "--min-overlap", "2"], "'2' must be a number from 0 to 1"),
         (["--preset", "pan-left", "--amount", "120"], "the camera leaves the scene: in frame "),
+        (
+            ["--preset", "pan-left", "--depth-kind", "inverse"],
+            "--depth-kind is for a depth map, and --depth plane reads none: give a file or leave it out",
+        ),
+        (["--preset", "pan-left", "--depth", "ground", "--depth-steps", "1000"], "--depth-steps is for a depth map"),
+        (["--preset", "pan-left", "--far-over-near", "4"], "--far-over-near is for a depth map"),
+        (
+            ["--preset", "pan-left", "--depth", "holes.npy", "--far-over-near", "4"],
+            "--far-over-near 4 is for relative depth, not for metric: add --depth-kind relative",
+        ),
+        (["--preset", "pan-left", "--depth-model", "mine", "--depth-steps", "9"], "--depth-steps 9 is for a depth map"),
         (["--preset", "pan-left", "--model", "mega"], "unknown preset 'mega'"),
         (["--preset", "pan-left", "--save-tracks", "t.txt"], "must end in .npz or .json"),
         (["--preset", "pan-left", "--frames", "5000"], "'5000' must be a whole number from 1 to 2000"),

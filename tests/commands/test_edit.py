@@ -59,6 +59,15 @@ def test_a_mask_says_what_moves(engine, folder: Path, capsys):
     assert end == pytest.approx(np.array([50, 30]) + 2 * np.stack([-offset[:, 1], offset[:, 0]], axis=1), abs=0.05)
 
 
+def test_a_mask_on_transparency(engine, folder: Path):
+    mask = Image.new("RGBA", (80, 60))
+    mask.paste((255, 255, 255, 255), (15, 25, 30, 35))
+    mask.save("mask.png")
+    assert edit("--mask", "mask.png") == 0
+    start = engine.tracks.xy[0, 0].numpy() / [48 / 80, 32 / 53] + [0, 3]
+    assert ((start > [15, 25]) & (start < [30, 35])).all()
+
+
 @pytest.mark.parametrize(
     ("options", "end", "middle"),
     [
@@ -106,6 +115,9 @@ def test_with_a_model(folder: Path, last_json: Callable):
         (["--mask", "black.png"], "mask 'black.png' is black everywhere"),
         (["--mask", "black.png", "--radius", "3"], "--radius is for the disc"),
         (["--via", "3,3", "--path", "wave"], "--via goes with --path follow, not with wave"),
+        (["--amplitude", "5"], "--amplitude goes with --path wave, not with line"),
+        (["--cycles", "3", "--via", "3,3"], "--cycles goes with --path wave, not with follow"),
+        (["--turns", "2", "--path", "wave"], "--turns goes with --path circle or orbit, not with wave"),
         (["--path", "zigzag"], "invalid choice: 'zigzag'"),
         (["--easing", "bounce"], "unknown easing 'bounce'"),
         (["--duration", "1", "--speed", "3"], "not allowed with argument"),

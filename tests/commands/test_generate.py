@@ -87,6 +87,36 @@ def test_tracks_are_brought_to_the_models_frame_rate(engine, folder: Path):
     assert (engine.tracks.num_frames, engine.tracks.fps) == (33, 16)
 
 
+def test_what_is_read_is_not_written_over(engine, folder: Path, check_sentence):
+    Path("photo.png").rename("out_sheet.png")
+    before = Path("out_sheet.png").read_bytes()
+    argv = ["generate", "out_sheet.png", "--prompt", "", "-o", "out.mp4", "--contact-sheet"]
+    assert cli.main(argv) == 2
+    check_sentence("output 'out_sheet.png' is also what is read, which would be lost: choose another name")
+    assert Path("out_sheet.png").read_bytes() == before
+    Path("tracks.json").rename("tracks.mp4")
+    assert cli.main(["generate", "out_sheet.png", "--prompt", "", "--tracks", "tracks.mp4", "-o", "tracks.mp4"]) == 2
+    check_sentence("output 'tracks.mp4' is also what is read")
+    assert not engine.loads
+
+
+def test_fp8_is_for_wan(engine, folder: Path, check_sentence):
+    assert generate("--fp8") == 2
+    check_sentence("--fp8 is for Wan presets, and tiny-debug is none: leave --fp8 out")
+    assert not engine.loads
+
+
+def test_frame_rates_without_end_are_refused(engine, folder: Path, check_sentence):
+    for fps, complaint in ((1e-300, "fps must be a number from 0.01 to 10000"), (0.01, "17 frames at fps 0.01 become")):
+        document = json.loads(Path("tracks.json").read_text()) | {"fps": fps}
+        if fps == 0.01:
+            document |= {"num_frames": 90}
+            complaint = "90 frames at fps 0.01 become 144000 at fps 16, above 100000 frames"
+        Path("slow.json").write_text(json.dumps(document))
+        assert generate("--tracks", "slow.json") == 2
+        check_sentence(complaint)
+
+
 def test_without_tracks_nothing_is_dragged(engine, folder: Path, last_json):
     assert generate("--scale", "1") == 0
     assert last_json()["frames"] == 81

@@ -147,6 +147,11 @@ def test_another_model_and_its_full_decoder(recorded: str, small: StreamEngine, 
     ]
 
 
+def test_fp8_is_not_for_a_small_model(recorded: str, capsys):
+    assert replay("--fp8") == 2
+    assert "--fp8 is for Wan presets, and tiny-debug is none" in capsys.readouterr().err
+
+
 def test_a_users_mistakes(recorded: str, capsys):
     take = json.loads(Path("take.json").read_text())
     Path("short.json").write_text("{")

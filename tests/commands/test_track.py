@@ -61,6 +61,24 @@ def test_a_mask_and_another_size(clip: Path, last_json):
     assert np.abs((tracks.xy[0, 9] - tracks.xy[0, 0]).numpy() - [36, 0]).max() < 1.5
 
 
+def test_another_aspect_takes_the_mask_of_the_clip(clip: Path):
+    mask = Image.new("LA", (80, 60))  # transparent but for the block
+    mask.paste((255, 255), (10, 20, 30, 40))
+    mask.save("mask.png")
+    assert track("--mask", "mask.png", "--grid", "4", "--size", "120x60", "--frames", "3") == 0
+    xy = load_tracks("out.npz").xy[0, 0].numpy()
+    assert (len(xy), xy.min(axis=0).tolist(), xy.max(axis=0).tolist()) == (16, [18.75, 22.5], [41.25, 37.5])
+
+
+def test_tracks_as_points_begin_at_the_same_moment(clip: Path):
+    late = np.zeros((9, 1), bool)
+    late[4:] = True
+    points = np.full((9, 1, 2), 30, np.float32)
+    ms.tracks.io.save_tracks("late.npz", ms.Tracks.from_points(points, visible=late, size=(60, 80), fps=5))
+    assert track("--points", "late.npz") == 0
+    assert load_tracks("out.npz").visible[0, :, 0].tolist() == [False] * 10 + [True] * 10  # 0.8 s at 12.5 fps
+
+
 def test_json_and_tracks_as_points(clip: Path):
     assert cli.main(["track", "clip.mp4", "-o", "out.json", "--points", "tracks.json"]) == 0
     assert load_tracks("out.json").xy[0, 0].tolist() == [[20, 30], [40, 30]]

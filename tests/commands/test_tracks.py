@@ -5,6 +5,7 @@ from PIL import Image
 
 import motionstream as ms
 from motionstream import cli
+from motionstream.media.decode import upright
 from motionstream.tracks.io import load_tracks
 
 
@@ -49,3 +50,42 @@ def test_tracks_info_and_convert(folder: Path, capsys, last_json, check_sentence
     ):
         assert cli.main(["tracks", "convert", *arguments]) == 2
         check_sentence(complaint)
+
+
+def test_drawing_on_a_video_reads_no_more_than_is_drawn(folder: Path, monkeypatch):
+    seen = []
+
+    def count(frame, *more):
+        seen.append(frame)
+        return upright(frame, *more)
+
+    monkeypatch.setattr("motionstream.media.decode.upright", count)
+    ms.write_video("below.mp4", np.zeros((60, 30, 40, 3), np.uint8), fps=16)
+    assert cli.main(["tracks", "draw", "tracks.json", "--video", "below.mp4", "-o", "paths.png"]) == 0
+    assert len(seen) == 1
+    assert cli.main(["tracks", "draw", "tracks.json", "--video", "below.mp4", "-o", "moving.mp4"]) == 0
+    assert len(seen) == 1 + 17
+    assert len(ms.read_video("moving.mp4")[0]) == 17
+
+
+def test_files_without_a_rate_are_resampled(folder: Path):
+    x = np.arange(33, dtype=np.float32)[None, :, None, None].repeat(2, axis=3)
+    np.save("a_tracks.npy", x)
+    convert = ["tracks", "convert", "a_tracks.npy", "a.npz", "--canvas", "80x60", "--fps", "24"]
+    for more, count in (([], 49), (["--source-fps", "8"], 97)):
+        assert cli.main([*convert, *more]) == 0
+        tracks = load_tracks("a.npz")
+        assert (tracks.num_frames, tracks.fps) == (count, 24)
+        assert tracks.xy[0, -1, 0].tolist() == [32.5, 32.5]
+
+
+def test_what_is_said_about_ati(folder: Path, capsys):
+    convert = ["tracks", "convert", "tracks.json", "a.pth"]
+    assert cli.main(convert) == 0
+    said = capsys.readouterr().err
+    assert "121 frames at 24 fps" in said
+    assert "cut" not in said
+    assert cli.main([*convert, "--frames", "300", "--fps", "30"]) == 0
+    said = capsys.readouterr().err
+    assert "121 frames at 24 fps, 80x60 pixels in a.pth" in said
+    assert "ATI files hold 121 frames at 24 fps: what comes after 5 s of the 9.96667 s was cut" in said

@@ -103,6 +103,20 @@ def test_status(work, capsys):
     assert "step 3 of 3" in capsys.readouterr().out
 
 
+def test_status_of_a_run_that_is_not_whole(tmp_path, capsys):
+    status = ["train", "status", "--out", str(tmp_path)]
+    (tmp_path / "train_config.json").write_text('{"clips": 4}')
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"step": 20, "loss": 0.25, "psnr": null, "stage": "vae"}\n[1]\n{"step": 30, "lo'
+    )
+    assert main(status) == 0
+    assert capsys.readouterr().out == f"{tmp_path}: step 20\n  loss 0.25\n"
+    (tmp_path / "metrics.jsonl").write_text("")
+    assert main(status) == 0
+    (tmp_path / "train_config.json").write_text('{"loop": {"st')
+    assert "train_config.json is not valid JSON" in refused(capsys, *status)
+
+
 def test_evaluation_and_speed_end_in_json(work, capsys):
     weights = str(work / "weights")
     assert main(["eval", "--suite", "drags", "--preset", weights, "--scenes", "2", "--quick", "--json"]) == 0

@@ -74,6 +74,20 @@ def paths(points: list[list[Any]]) -> dict[int, list[tuple[int, float, float]]]:
     return found
 
 
+def test_a_clip_of_uneven_times_keeps_its_length(recording, folder: Path, last_json):
+    write_clip("steady.mp4", num_frames=12)
+    pictures = [Image.fromarray(frame) for frame in ms.read_video("steady.mp4")[0]]
+    pictures[0].save("clip.gif", save_all=True, append_images=pictures[1:], duration=[1000, *[50] * 11])
+    arguments = ["transfer", "clip.gif", "photo.png", "--preset", "tiny-debug", "-o", "out.mp4", "--scale", "1"]
+    assert cli.main(arguments) == 0
+    result = last_json()
+    assert abs(result["frames"] - 1.55 * result["video_fps"]) <= 2
+    first = [path for path in paths(recording.points[: result["frames"]]).values() if path[-1][1] - path[0][1] > 3]
+    assert first  # the block
+    still = round(0.9 * result["video_fps"])
+    assert all(abs(x - path[0][1]) < 0.5 for path in first for t, x, _ in path if t < still)
+
+
 def test_the_block_moves_and_the_ground_is_pinned(recording, folder: Path, last_json):
     write_clip("clip.mp4")
     rate = recording.preset.geometry.fps

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from motionstream.media.images import NEUTRAL, enlarge, fit_picture, fit_window, load_first_frame, open_picture
+from motionstream.media.images import NEUTRAL, enlarge, fit_picture, fit_window, load_first_frame, open_mask, open_picture
 from motionstream.tracks.tracks import Tracks
 
 
@@ -161,3 +161,12 @@ def test_enlarge():
     assert enlarge(frames, 2).shape == (1, 96, 128, 3)
     with pytest.raises(ValueError, match="at least 1"):
         enlarge(frames, 0)
+
+
+def test_a_mask_lies_on_black():
+    picture = np.zeros((20, 30, 4), np.uint8)
+    picture[5:15, 5:15] = 255
+    picture[15:, :, :] = (255, 255, 255, 100)
+    mask = np.asarray(open_mask(picture))
+    assert (mask.shape, mask[10, 10], mask[0, 0], mask[18, 3]) == ((20, 30), 255, 0, 100)
+    assert np.asarray(open_picture(picture))[0, 0].tolist() == [128, 128, 128]

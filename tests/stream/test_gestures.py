@@ -289,6 +289,27 @@ def test_a_full_hand_and_the_camera_fit_together():
     assert max(map(len, frames)) <= MAX_POINTS
 
 
+@pytest.mark.parametrize("zoom", [0.7, -0.7])
+def test_a_latched_zoom_goes_on_for_ever(zoom):
+    """20 minutes at the board alone, at few frames a second; the points are looked at twice a minute."""
+    geometry = dataclasses.replace(GEOMETRY, fps=4.0)
+    on = GestureBoard(geometry, TrackBuffer(geometry, nano().model.tracks, seed=0))
+    play(on, ChunkInput(), 9)
+    held = [[], on.frames(ChunkInput(camera=CameraSpeed(zoom=zoom)), 1)[0][0]]
+    centre = np.array([geometry.width / 2, geometry.height / 2])
+    for frame in range(1, round(20 * 60 * geometry.fps)):
+        points = on._camera_points(np.zeros((0, 2)))
+        held = [held[1], points]
+        if frame % 120 > 1:
+            continue
+        assert 40 <= len(points) <= CAMERA_POINTS, frame
+        assert len({(round(p.x, 3), round(p.y, 3)) for p in points}) == len({p.id for p in points}) == len(points)
+        before, now = ({p.id: np.array([p.x, p.y]) - centre for p in frame_points} for frame_points in held)
+        growth = [np.hypot(*now[key]) / np.hypot(*before[key]) for key in before.keys() & now.keys()]
+        assert growth == pytest.approx([2 ** (zoom / geometry.fps)] * len(growth)), frame
+    assert on.shots > 40
+
+
 def test_turning_does_not_hurry_in_a_larger_picture():
     """A way of three pixels in 192 is one of two in 128; a turn is the same in both."""
     target = (30.0, 0.0, 1.0, 2.0)

@@ -334,6 +334,14 @@ def test_before_the_first_frame_a_point_takes_hold_where_it_was_pushed_first():
     assert [point.x for point in frames[-1]] == [48.0, 5.0]
 
 
+def test_a_grip_that_cannot_be_taken_up_again_gives_its_code_back():
+    made, one, hand = buffer(), Point(1, 30.0, 12.0), Point(2, 30.0, 12.0)
+    free = sorted(made._free)
+    made.chunk([[one], []], first=True, remember=True)
+    made.chunk([[hand], [one, hand], []], first=False)  # the hand has its patch when it comes back
+    assert sorted(made._free) == free
+
+
 PLACES = TrackConfig(code="origin", code_dim=22)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 import motionstream as ms
 from motionstream.media.images import fit_window
@@ -68,3 +69,13 @@ def test_bad_files(tmp_path: Path):
     for name, complaint in cases.items():
         with pytest.raises(ValueError, match=complaint):
             Clip(tmp_path / name)
+
+
+def test_an_uneven_clip_is_read_at_one_rate(tmp_path: Path):
+    pictures = [Image.new("RGB", (64, 48), (value, 0, 0)) for value in (0, 100, 200)]
+    pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:], duration=[100, 400, 100])
+    source = Clip(tmp_path / "a.gif")
+    assert (source.fps, source.expected_frames) == (10, 6)
+    assert [int(frame[0, 0, 0]) for frame in source.frames()] == [0, 100, 100, 100, 100, 200]
+    part = source.within(fit_window(source.source, (24, 24)))
+    assert [frame.shape for frame in part.frames(step=2)] == [(24, 24, 3)] * 3

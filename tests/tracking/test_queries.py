@@ -54,6 +54,13 @@ def test_points_from_files(tmp_path: Path):
     assert read_queries(tmp_path / "d.txt", (30, 40)).tolist() == [[0, 3, 4], [0, 5, 6]]
 
 
+def test_a_mark_of_utf8_at_the_start_is_no_point(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("3, 4\n", encoding="utf-8-sig")
+    (tmp_path / "a.json").write_text("[[3, 4]]", encoding="utf-8-sig")
+    for name in ("a.csv", "a.json"):
+        assert read_queries(tmp_path / name, (30, 40)).tolist() == [[0, 3, 4]]
+
+
 def test_points_from_tracks_are_their_first_visible_ones(tmp_path: Path):
     points = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
     tracks = ms.Tracks.from_points(points, visible=[[False, False], [True, False], [True, False]], size=(20, 20), fps=16)
@@ -61,6 +68,8 @@ def test_points_from_tracks_are_their_first_visible_ones(tmp_path: Path):
     for name in ("tracks.json", "tracks.npz"):
         save_tracks(tmp_path / name, tracks)
         assert read_queries(tmp_path / name, (40, 60)).tolist() == [[1, 12, 10]]
+        assert read_queries(tmp_path / name, (40, 60), fps=48).tolist() == [[3, 12, 10]]  # the same moment
+        assert read_queries(tmp_path / name, (40, 60), fps=10).tolist() == [[1, 12, 10]]  # 0.6, to a whole frame
 
 
 @pytest.mark.parametrize(
@@ -76,6 +85,9 @@ def test_points_from_tracks_are_their_first_visible_ones(tmp_path: Path):
         ("a.json", "[[1, 2], [3]]", "not readable as points"),
         ("a.json", "{", "not readable as points"),
         ("a.json", '{"format": "x"}', "format is 'x'"),
+        ("a.json", "[" * 100_000, "nested too deeply.*give a list of points"),
+        ("a.json", f"[[{10**400}, 3]]", "a number is above 1e308.*give x and y in pixels"),
+        ("a.csv", f"{10**400}, 3", "inside 40x30"),
         ("a.npy", "junk", "not readable as points"),
         ("a.xml", "", "must end in"),
     ],
@@ -108,6 +120,22 @@ def test_masks(tmp_path: Path):
     Image.fromarray(picture * 0).save(tmp_path / "black.png")
     with pytest.raises(ValueError, match="is empty"):
         read_mask(tmp_path / "black.png", (60, 80))
+
+
+def test_a_mask_on_transparency_is_what_is_painted(tmp_path: Path):
+    for mode, white in (("LA", (255, 255)), ("RGBA", (255, 255, 255, 255))):
+        picture = Image.new(mode, (40, 30))
+        picture.paste(white, (10, 10, 20, 20))
+        picture.save(tmp_path / "mask.png")
+        mask = read_mask(tmp_path / "mask.png", (30, 40))
+        assert (mask.sum(), mask[10:20, 10:20].all()) == (100, True)
+
+
+def test_a_mask_has_the_aspect_of_the_frames_it_is_painted_on(tmp_path: Path):
+    Image.new("L", (80, 60), 255).save(tmp_path / "mask.png")
+    assert read_mask(tmp_path / "mask.png", (50, 50), source=(30, 40)).shape == (50, 50)
+    with pytest.raises(ValueError, match="80x60 pixels, another aspect than 30x30"):
+        read_mask(tmp_path / "mask.png", (60, 80), source=(30, 30))
 
 
 def test_too_many_and_misshapen_queries():

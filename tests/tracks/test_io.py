@@ -78,7 +78,7 @@ def test_strokes_are_expanded_on_load(tmp_path):
     assert (tracks.num_frames, tracks.num_tracks, tracks.fps) == (17, 5, 16)
     assert tracks.xy[0, 8, 0].tolist() == [24, 8]
     assert load_tracks(path, fps=8).num_frames == 9
-    with pytest.raises(ValueError, match="fps must be a positive number, got inf"):
+    with pytest.raises(ValueError, match=r"fps must be a number from 0\.01 to 10000 frames per second, got inf"):
         load_tracks(path, fps=math.inf)
     assert load_tracks(path, num_frames=20).xy[0, -1, 0].tolist() == [40, 8]
 
@@ -112,7 +112,10 @@ def with_track(**changes):
         ({**HEAD, "tracks": [3]}, "each track must be an object"),
         ({**GOOD, "width": 0}, "'width' must be a whole number from 1"),
         ({**GOOD, "height": True}, "'height' must be a whole number"),
-        ({**GOOD, "fps": "16"}, "fps must be a positive number, got '16'"),
+        ({**GOOD, "fps": "16"}, "fps must be a number from 0.01 to 10000 frames per second, got '16'"),
+        ({**GOOD, "fps": 1e-300}, "fps must be a number from .*, got 1e-300"),
+        ({**STROKES, "fps": 20_000}, "fps must be a number from .*, got 20000"),
+        ({**GOOD, "fps": 10**400}, "fps must be a number from .*, got 1000"),
         ({**GOOD, "num_frames": 2}, "a track reaches frame 3, but num_frames is 2"),
         ({**GOOD, "tracks": [TRACK, TRACK]}, "7 appears more than once"),
         (with_track(points=[[1, math.nan]]), "NaN is not a coordinate; write null"),

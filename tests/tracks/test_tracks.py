@@ -72,6 +72,9 @@ def test_off_screen_is_invisible(x, y, seen):
         ({"size": (0, 4)}, "size must be"),
         ({"fps": 0.0}, "fps must be"),
         ({"fps": float("nan")}, "fps must be"),
+        ({"fps": 1e-300}, "fps must be a number from 0.01 to 10000 frames per second, got 1e-300"),
+        ({"fps": 10_001}, "fps must be"),
+        ({"fps": True}, "fps must be"),
     ],
 )
 def test_broken_rules_say_what_is_wrong(changes, message):

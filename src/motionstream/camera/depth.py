@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import io
 import math
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from motionstream.tracks.io import DAMAGED
 
 if TYPE_CHECKING:
     from motionstream.media.images import PictureFit
@@ -91,14 +92,18 @@ class DepthMap:
         return replace(self, values=self.values * factor, metric=self.metric if metric is None else metric)
 
     def resized(self, size: tuple[int, int]) -> DepthMap:
-        """Bring the map to a picture of `size` (H, W), with a note when that changes it."""
+        """Bring the map to a picture of `size` (H, W), with a note where that is another one.
+
+        A smaller map keeps its own pixels, for all that reads it scales coordinates: a photo's would take gigabytes.
+        """
         if size == self.size:
             return self
         (h, w), (H, W) = self.size, size
         note = f"it has {w}x{h} pixels, the picture {W}x{H}: resized"
         if abs(w * H / (h * W) - 1) > SAME_ASPECT:
             note += ", and stretched, for the aspect differs; check that it belongs to this picture"
-        return replace(self, values=self.at(_pixel_centres(size), size), notes=(*self.notes, note))
+        values = self.values if h * w <= H * W else self.at(_pixel_centres(size), size)
+        return replace(self, values=values, notes=(*self.notes, note))
 
     def on_frame(self, placed: PictureFit, size: tuple[int, int]) -> DepthMap:
         """The part of a picture's map that became a frame, sampled with `size` (H, W) pixels.
@@ -265,7 +270,7 @@ def _read_numpy(path: Path | io.BytesIO, name: str) -> np.ndarray:
             if key is None:
                 raise ValueError(f"it holds {', '.join(keys) or 'nothing'}; name the array 'depth'")
             return content[key]
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise ValueError(f"{name} is not readable as NumPy data ({error}); save it with numpy.save") from error
 
 
@@ -279,7 +284,7 @@ def _check_npy(content: bytes, name: str, most_values: int) -> None:
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
         shape, _, dtype = readers[np.lib.format.read_magic(file)](file)
-    except (ValueError, KeyError, EOFError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{name} is not readable as NumPy data ({error}); save it with numpy.save") from error
     count = math.prod(shape)
     if count > most_values:

@@ -173,7 +173,7 @@ def load_camera(path: str | Path) -> CameraPath:
         document = json.loads(Path(path).read_text(encoding="utf-8-sig"), parse_constant=_refuse_constant)
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror or error}; check the path") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not readable as JSON ({error}); write it as docs/camera.md shows") from error
     try:
         return camera_from_json(document)

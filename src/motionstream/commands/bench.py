@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from motionstream.commands.options import say, whole_number
-from motionstream.commands.streaming import load_options, wan_arguments, weights_named
+from motionstream.commands.streaming import check_fp8, load_options, wan_arguments, weights_named
 
 EPILOG = """\
 examples:
@@ -17,6 +17,7 @@ examples:
   motionstream bench --horizon 10000 --out horizon.json
   motionstream bench --preset wan2.1-1.3b --random-weights --chunks 30 --out bench.json
 """
+DEFAULT_CHUNKS = 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="DIR", help="a folder with weights; --preset must agree with it, if given")
     parser.add_argument("--random-weights", action="store_true", help="no weights: the speed is the same, the video is none")
     parser.add_argument("--layers", type=whole_number(1, 1000), metavar="N", help="only so many blocks (random weights)")
-    parser.add_argument("--chunks", type=int, default=40, help="chunks to stream; 300 or more also report drift")
+    parser.add_argument(
+        "--chunks", type=int, help=f"chunks to stream; 300 or more also report drift (default: {DEFAULT_CHUNKS})"
+    )
     parser.add_argument("--vs", choices=("naive", "diffusers"), help="also measure another engine, in turn with ours")
     parser.add_argument(
         "--rounds", type=whole_number(1, 10_000), default=5, help="rounds of --vs, 4 chunks each (default: 5)"
@@ -57,18 +60,24 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.errors import UserError
     from motionstream.media.output import check_output
     from motionstream.stream.compute_path import ComputePath
+    from motionstream.stream.engine import find_config
 
     if args.layers and not args.random_weights:
         raise UserError(f"--layers {args.layers} cuts a network that was trained whole: add --random-weights")
     if args.random_weights:
         say("warning: the weights are random: only speed and memory mean anything")
-    chunks = args.horizon or args.chunks
+    if args.horizon and args.chunks is not None:
+        raise UserError(f"--horizon {args.horizon} and --chunks {args.chunks} both say how many chunks: give one of them")
+    chunks = args.horizon or (DEFAULT_CHUNKS if args.chunks is None else args.chunks)
     check_chunks(chunks)
     if args.out:  # now, not after all is measured
         args.out.parent.mkdir(parents=True, exist_ok=True)
         check_output(args.out, (".json",))
     path = ComputePath(fused=not args.reference, attention=args.attention, rows=args.rows, fp8=args.fp8, graphs=args.graphs)
     options = load_options(args) | {"layers": args.layers, "path": path}
+    if args.fp8:
+        known = {key: options[key] for key in ("preset", "size", "random_weights") if key in options}
+        check_fp8(args, find_config(weights_named(args), **known)[0])
     engine, loading = load_timed(weights_named(args), device=args.device, dtype=args.dtype, **options)
     report = measure_stream(engine, chunks) | loading
     if args.vs:

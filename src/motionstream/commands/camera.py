@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the depth map holds (default: metric; of a model: by its configuration)",
     )
     parser.add_argument(
-        "--depth-steps", type=positive_number, default=1.0, metavar="K", help="file values per unit: 1000 for millimetres"
+        "--depth-steps", type=positive_number, metavar="K", help="file values per unit: 1000 for millimetres (default: 1)"
     )
     parser.add_argument(
         "--far-over-near", type=positive_number, metavar="R", help="range given to relative depth (default: 10)"
@@ -116,9 +116,13 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.tracks.io import save_tracks
 
     # Everything that can be wrong is looked at before the model is loaded.
-    output = check_output(args.output)
-    sheet = check_output(output.with_name(f"{output.stem}_sheet.png"), (".png",)) if args.contact_sheet else None
-    tracks_file = check_output(args.save_tracks, (".npz", ".json")) if args.save_tracks else None
+    given = (args.image, args.path, args.depth, args.known_points)
+    output = check_output(args.output, inputs=given)
+    sheet = output.with_name(f"{output.stem}_sheet.png") if args.contact_sheet else None
+    if sheet is not None:
+        check_output(sheet, (".png",), inputs=given)
+    tracks_file = check_output(args.save_tracks, (".npz", ".json"), inputs=given) if args.save_tracks else None
+    _check_depth_options(args)
     if args.weights is None:
         preset(args.model)
     picture = open_picture(args.image)
@@ -192,6 +196,20 @@ def _frames_of(path: CameraPath, fps: float) -> int:
     return frames if frames > 1 else DEFAULT_FRAMES
 
 
+def _check_depth_options(args: argparse.Namespace) -> None:
+    """Refuse options that the chosen depth would not read (UserError)."""
+    given = [name for name in ("depth-kind", "depth-steps", "far-over-near") if getattr(args, name.replace("-", "_"))]
+    if args.depth_model is not None:
+        if args.depth_steps is not None:
+            raise UserError(f"--depth-steps {args.depth_steps:g} is for a depth map: leave it out with --depth-model")
+    elif args.depth in ("plane", "ground") and given:
+        raise UserError(f"--{given[0]} is for a depth map, and --depth {args.depth} reads none: give a file or leave it out")
+    kind = args.depth_kind or ("relative" if args.depth_model else "metric")  # what a model gives is not known yet
+    if args.far_over_near is not None and kind != "relative":
+        far = args.far_over_near
+        raise UserError(f"--far-over-near {far:g} is for relative depth, not for {kind}: add --depth-kind relative")
+
+
 def _depth_of(args: argparse.Namespace, picture: Image.Image, path: CameraPath | None) -> DepthMap:
     """Depth of the whole picture, from wherever the options say; tells what it is and what was done to it."""
     from motionstream.camera.align import align_scale, load_known_points
@@ -206,7 +224,7 @@ def _depth_of(args: argparse.Namespace, picture: Image.Image, path: CameraPath |
         depth = flat_depth(size) if args.depth == "plane" else ground_depth(size)
     else:
         kind: Kind = args.depth_kind or "metric"
-        depth = load_depth(args.depth, kind, steps_per_unit=args.depth_steps, far_over_near=far).resized(size)
+        depth = load_depth(args.depth, kind, steps_per_unit=args.depth_steps or 1.0, far_over_near=far).resized(size)
     say(f"depth: {depth.source}")
     for note in depth.notes:
         say(f"depth: {note}")

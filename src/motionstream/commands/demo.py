@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motionstream.commands.options import device_arguments, say, whole_number
-from motionstream.commands.streaming import load_options, wan_arguments, weights_named
+from motionstream.commands.streaming import check_fp8, load_options, wan_arguments, weights_named
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def _models(args: argparse.Namespace) -> tuple[tuple[PresetConfig, ...], Any]:
     asked, options = weights_named(args), load_options(args)
     # Says what is wrong with it before anything is started.
     first = find_config(asked, preset=options.get("preset"), size=options.get("size"))[0]
+    check_fp8(args, first)
     if not first.model.tracks.channels:
         raise UserError(f"{first.name} has no track channels, which the studio needs: use motionstream generate")
     rest = []

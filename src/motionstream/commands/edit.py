@@ -44,10 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--via", type=place, action="append", default=[], metavar="X,Y", help="on the way; may be repeated")
     parser.add_argument("--path", choices=PATHS, help="line (default), follow --via, wave, or round --to: circle, orbit")
     parser.add_argument(
-        "--turns", type=number, default=1.0, metavar="N", help="of a circle or orbit; negative: the other way"
+        "--turns", type=number, metavar="N", help="of a circle or orbit (default: 1); negative: the other way"
     )
     parser.add_argument("--amplitude", type=positive_number, metavar="PX", help="of a wave (default: 1/8 of its length)")
-    parser.add_argument("--cycles", type=positive_number, default=2.0, metavar="N", help="of a wave (default: 2)")
+    parser.add_argument("--cycles", type=positive_number, metavar="N", help="of a wave (default: 2)")
     parser.add_argument("--rotate", type=number, default=0.0, metavar="DEG", help="turn it on the way, clockwise")
     parser.add_argument("--grow", type=positive_number, default=1.0, metavar="K", help="make it K times as large on the way")
     parser.add_argument(
@@ -142,7 +142,7 @@ def _mask_of(args: argparse.Namespace, size: tuple[int, int]) -> np.ndarray:
     import numpy as np
     from PIL import Image
 
-    from motionstream.media.images import open_picture
+    from motionstream.media.images import open_mask
 
     H, W = size
     x, y = args.start
@@ -156,7 +156,7 @@ def _mask_of(args: argparse.Namespace, size: tuple[int, int]) -> np.ndarray:
         return disc
     if args.radius is not None:
         raise UserError("--radius is for the disc that a --mask replaces; give one of them")
-    drawn = open_picture(args.mask).convert("L")
+    drawn = open_mask(args.mask)
     if drawn.size != (W, H):
         say(f"mask: {drawn.width}x{drawn.height} pixels, resized to the picture's {W}x{H}")
         drawn = drawn.resize((W, H), Image.Resampling.NEAREST)
@@ -174,11 +174,15 @@ def _path_of(args: argparse.Namespace) -> MotionPath:
     kind = args.path or ("follow" if args.via else "line")
     if args.via and kind != "follow":
         raise UserError(f"--via goes with --path follow, not with {kind}")
+    for name, kinds in (("amplitude", ("wave",)), ("cycles", ("wave",)), ("turns", ("circle", "orbit"))):
+        if getattr(args, name) is not None and kind not in kinds:
+            raise UserError(f"--{name} goes with --path {' or '.join(kinds)}, not with {kind}")
     if kind == "wave":
         amplitude = args.amplitude or math.dist(args.start, args.end) / 8
-        return wave_path(args.start, args.end, amplitude, args.cycles)
+        return wave_path(args.start, args.end, amplitude, args.cycles or 2.0)
     if kind in ("circle", "orbit"):
-        return (circle_path if kind == "circle" else orbit_path)(args.start, args.end, turns=args.turns)
+        turns = 1.0 if args.turns is None else args.turns
+        return (circle_path if kind == "circle" else orbit_path)(args.start, args.end, turns=turns)
     return follow_path([args.start, *args.via, args.end]) if kind == "follow" else line_path(args.start, args.end)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from motionstream.commands.options import say, whole_number
 from motionstream.commands.streaming import (
+    check_fp8,
     check_scale,
     load_options,
     shown_scale,
@@ -62,8 +63,11 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.tracks.io import load_tracks
 
     # Everything that can be wrong is looked at before the model is loaded, and the rest before anything is computed.
-    output = check_output(args.output)
-    sheet = check_output(output.with_name(f"{output.stem}_sheet.png"), (".png",)) if args.contact_sheet else None
+    given = (args.image, args.tracks)
+    output = check_output(args.output, inputs=given)
+    sheet = output.with_name(f"{output.stem}_sheet.png") if args.contact_sheet else None
+    if sheet is not None:
+        check_output(sheet, (".png",), inputs=given)
     if args.preset is not None:
         preset(args.preset)
     name, options = weights_named(args), load_options(args)
@@ -74,7 +78,9 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.stream.engine import find_config, load_engine
 
     known = {key: options[key] for key in ("preset", "size", "random_weights") if key in options}
-    _check_inputs(args, find_config(name, **known)[0])
+    config = find_config(name, **known)[0]
+    _check_inputs(args, config)
+    check_fp8(args, config)
     engine = load_engine(name, device=args.device, dtype=args.dtype, **options)
     geometry = engine.preset.geometry
     scale = args.scale or shown_scale(geometry.height)

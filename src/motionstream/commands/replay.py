@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from motionstream.commands.options import device_arguments, say, whole_number
-from motionstream.commands.streaming import check_scale, load_options, shown_scale, wan_arguments
+from motionstream.commands.streaming import check_fp8, check_scale, load_options, shown_scale, wan_arguments
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
     named, options = args.weights or args.preset or take.preset, load_options(args)
     config, dtype = find_config(named, preset=options.get("preset"))[0], args.dtype
+    check_fp8(args, config)
     if "size" not in options and (take.height, take.width) in config.more_sizes:
         options["size"] = take.height, take.width  # as it was recorded
     if config.name == take.preset:

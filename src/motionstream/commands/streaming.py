@@ -17,6 +17,7 @@ from motionstream.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
+    from motionstream.config import PresetConfig
     from motionstream.shapes import VideoGeometry
     from motionstream.tracks.draw import Colour
     from motionstream.tracks.tracks import Tracks
@@ -71,6 +72,12 @@ def load_options(args: argparse.Namespace) -> dict[str, Any]:
         "ignore_memory": args.ignore_memory or None,
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def check_fp8(args: argparse.Namespace, config: PresetConfig) -> None:
+    """Refuse ``--fp8`` where it would do nothing (UserError). A Wan model on a device without FP8 goes on with a warning."""
+    if args.fp8 and config.vae_kind == "nano":
+        raise UserError(f"--fp8 is for Wan presets, and {config.name} is none: leave --fp8 out")
 
 
 def shown_scale(height: int) -> int:

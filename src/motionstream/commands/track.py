@@ -123,8 +123,8 @@ def _queries(args: argparse.Namespace, clip: Clip) -> np.ndarray:
     from motionstream.tracking.queries import grid_queries, read_mask, read_queries
 
     if args.points is not None:
-        return read_queries(args.points, clip.size)
-    mask = None if args.mask is None else read_mask(args.mask, clip.size)
+        return read_queries(args.points, clip.size, clip.fps)
+    mask = None if args.mask is None else read_mask(args.mask, clip.size, clip.source)
     return grid_queries(clip.size, args.grid or DEFAULT_GRID, mask)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -55,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument("target", metavar="DST", help="the same suffixes")
     convert.add_argument("--to", choices=("motionstream", "tapvid", "cotracker", "ati", "wan-move"), help="form of DST")
     convert.add_argument("--canvas", type=canvas_size, metavar="WxH", help="canvas of SRC, where the file does not say it")
+    convert.add_argument(
+        "--source-fps", type=positive_number, metavar="FPS", help="rate of SRC, where the file does not say it (default: 16)"
+    )
     convert.add_argument("--fps", type=positive_number, help="resample to this frame rate")
     convert.add_argument(
         "--frames", type=whole_number(1, MAX_FRAMES), metavar="N", help="cut to N frames, or hold the last one up to N"
@@ -73,9 +77,10 @@ def run(args: argparse.Namespace) -> int:
 def run_draw(args: argparse.Namespace) -> int:
     import numpy as np
 
+    from motionstream.media.decode import VideoFile, upright
     from motionstream.media.images import open_picture
     from motionstream.media.output import check_output
-    from motionstream.media.video import VideoWriter, read_video
+    from motionstream.media.video import VideoWriter
     from motionstream.tracks.io import load_tracks
 
     output = check_output(args.output, (".png", ".mp4"), inputs=(args.video, args.image))
@@ -83,28 +88,30 @@ def run_draw(args: argparse.Namespace) -> int:
     colours = colours_of(args.tracks)
     H, W = tracks.size
     if args.video is not None:
-        below, fps = read_video(args.video)
-        if fps != tracks.fps:
-            tracks = tracks.resample(fps=fps)
+        video = VideoFile(args.video)
+        below: Iterator[np.ndarray] = (upright(frame, video.pixel_aspect) for frame in video.frames())
+        if video.fps != tracks.fps:
+            tracks = tracks.resample(fps=video.fps)
     elif args.image is not None:
-        below = np.asarray(open_picture(args.image))[None]
+        below = itertools.repeat(np.asarray(open_picture(args.image)))
     else:
-        below = np.full((1, H, W, 3), 96, dtype=np.uint8)
-    _, height, width, _ = below.shape
+        below = itertools.repeat(np.full((H, W, 3), 96, dtype=np.uint8))
+    first = next(below)
+    height, width, _ = first.shape
     if H * width != W * height:
         say(f"the canvas of {W}x{H} has another aspect than the {width}x{height} pixels below; it is stretched")
     if output.suffix.lower() == ".png":
-        _save_png(output, draw_paths(below[0], tracks, colours))
+        _save_png(output, draw_paths(first, tracks, colours))
         num_frames = 1
     else:
-        num_frames = min(tracks.num_frames, len(below)) if args.video is not None else tracks.num_frames
-        even = below[:, : height - height % 2, : width - width % 2]  # as H.264 needs
-        scaled = tracks.resize(height, width).crop(0, 0, *even.shape[1:3])
-        with VideoWriter(output, tracks.fps, (even.shape[1], even.shape[2])) as video:
-            for start in range(0, num_frames, WINDOW_FRAMES):
-                stop = min(start + WINDOW_FRAMES, num_frames)
-                frames = even[start:stop] if args.video is not None else even.repeat(stop - start, axis=0)
-                video.write(draw_onto(frames, scaled, start, colours=colours))
+        even_height, even_width = height - height % 2, width - width % 2  # as H.264 needs
+        scaled = tracks.resize(height, width).crop(0, 0, even_height, even_width)
+        below = itertools.islice(itertools.chain([first], below), tracks.num_frames)
+        with VideoWriter(output, tracks.fps, (even_height, even_width)) as writer:
+            while window := list(itertools.islice(below, WINDOW_FRAMES)):
+                frames = np.stack(window)[:, :even_height, :even_width]
+                writer.write(draw_onto(frames, scaled, writer.num_frames, colours=colours))
+        num_frames = writer.num_frames
     say(f"{tracks.num_tracks} tracks on {num_frames} frame{'s' if num_frames > 1 else ''} in {output}")
     return 0
 
@@ -244,10 +251,17 @@ def run_convert(args: argparse.Namespace) -> int:
     from motionstream.tracks.formats import SUFFIXES, load_any_tracks, save_any_tracks
 
     target = check_output(args.target, SUFFIXES)
-    tracks = load_any_tracks(args.source, size=args.canvas, num_frames=args.frames, fps=args.fps)
+    tracks = load_any_tracks(args.source, size=args.canvas, num_frames=args.frames, fps=args.fps, source_fps=args.source_fps)
     if args.size is not None:
         tracks = tracks.resize(*args.size)
-    save_any_tracks(target, tracks, form=args.to)
-    H, W = tracks.size
-    say(f"{tracks.num_tracks} tracks, {tracks.num_frames} frames at {tracks.fps:g} fps, {W}x{H} pixels in {target}")
+    written = save_any_tracks(target, tracks, form=args.to)
+    H, W = written.size
+    say(f"{written.num_tracks} tracks, {written.num_frames} frames at {written.fps:g} fps, {W}x{H} pixels in {target}")
+    # moments of first and last frames; what is resampled may end within a frame before the end
+    kept_s, given_s = (written.num_frames - 1) / written.fps, (tracks.num_frames - 1) / tracks.fps
+    if kept_s <= given_s - 1 / written.fps:
+        say(
+            f"ATI files hold {written.num_frames} frames at {written.fps:g} fps: what comes after {kept_s:g} s of the "
+            f"{given_s:g} s was cut"
+        )
     return 0

@@ -130,7 +130,9 @@ def _as_begun(args: argparse.Namespace, loop: Any) -> Any:
     asked = args.steps is not None or any(one.startswith(("loop.steps=", "loop.fit_minutes=")) for one in args.settings)
     if not args.resume or asked or not about.is_file():
         return loop
-    before = json.loads(about.read_text())["loop"]
+    before = _planned(about)
+    if "steps" not in before:  # of a stage without updates: there is no length to take over
+        return loop
     return replace(loop, steps=before["steps"], fit_minutes=before.get("fit_minutes", 0.0))
 
 
@@ -261,17 +263,39 @@ def _average(args: argparse.Namespace, config: Any, chosen: Any) -> int:
     return 0
 
 
+def _row(line: str) -> dict[str, Any]:
+    """A line of metrics; empty where it is none, as the last one of a run that was stopped while it wrote."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
+def _planned(about: Path) -> dict[str, Any]:
+    """The ``loop`` of a run's ``train_config.json``; empty for a stage without one.
+
+    Raises:
+        ValueError: a damaged file.
+    """
+    try:
+        config = json.loads(about.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{about} is not valid JSON ({error}): restore it, or begin a new run") from error
+    loop = config.get("loop") if isinstance(config, dict) else None
+    return loop if isinstance(loop, dict) else {}
+
+
 def _status(folder: Path) -> int:
     metrics = folder / "metrics.jsonl"
     if not metrics.is_file():
         raise ValueError(f"{folder} holds no run (no metrics.jsonl)")
-    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
-    config = json.loads((folder / "train_config.json").read_text())
-    total = config["loop"]["steps"]
+    rows = [row for line in metrics.read_text(errors="replace").splitlines() if "step" in (row := _row(line))]
+    planned = _planned(folder / "train_config.json")
     last = rows[-1] if rows else {"step": 0}
-    print(f"{folder}: step {last['step']} of {total}")
+    print(f"{folder}: step {last['step']}" + (f" of {planned['steps']}" if "steps" in planned else ""))
     for key, value in last.items():
-        if key != "step":
+        if key != "step" and isinstance(value, (int, float)):
             print(f"  {key} {value:.5g}")
     sheets = sorted(folder.glob("sheet_*.png"))
     if sheets:

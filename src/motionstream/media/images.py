@@ -21,8 +21,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 Fit = Literal["crop", "pad", "stretch"]
 Source = str | Path | bytes | Image.Image | np.ndarray
+Colour = tuple[int, int, int]
 
 NEUTRAL = (128, 128, 128)  # behind transparent parts, and around a padded picture
+BLACK = (0, 0, 0)  # behind the transparent parts of a mask
 MIN_SIDE_PX = 16
 MAX_PIXELS = 50_000_000
 # What is read: the list leaves out formats whose readers start other programs (EPS) or are rarely exercised.
@@ -135,20 +137,20 @@ def fit_picture(picture: Image.Image, width: int, height: int, fit: Fit = "crop"
     return np.array(frame), placed
 
 
-def open_picture(source: Source) -> Image.Image:
+def open_picture(source: Source, *, behind: Colour = NEUTRAL) -> Image.Image:
     """Read a picture upright (EXIF applied) and in RGB, at its own size.
 
-    Transparent parts lie on grey; 16-bit values are scaled to 8; of an animation the first frame is taken, with a
-    warning (a PIL image gives its current frame).
+    Transparent parts lie on ``behind`` (grey); 16-bit values are scaled to 8; of an animation the first frame is taken,
+    with a warning (a PIL image gives its current frame).
 
     Raises:
         ValueError: as in `load_first_frame`.
     """
     if isinstance(source, np.ndarray):
-        return _rgb_of_array(source)
+        return _rgb_of_array(source, behind)
     if isinstance(source, Image.Image):
         _check_size("the picture", source.width, source.height)
-        return _upright_rgb(source, "the picture")
+        return _upright_rgb(source, "the picture", behind)
     name = f"the picture of {len(source)} bytes" if isinstance(source, bytes) else f"picture {str(source)!r}"
     with _opened(source, name) as image:
         _check_size(name, image.width, image.height)
@@ -156,7 +158,16 @@ def open_picture(source: Source) -> Image.Image:
         if getattr(image, "is_animated", False) and image.format != "MPO":
             warnings.warn(f"{name} has several frames; only the first is used")
             image.seek(0)
-        return _upright_rgb(image, name)
+        return _upright_rgb(image, name, behind)
+
+
+def open_mask(source: Source) -> Image.Image:
+    """Read a picture as a mask, in mode "L" at its own size: white is in, black and what is transparent is out.
+
+    Raises:
+        ValueError: as in `load_first_frame`.
+    """
+    return open_picture(source, behind=BLACK).convert("L")
 
 
 def enlarge(frames: np.ndarray, factor: int, smooth: bool = True) -> np.ndarray:
@@ -208,7 +219,7 @@ def _say_damaged(name: str, error: Exception) -> str:
     return f"{name} is damaged ({error}); save it again as JPEG, PNG or WebP"
 
 
-def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
+def _upright_rgb(image: Image.Image, name: str, behind: Colour) -> Image.Image:
     try:
         image.load()
     except Exception as error:  # as above: OSError, SyntaxError, struct.error, zlib.error, ...
@@ -219,17 +230,17 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
         warnings.warn(f"{name} has unreadable EXIF data ({error}); it is used as stored")
         upright = image
     try:
-        return _rgb(upright)
+        return _rgb(upright, behind)
     except ValueError as error:
         raise ValueError(f"{name} has the colour mode {upright.mode}, which cannot be read; save it as RGB") from error
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, behind: Colour) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
-    background = Image.new("RGBA", image.size, (*NEUTRAL, 255))
+    background = Image.new("RGBA", image.size, (*behind, 255))
     return Image.alpha_composite(background, image.convert("RGBA")).convert("RGB")
 
 
@@ -246,7 +257,7 @@ def _eight_bits(values: np.ndarray) -> np.ndarray:
     return (known * (255 / full)).round().clip(0, 255).astype(np.uint8)
 
 
-def _rgb_of_array(array: np.ndarray) -> Image.Image:
+def _rgb_of_array(array: np.ndarray, behind: Colour) -> Image.Image:
     shaped = array[..., None] if array.ndim == 2 else array
     if shaped.ndim != 3 or shaped.shape[2] not in (1, 3, 4) or array.dtype not in (np.uint8, np.uint16):
         raise ValueError(
@@ -258,4 +269,4 @@ def _rgb_of_array(array: np.ndarray) -> Image.Image:
     if shaped.dtype == np.uint16:
         shaped = ((shaped.astype(np.uint32) + 128) // 257).astype(np.uint8)
     pixels: Any = shaped[..., 0] if channels == 1 else shaped
-    return _rgb(Image.fromarray(np.ascontiguousarray(pixels)))
+    return _rgb(Image.fromarray(np.ascontiguousarray(pixels)), behind)

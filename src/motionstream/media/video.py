@@ -22,8 +22,8 @@ from typing import Any, Literal, Self
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation
 
+from motionstream.media.decode import VideoFile, upright
 from motionstream.media.images import enlarge
 from motionstream.media.output import check_output
 
@@ -74,7 +74,9 @@ class VideoWriter:
         self.kept: Path | None = None
         self._unfinished = self.path.with_name(f".{self.path.name}.{os.getpid()}-{id(self):x}.unfinished")
         with self._own_errors():
-            self._container: Any = av.open(str(self._unfinished), "w", format="mp4", options={"movflags": "+faststart"})
+            self._container: Any = av.open(
+                str(self._unfinished.absolute()), "w", format="mp4", options={"movflags": "+faststart"}
+            )
         self._stream = self._container.add_stream("libx264", rate=Fraction(fps).limit_denominator(100_000))
         self._stream.options = {"crf": "18", "preset": "veryfast"}
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
@@ -170,6 +172,8 @@ def read_video(
 ) -> tuple[np.ndarray, float]:
     """Read a video file: frames (T, H, W, 3) uint8 RGB, upright, and its frames per second.
 
+    A file whose rate varies is read at one over its median interval: each frame is held for as long as it is shown.
+
     Args:
         path: any file that FFmpeg reads.
         max_frames: stop after so many, >= 1; None reads all.
@@ -182,39 +186,21 @@ def read_video(
         raise ValueError(f"max_frames must be at least 1, got {max_frames}")
     if size is not None and min(size) < 1:
         raise ValueError(f"size must be (height, width) of at least 1 pixel, got {size}")
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"video {str(path)!r} {'is a folder' if path.is_dir() else 'does not exist'}; check the path")
+    file = VideoFile(path)
     frames: list[np.ndarray] = []
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError(f"{str(path)!r} holds no video; give an MP4, MOV, WebM or MKV file")
-            stream = container.streams.video[0]
-            fps = float(stream.average_rate or stream.guessed_rate or 0)
-            for frame in container.decode(stream):
-                frames.append(_upright_array(frame, size))
-                if len(frames) == max_frames:
-                    break
-                if len(frames) * frames[0].nbytes > MAX_READ_BYTES:
-                    raise ValueError(
-                        f"video {str(path)!r} has more than {len(frames)} frames of {frames[0].shape[1]}x"
-                        f"{frames[0].shape[0]} pixels, too many for memory; give max_frames or a smaller size"
-                    )
-    except (av.FFmpegError, OSError) as error:
-        raise ValueError(f"cannot read video {str(path)!r}: {_reason(error)}; check or convert the file") from error
-    if not frames or fps <= 0:
-        raise ValueError(f"video {str(path)!r} has no readable frame; check or convert the file")
-    return np.stack(frames), fps
-
-
-def _upright_array(frame: av.VideoFrame, size: tuple[int, int] | None) -> np.ndarray:
-    quarters = round(getattr(frame, "rotation", 0) / 90) % 4  # counterclockwise; PyAV 13 does not tell
-    if size is None:
-        return np.rot90(frame.to_ndarray(format="rgb24"), quarters)
-    height, width = size if quarters % 2 == 0 else size[::-1]
-    array = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation=Interpolation.AREA)
-    return np.rot90(array, quarters)
+    shown: av.VideoFrame | None = None
+    for frame in file.frames():
+        if frame is not shown:
+            shown, picture = frame, upright(frame, file.pixel_aspect, size)
+        frames.append(picture)
+        if len(frames) == max_frames:
+            break
+        if len(frames) * frames[0].nbytes > MAX_READ_BYTES:
+            raise ValueError(
+                f"video {str(path)!r} has more than {len(frames)} frames of {frames[0].shape[1]}x{frames[0].shape[0]} "
+                "pixels, too many for memory; give max_frames or a smaller size"
+            )
+    return np.stack(frames), file.fps
 
 
 def _free_name(path: Path) -> Path:

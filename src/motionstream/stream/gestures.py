@@ -32,6 +32,9 @@ CAMERA_SPACING_CELLS, CAMERA_LATTICE = 1.5, 88
 levels of zoom there are up to twice as many: `live_input.CAMERA_POINTS` are kept free for them."""
 CAMERA_CLEARANCE_CELLS = 1.6
 """Camera points closer than this to a point of another gesture are left out: the hand wins over the camera."""
+MAX_ZOOM_LEVEL = 16
+"""Doublings that one shot of the camera may zoom, in or out. The next shot takes hold of the picture anew: places in the
+lattice of a single one would run out of digits."""
 TURN_PER_PX, GROWTH_PER_PX = 0.04, 0.015
 """Radians and log-scale that a hand may turn and grow a thing by in the time of one pixel of a picture 128 wide, where its
 speed is limited."""
@@ -351,9 +354,16 @@ class GestureBoard:
 
     def _point_camera(self, speed: CameraSpeed) -> None:
         if self.camera.still and not speed.still:
-            # A new shot takes hold of the picture as it is now.
-            self.view, self.shots = np.eye(3), self.shots + 1
+            self._new_shot()
         self.camera = speed
+
+    def _new_shot(self) -> None:
+        """Take hold of the picture as it is now."""
+        self.view, self.shots = np.eye(3), self.shots + 1
+
+    def _zoom_level(self) -> int:
+        """How many doublings the view has been zoomed since its shot began, rounded."""
+        return round(math.log2(math.sqrt(abs(float(np.linalg.det(self.view[:2, :2]))))))
 
     def _camera_points(self, others: np.ndarray) -> list[Point]:
         """Advance the view by one frame and list the lattice points that lie in it."""
@@ -366,9 +376,10 @@ class GestureBoard:
         step = np.eye(3)
         step[:2, :2] = turn
         step[:2, 2] = centre - turn @ centre + np.array(speed.pan) / fps
+        if abs(self._zoom_level()) >= MAX_ZOOM_LEVEL:
+            self._new_shot()
         self.view = step @ self.view
-        grown = math.sqrt(abs(float(np.linalg.det(self.view[:2, :2]))))
-        level = round(math.log2(grown))  # keeps the lattice about equally dense on screen, however far one zooms
+        level = self._zoom_level()  # keeps the lattice about equally dense on screen, however far one zooms
         spacing = camera_spacing(self.geometry) / 2.0**level
         corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1.0]])
         world = (corners @ np.linalg.inv(self.view).T)[:, :2]
@@ -380,7 +391,6 @@ class GestureBoard:
             gaps = np.hypot(*(places[:, None] - others[None]).transpose(2, 0, 1)).min(1)
             kept &= gaps > CAMERA_CLEARANCE_CELLS * self.geometry.reach_px
         shot = _CAMERA_IDS + ((self.shots * 64 + level + 32) << 24)
-        return [
-            Point(shot + ((int(i[n]) + 2048) << 12) + int(j[n]) + 2048, float(places[n, 0]), float(places[n, 1]))
-            for n in np.flatnonzero(kept)
-        ]
+        # Places wrap around 4096: what is in view together is never that far apart, and other bits stay as they are.
+        names = ((i + 2048 & 4095) << 12) + (j + 2048 & 4095)
+        return [Point(shot + int(names[n]), float(places[n, 0]), float(places[n, 1])) for n in np.flatnonzero(kept)]

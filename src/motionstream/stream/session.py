@@ -219,7 +219,7 @@ class StreamSession:
         Frames past the tracks' end are made without any point. The last chunk may hold more frames than asked.
 
         Raises:
-            ValueError: tracks of another canvas or batch, or a model without tracks.
+            ValueError: tracks of another canvas, batch or frame rate, or a model without tracks.
         """
         self._check_movable(bool(tracks.visible.any()))
         geometry = self.engine.preset.geometry
@@ -227,6 +227,11 @@ class StreamSession:
             raise ValueError(
                 f"tracks are for {tracks.batch} videos of {tracks.size[1]}x{tracks.size[0]} pixels; this model needs one of "
                 f"{geometry.width}x{geometry.height}: use tracks.resize({geometry.height}, {geometry.width})"
+            )
+        if not math.isclose(tracks.fps, geometry.fps):  # frame for frame it would move at another speed, silently
+            raise ValueError(
+                f"tracks are at {tracks.fps:g} frames per second; this model makes {geometry.fps:g}: "
+                f"use tracks.resample(fps={geometry.fps:g})"
             )
         wanted = tracks.num_frames if num_frames is None else num_frames
         if wanted < 1:

@@ -232,7 +232,8 @@ class TrackBuffer:
         if known is None:
             return False
         anchors = known.slots[known.slots < self.num_anchors]
-        if self._taken[anchors].any():
+        if self._taken[anchors].any():  # others hold them now: the grip is gone for good, and its code is free
+            self._free[:0] = known.slots[known.slots >= self.num_anchors].tolist()
             return False
         self._taken[anchors] = True
         self.grips[key] = known

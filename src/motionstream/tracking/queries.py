@@ -50,17 +50,23 @@ def grid_queries(size: tuple[int, int], grid: int, mask: np.ndarray | None = Non
     return np.stack([np.zeros_like(x), x, y], axis=1).astype(np.float32)
 
 
-def queries_of_tracks(tracks: Tracks) -> np.ndarray:
-    """The first visible point of every track of the first sample, (N, 3); tracks never visible are left out."""
+def queries_of_tracks(tracks: Tracks, fps: float | None = None) -> np.ndarray:
+    """The first visible point of every track of the first sample, (N, 3); tracks never visible are left out.
+
+    ``fps`` is the rate of the frames in which they are given, where it is not the tracks' own.
+    """
     found = tracks.to_tapvid()["query_points"][0].numpy()
-    return found[found[:, 0] >= 0][:, [0, 2, 1]].astype(np.float32)
+    points = found[found[:, 0] >= 0][:, [0, 2, 1]].astype(np.float32)
+    if fps is not None:
+        points[:, 0] = (points[:, 0] * (fps / tracks.fps)).round()
+    return points
 
 
-def read_queries(path: str | Path, size: tuple[int, int]) -> np.ndarray:
-    """Queries (N, 3) from a file, on a canvas of ``size`` (H, W) pixels.
+def read_queries(path: str | Path, size: tuple[int, int], fps: float | None = None) -> np.ndarray:
+    """Queries (N, 3) from a file, on a canvas of ``size`` (H, W) pixels, for frames at ``fps`` (None: the file's own rate).
 
     ``.csv`` or ``.txt``: a line per point, ``x, y`` (frame 0) or ``t, x, y``. ``.json``: a list of such points, or tracks
-    (`load_tracks`), whose first visible points are taken and scaled to the canvas. ``.npy``: (N, 2) or (N, 3).
+    (`load_tracks`), whose first visible points are taken and scaled to the canvas and the rate. ``.npy``: (N, 2) or (N, 3).
 
     Raises:
         ValueError: one sentence that names the file, the value and the fix.
@@ -71,13 +77,13 @@ def read_queries(path: str | Path, size: tuple[int, int]) -> np.ndarray:
         raise ValueError(f"points {str(path)!r} must end in .csv, .txt, .json, .npy or .npz")
     try:
         if suffix == ".npz":
-            points = queries_of_tracks(load_tracks(path).resize(*size))
+            points = queries_of_tracks(load_tracks(path).resize(*size), fps)
         elif suffix == ".npy":
             points = np.load(path, allow_pickle=False)
         elif suffix == ".json":
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = json.loads(path.read_text(encoding="utf-8-sig"))
             if isinstance(document, dict):
-                points = queries_of_tracks(load_tracks(path).resize(*size))
+                points = queries_of_tracks(load_tracks(path).resize(*size), fps)
             else:
                 points = np.array(document, dtype=np.float64)
         else:
@@ -88,6 +94,12 @@ def read_queries(path: str | Path, size: tuple[int, int]) -> np.ndarray:
             points = np.array(rows, dtype=np.float64)
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror or error}; check the path") from error
+    except RecursionError as error:
+        raise ValueError(
+            f"{path}: not readable as points (its lists are nested too deeply); give a list of points"
+        ) from error
+    except OverflowError as error:
+        raise ValueError(f"{path}: not readable as points (a number is above 1e308); give x and y in pixels") from error
     except (ValueError, TypeError) as error:
         said = " ".join(str(error).split())
         raise ValueError(said if str(path) in said else f"{path}: not readable as points ({said})") from error
@@ -102,28 +114,30 @@ def read_queries(path: str | Path, size: tuple[int, int]) -> np.ndarray:
 
 
 def _lines(path: Path) -> list[str]:
-    lines = [line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     return [line for line in lines if line]
 
 
-def read_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
-    """A picture as a mask (H, W) bool of ``size``: brighter than half is inside.
+def read_mask(path: str | Path, size: tuple[int, int], source: tuple[int, int] | None = None) -> np.ndarray:
+    """A picture as a mask (H, W) bool of ``size``: brighter than half is inside, what is transparent is outside.
+
+    ``source`` is the (H, W) of the frames that it is painted on, where ``size`` stretches them to another aspect.
 
     Raises:
-        ValueError: an unreadable picture, one of another aspect than ``size``, or one without anything white.
+        ValueError: an unreadable picture, one of another aspect than the frames, or one without anything white.
     """
     from PIL import Image
 
-    from motionstream.media.images import open_picture
+    from motionstream.media.images import open_mask
 
-    picture = open_picture(path).convert("L")
-    H, W = size
+    picture = open_mask(path)
+    H, W = source or size
     if abs(picture.width * H - picture.height * W) > 0.02 * picture.height * W:
         raise ValueError(
             f"mask {str(path)!r} is {picture.width}x{picture.height} pixels, another aspect than {W}x{H}: paint it on a "
             "frame of the clip"
         )
-    mask = np.asarray(picture.resize((W, H), Image.Resampling.BILINEAR)) > 127
+    mask = np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)) > 127
     if not mask.any():
         raise ValueError(f"mask {str(path)!r} is empty: paint what is to be followed white on black")
     return mask

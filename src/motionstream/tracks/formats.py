@@ -66,6 +66,7 @@ def load_any_tracks(
     form: str | None = None,
     size: Size | None = None,
     fps: float | None = None,
+    source_fps: float | None = None,
     num_frames: int | None = None,
 ) -> Tracks:
     """Read tracks in any of the forms.
@@ -73,7 +74,8 @@ def load_any_tracks(
     Args:
         path: the file. form: one of `FORMS`; None tells it from the file.
         size: (H, W) of the canvas in pixels, for files that do not say it.
-        fps: frame rate of the result; of files that do not say their own, it is taken as theirs.
+        fps: frame rate of the result, None = the file's; positions are resampled to it.
+        source_fps: frame rate of a file that does not say its own (default: 16).
         num_frames: as in `load_tracks`.
 
     Raises:
@@ -85,7 +87,7 @@ def load_any_tracks(
         return load_tracks(path, num_frames=num_frames, fps=fps)
     reader = {"tapvid": _read_tapvid, "cotracker": _read_cotracker, "ati": _read_ati, "wan-move": _read_wan_move}[form]
     try:
-        tracks = reader(path, size, fps)
+        tracks = reader(path, size, source_fps)
         if not tracks.visible.any():
             raise ValueError("no point is ever visible on the canvas; is its size right?")
     except OSError as error:
@@ -99,10 +101,13 @@ def load_any_tracks(
     return tracks.slice_frames(0, min(num_frames, tracks.num_frames)).pad_frames(num_frames, "hold")
 
 
-def save_any_tracks(path: str | Path, tracks: Tracks, *, form: str | None = None) -> None:
+def save_any_tracks(path: str | Path, tracks: Tracks, *, form: str | None = None) -> Tracks:
     """Write tracks in any of the forms; None takes the one usual for the suffix (.npz and .json: ours).
 
     ATI always holds 121 frames at 24 per second: other rates are resampled, longer tracks are cut, shorter ones let go.
+
+    Returns:
+        The tracks as they were written.
 
     Raises:
         ValueError: a form that does not fit the suffix, more than one sample where the form holds one, nothing visible.
@@ -117,7 +122,8 @@ def save_any_tracks(path: str | Path, tracks: Tracks, *, form: str | None = None
     if suffix not in allowed.get(form, (".npy",)):
         raise ValueError(f"{path.name!r} must end in {' or '.join(allowed.get(form, ('.npy',)))} to hold {form} tracks")
     if form == "motionstream":
-        return save_tracks(path, tracks)
+        save_tracks(path, tracks)
+        return tracks
     if not tracks.visible.any():
         raise ValueError(f"cannot save to {path}: no point of these tracks is ever visible")
     if form != "cotracker" and tracks.batch != 1:
@@ -127,13 +133,17 @@ def save_any_tracks(path: str | Path, tracks: Tracks, *, form: str | None = None
         xy, visibility = to_cotracker(tracks)
         partner = visibility_path(path)
         _write(partner, lambda file: np.save(file, visibility, allow_pickle=False))
-        return _write(path, lambda file: np.save(file, xy, allow_pickle=False))
+        _write(path, lambda file: np.save(file, xy, allow_pickle=False))
+        return tracks
     if form == "ati":
-        return _write(path, lambda file: torch.save(_ati_bytes(tracks), file))
+        tracks = _for_ati(tracks)
+        _write(path, lambda file: torch.save(_ati_bytes(tracks), file))
+        return tracks
     H, W = tracks.size
     header: dict[str, Any] = {"width": W, "height": H, "fps": tracks.fps}
     arrays: dict[str, Any] = _tapvid_arrays(tracks) if form == "tapvid" else _cotracker_arrays(tracks)
-    return _write(path, lambda file: np.savez_compressed(file, **arrays, **header))
+    _write(path, lambda file: np.savez_compressed(file, **arrays, **header))
+    return tracks
 
 
 def from_cotracker(tracks: Any, visibility: Any, *, size: Size, fps: float) -> Tracks:
@@ -276,10 +286,13 @@ def _cotracker_arrays(tracks: Tracks) -> dict[str, np.ndarray]:
     return {"tracks": xy, "visibility": visibility}
 
 
-def _ati_bytes(tracks: Tracks) -> bytes:
+def _for_ati(tracks: Tracks) -> Tracks:
     if tracks.fps != ATI_FPS:
         tracks = tracks.resample(fps=ATI_FPS)
-    tracks = tracks.slice_frames(0, min(tracks.num_frames, ATI_FRAMES)).pad_frames(ATI_FRAMES, "release")
+    return tracks.slice_frames(0, min(tracks.num_frames, ATI_FRAMES)).pad_frames(ATI_FRAMES, "release")
+
+
+def _ati_bytes(tracks: Tracks) -> bytes:
     shown = torch.cat([tracks.xy[0], tracks.visible[0, ..., None].float()], dim=-1)  # (121, N, 3)
     array = shown.transpose(0, 1)[:, :, None].contiguous().numpy() * np.float32(ATI_FACTOR)  # (N, 121, 1, 3)
     buffer = io.BytesIO()

@@ -21,6 +21,8 @@ import io
 import json
 import math
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -38,12 +40,17 @@ from motionstream.tracks.strokes import (
     stroke_to_json,
     tracks_from_strokes,
 )
-from motionstream.tracks.tracks import Tracks
+from motionstream.tracks.tracks import Tracks, check_fps
 
 TRACKS_FORMAT, STROKES_FORMAT, VERSION = "motionstream-tracks", "motionstream-strokes", 1
 DEFAULT_FPS = 16.0
 _HEADER_KEYS = ("format", "version", "width", "height", "fps")
 MAX_EDGE_PX, MAX_FRAMES, MAX_POINTS = 65_536, 100_000, 50_000_000
+DAMAGED = (
+    ValueError, EOFError, KeyError, RuntimeError, SyntaxError, OverflowError,
+    tokenize.TokenError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What NumPy raises of a damaged file."""
 
 
 def load_tracks(path: str | Path, num_frames: int | None = None, fps: float | None = None) -> Tracks:
@@ -61,14 +68,14 @@ def load_tracks(path: str | Path, num_frames: int | None = None, fps: float | No
     path = Path(path)
     if num_frames is not None and not 1 <= num_frames <= MAX_FRAMES:
         raise ValueError(f"num_frames must be 1 to {MAX_FRAMES}, got {num_frames}")
-    if fps is not None and not (is_number(fps) and fps > 0):
-        raise ValueError(f"fps must be a positive number, got {fps!r}")
+    if fps is not None:
+        check_fps(fps)
     try:
         tracks = _read_npz(path) if _suffix(path) == ".npz" else _read_json_tracks(path, num_frames, fps)
         if not tracks.visible.any():
             raise ValueError("no point is ever visible on the canvas; give at least one visible point inside it")
         if fps is not None and fps != tracks.fps:
-            tracks = tracks.resample(fps=fps)
+            tracks = _resampled(tracks, fps)
         if num_frames is not None and num_frames < tracks.num_frames:
             tracks = tracks.slice_frames(0, num_frames)
         return tracks if num_frames is None else tracks.pad_frames(num_frames, "hold")
@@ -76,6 +83,16 @@ def load_tracks(path: str | Path, num_frames: int | None = None, fps: float | No
         raise ValueError(f"cannot read {path}: {error.strerror or error}; check the path") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _resampled(tracks: Tracks, fps: float) -> Tracks:
+    T = math.ceil(tracks.num_frames * fps / tracks.fps)
+    if T > MAX_FRAMES or T * tracks.num_tracks * tracks.batch > MAX_POINTS:
+        raise ValueError(
+            f"{tracks.num_frames} frames at fps {tracks.fps:g} become {T} at fps {fps:g}, above {MAX_FRAMES} frames or "
+            f"{MAX_POINTS} points; correct fps in the file, or shorten it"
+        )
+    return tracks.resample(fps=fps)
 
 
 def save_tracks(path: str | Path, tracks: Tracks) -> None:
@@ -142,10 +159,7 @@ def _read_header(document: dict[str, Any]) -> tuple[tuple[int, int], float]:
     if document.get("version") != VERSION:
         raise ValueError(f"version is {document.get('version')!r}, but this release reads version {VERSION} only")
     width, height = (_whole(document, key, 1, MAX_EDGE_PX) for key in ("width", "height"))
-    fps = document.get("fps", DEFAULT_FPS)
-    if not is_number(fps) or fps <= 0:
-        raise ValueError(f"fps must be a positive number, got {fps!r}")
-    return (height, width), float(fps)
+    return (height, width), check_fps(document.get("fps", DEFAULT_FPS))
 
 
 def _read_json_tracks(path: Path, num_frames: int | None, fps: float | None) -> Tracks:
@@ -264,7 +278,7 @@ def _read_npz(path: Path) -> Tracks:
             raise ValueError("it holds a bare array")
         with archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED as error:
         # What NumPy says of any other file is advice on pickles, which are never opened here.
         why = "it holds something else than an archive of arrays" if "pickle" in str(error) else error
         raise ValueError(f"not readable as NPZ ({why}); save it again with save_tracks") from error

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from motionstream.tracks.tracks import Tracks
+from motionstream.tracks.tracks import Tracks, check_fps
 
 KINDS = ("drag", "pin", "path")
 MAX_BRUSH_POINTS = 4096
@@ -140,7 +140,7 @@ def tracks_from_strokes(
     Args:
         strokes: any number; none gives tracks with N = 0.
         num_frames: pixel frames T of the result, >= 1.
-        fps: frames per second, > 0.
+        fps: frames per second, 0.01 to 10,000.
         size: (H, W) of the canvas the strokes were drawn on, in pixels.
         first_id: smallest id given to strokes without one.
 
@@ -149,9 +149,9 @@ def tracks_from_strokes(
     """
     if not strokes:
         return Tracks.empty(num_frames=num_frames, size=size, fps=fps)
-    if num_frames < 1 or not (math.isfinite(fps) and fps > 0):
-        raise ValueError(f"num_frames must be at least 1 and fps above 0, got {num_frames} and {fps}")
-    times_s = np.arange(num_frames) / fps
+    if num_frames < 1:
+        raise ValueError(f"num_frames must be at least 1, got {num_frames}")
+    times_s = np.arange(num_frames) / check_fps(fps)
     sampled = [_sample(stroke, times_s) for stroke in strokes]
     return Tracks.from_points(
         np.concatenate([points for points, _ in sampled], axis=1),

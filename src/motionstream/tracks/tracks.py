@@ -21,6 +21,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from motionstream.tracks.strokes import Stroke
 
+MIN_FPS, MAX_FPS = 0.01, 10_000.0
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tracks:
@@ -35,7 +37,7 @@ class Tracks:
         visible: (B, T, N) bool, True = visible.
         ids: (B, N) int64, >= 0, unique within a sample; they name a track across chunks and steps.
         size: (H, W), the canvas the coordinates refer to, in pixels.
-        fps: frames per second, > 0.
+        fps: frames per second, 0.01 to 10,000.
 
     Raises:
         ValueError: a shape, dtype or value breaks one of the rules above.
@@ -200,13 +202,12 @@ class Tracks:
         T = self.num_frames
         if (num_frames is None) == (fps is None):
             raise ValueError("give either num_frames or fps to resample")
-        wish = fps or num_frames or 0
-        if not (math.isfinite(wish) and wish > 0):
-            raise ValueError(f"num_frames and fps must be positive, got {fps if num_frames is None else num_frames}")
         if num_frames is None:
-            step = self.fps / wish  # in frames of ours
+            step = self.fps / check_fps(fps)  # in frames of ours
             count = math.floor((T - 1) / step + 1e-6) + 1
         else:
+            if num_frames < 1:
+                raise ValueError(f"num_frames must be at least 1, got {num_frames}")
             count = num_frames
             step = (T - 1) / (count - 1) if count > 1 else 0.0
         rate = self.fps / step if step > 0 else self.fps
@@ -280,6 +281,17 @@ class Tracks:
         return replace(self, xy=self.xy.to(device), visible=self.visible.to(device), ids=self.ids.to(device))
 
 
+def check_fps(fps: Any) -> float:
+    """Return a frame rate as float.
+
+    Raises:
+        ValueError: no number from `MIN_FPS` to `MAX_FPS`; beyond them a clip has no length, or one without end.
+    """
+    if isinstance(fps, bool) or not isinstance(fps, (int, float, np.integer, np.floating)) or not MIN_FPS <= fps <= MAX_FPS:
+        raise ValueError(f"fps must be a number from {MIN_FPS:g} to {MAX_FPS:g} frames per second, got {fps!r:.60}")
+    return float(fps)
+
+
 def _as_tensor(values: Any, dtype: torch.dtype) -> Tensor:
     return values.to(dtype) if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values), dtype=dtype)
 
@@ -299,8 +311,7 @@ def _check_shapes(tracks: Tracks) -> None:
             raise ValueError(f"{name} must be {dtype} {shape}, got {tensor.dtype} {tuple(tensor.shape)}")
     if len(tracks.size) != 2 or any(int(edge) != edge or edge < 1 for edge in tracks.size):
         raise ValueError(f"size must be (height, width) in whole pixels, at least 1, got {tracks.size}")
-    if not (math.isfinite(tracks.fps) and tracks.fps > 0):
-        raise ValueError(f"fps must be a positive number, got {tracks.fps}")
+    check_fps(tracks.fps)
 
 
 def _check_values(tracks: Tracks, finite: Tensor) -> None:
