@@ -41,7 +41,7 @@ export class StateView {
     if (now !== this.before) {
       this.before = now;
       this.show();
-    }
+    } else this.#cover(); // a take may have begun and shown its first frame since the last look
     if (this.run.recorded) this.#chip();
   }
 
