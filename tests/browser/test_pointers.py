@@ -48,40 +48,33 @@ def poses_in_take(studio: StudioPage) -> list[list[float]]:
     return [pose for row in take["inputs"] for motion in row.get("motions", []) for pose in motion["poses"]]
 
 
-def slowly(studio: StudioPage, points: Points) -> None:
-    """A stroke at the pace of the video: in one jump, as a slow machine would see it, nano follows less."""
-    mouse = studio.page.mouse
-    mouse.move(*studio.place(*points[0]))
-    mouse.down()
-    for point in points[1:]:
-        mouse.move(*studio.place(*point), steps=3)
-        studio.more(5)
-    mouse.up()
-
-
 def test_the_knobs_turn_and_scale_with_the_mouse(studio: StudioPage) -> None:
     studio.play("balloon", 5)
     red = redness(studio.pixels(5))[2]
     studio.stroke([BALLOON, (78, 42)])
     (drag,) = studio.gestures("drag")
     centre, radius = circle(studio, drag)
+    studio.stroke([around(centre, radius, 45), around(centre, 1.2 * radius, 45), around(centre, 1.5 * radius, 45)])
+    (drag,) = studio.gestures("drag")
+    assert drag["pose"] == pytest.approx([-6, 4, 0, 1.5], abs=0.05)
+    # Before it is turned: of a thing that turns and grows nano loses the more, the slower the machine and so the hand is.
+    studio.until(f"m.frame >= {studio.get('m.lastFrame') + 30}")
+    assert redness(studio.pixels(studio.get("m.lastFrame")))[2] > 1.15 * red, "the balloon has grown"
+    centre, radius = circle(studio, drag)
     studio.page.mouse.move(*studio.place(*around(centre, radius, -90)))
     assert studio.page.get_attribute("#overlay", "data-over") == "knob"
-    slowly(studio, [around(centre, radius, angle) for angle in (-90, -60, -30, 0)])
+    studio.stroke([around(centre, radius, angle) for angle in (-90, -60, -30, 0)])
     (drag,) = studio.gestures("drag")
-    assert drag["pose"] == pytest.approx([-6, 4, math.pi / 2, 1], abs=0.05), "a quarter turn, to the right"
+    assert drag["pose"] == pytest.approx([-6, 4, math.pi / 2, 1.5], abs=0.05), "a quarter turn, to the right"
     # The knobs have turned with it: the lower one, at 45 degrees, lies at 135 now.
-    slowly(studio, [around(centre, share * radius, 135) for share in (1.0, 1.1, 1.2, 1.3, 1.4, 1.5)])
+    studio.stroke([around(centre, radius, 135), around(centre, 1.1 * radius, 135), around(centre, 1.2 * radius, 135)])
     (drag,) = studio.gestures("drag")
-    assert drag["pose"] == pytest.approx([-6, 4, math.pi / 2, 1.5], abs=0.05)
-    studio.until(f"m.frame >= {studio.get('m.lastFrame') + 30}")
-    # Asked for 2.25 times the area, nano makes 1.13 to 1.75 times of it, as the moves happen to fall into chunks.
-    assert redness(studio.pixels(studio.get("m.lastFrame")))[2] > 1.05 * red, "the balloon has grown"
+    assert drag["pose"] == pytest.approx([-6, 4, math.pi / 2, 1.8], abs=0.05)
+    studio.more(12)
     assert any(pose == pytest.approx(drag["pose"], abs=1e-3) for pose in poses_in_take(studio))
-    studio.keys("Control+z")
-    assert studio.gestures("drag")[0]["pose"][3] == pytest.approx(1)
-    studio.keys("Control+z")
-    assert studio.gestures("drag")[0]["pose"][2] == pytest.approx(0)
+    for turn, scale in ((drag["pose"][2], 1.5), (0, 1.5), (0, 1)):
+        studio.keys("Control+z")
+        assert studio.gestures("drag")[0]["pose"][2:] == pytest.approx([turn, scale], abs=0.05)
     # With a tool that cannot take hold of them they are neither there nor in the way.
     studio.keys("p")
     studio.stroke([around(centre, radius, -90)])
