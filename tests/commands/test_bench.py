@@ -31,7 +31,8 @@ def test_a_horizon_has_windows_and_a_plot(tmp_path, capsys):
     assert main(["bench", *TINY, "--horizon", "300", "--out", str(out)]) == 0
     report = report_of(capsys)
     assert report["chunks"] == 300
-    assert report["late_over_early"] > 0
+    early, late = report["windows"][1], report["windows"][-1]
+    assert report["late_over_early"] == pytest.approx(late["p50_ms"] / early["p50_ms"], abs=1e-4)
     assert abs(report["memory_growth_mib"]) < 100
     assert len(report["windows"]) == 6
     pytest.importorskip("matplotlib")

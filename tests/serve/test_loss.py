@@ -121,3 +121,6 @@ def test_an_error_about_a_gesture_names_it(server):
         assert client.error()["id"] == 7
         client.say("branch", chunk=90000)
         assert "id" not in client.error()
+        client.say("grab", id=8, points=[[20, 15]], seen=0, t=1)
+        client.say("move", id=8, pose=[0, 0, 0, 5000], t=2)
+        assert "id" not in client.error(), "the grab itself is held"

@@ -172,7 +172,8 @@ class Connection:
                 else:
                     await visitor.take_up(message)
             except ProtocolError as error:
-                visitor.say(Error(code=error.code, message=str(error), id=getattr(message, "id", None)))
+                begun = message.id if isinstance(message, protocol.Grab | protocol.Pin | protocol.Path) else None
+                visitor.say(Error(code=error.code, message=str(error), id=begun))
             if visitor.outbox.overrun:
                 raise Close(protocol.POLICY, "answers pile up unread")
 

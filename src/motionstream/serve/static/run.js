@@ -269,7 +269,6 @@ export class Run extends EventTarget {
       this.player.head = message.frame - 1;
       this.player.scrub(null);
       this.recorded = message.chunk < message.recorded ? message.recorded : 0;
-      this.latency.reset();
     } else if (message.frame <= this.store.last) this.player.cut(message.frame); // a branch that was not heard of
     this.board.settle(message.active, this.link.queue.map(({ id }) => id), message.frame);
     this.link.flush();
