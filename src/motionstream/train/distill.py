@@ -84,12 +84,6 @@ class DistillConfig:
             raise ValueError(f"critic_per_student={self.critic_per_student} must be at least 1")
         if self.critic_warmup < 0:
             raise ValueError(f"critic_warmup={self.critic_warmup} must be 0 or more steps")
-        fewest = self.critic_warmup + self.critic_per_student
-        if self.loop.steps < fewest and not self.loop.fit_minutes:
-            raise ValueError(
-                f"{self.loop.steps} steps would train the critic alone (critic_warmup={self.critic_warmup}, "
-                f"critic_per_student={self.critic_per_student}): use at least {fewest}"
-            )
 
 
 class DistillStage(DiTStage):
@@ -101,6 +95,12 @@ class DistillStage(DiTStage):
     def __init__(
         self, preset: PresetConfig, config: DistillConfig, vae: NanoVAE, teacher: Path, student: Path, compute: Compute
     ) -> None:
+        fewest = config.critic_warmup + config.critic_per_student  # settings and --steps are all known here
+        if config.loop.steps < fewest and not config.loop.fit_minutes:
+            raise ValueError(
+                f"{config.loop.steps} steps would train the critic alone (critic_warmup={config.critic_warmup}, "
+                f"critic_per_student={config.critic_per_student}): use at least {fewest}"
+            )
         preset = with_cache(preset, config.cache)
         super().__init__(preset, config.loop.steps, vae, compute)
         self.config = config
