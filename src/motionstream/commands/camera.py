@@ -118,9 +118,8 @@ def run(args: argparse.Namespace) -> int:
     # Everything that can be wrong is looked at before the model is loaded.
     given = (args.image, args.path, args.depth, args.known_points)
     output = check_output(args.output, inputs=given)
-    sheet = output.with_name(f"{output.stem}_sheet.png") if args.contact_sheet else None
-    if sheet is not None:
-        check_output(sheet, (".png",), inputs=given)
+    beside = output.with_name(f"{output.stem}_sheet.png")
+    sheet = check_output(beside, (".png",), inputs=given) if args.contact_sheet else None
     tracks_file = check_output(args.save_tracks, (".npz", ".json"), inputs=given) if args.save_tracks else None
     _check_depth_options(args)
     if args.weights is None:

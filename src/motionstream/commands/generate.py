@@ -65,9 +65,8 @@ def run(args: argparse.Namespace) -> int:
     # Everything that can be wrong is looked at before the model is loaded, and the rest before anything is computed.
     given = (args.image, args.tracks)
     output = check_output(args.output, inputs=given)
-    sheet = output.with_name(f"{output.stem}_sheet.png") if args.contact_sheet else None
-    if sheet is not None:
-        check_output(sheet, (".png",), inputs=given)
+    beside = output.with_name(f"{output.stem}_sheet.png")
+    sheet = check_output(beside, (".png",), inputs=given) if args.contact_sheet else None
     if args.preset is not None:
         preset(args.preset)
     name, options = weights_named(args), load_options(args)

@@ -62,9 +62,11 @@ def make_pairs(
     about = folder / "pairs_config.json"
     now = json.loads(json.dumps(to_dict(config))) | {"given": given or {}}
     before = json.loads(about.read_text()) if about.exists() and list(folder.glob("pairs_*.safetensors")) else now
-    for key in (key for key in now if key != "clips" and before.get(key, now[key]) != now[key]):
+    changed = [key for key in now if key != "clips" and before.get(key, now[key]) != now[key]]
+    if changed:
+        was, wanted = before[changed[0]], now[changed[0]]
         raise ValueError(
-            f"{folder} holds trajectories of {key}={before[key]!r}, not {now[key]!r}: choose another --out folder, or make "
+            f"{folder} holds trajectories of {changed[0]}={was!r}, not {wanted!r}: choose another --out folder, or make "
             "more of the same"
         )
     about.write_text(json.dumps(now, indent=2) + "\n")
