@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from motionstream.eval.drag_suite import FIRST_SCENE, DragSuite
+from motionstream.eval.drag_suite import FIRST_SCENE, DragSuite, summary
 from motionstream.eval.drags import brush_points, drag_case, points_per_frame
 from motionstream.stream.engine import load_engine
 
@@ -48,3 +48,9 @@ def test_scenes_for_choosing_are_not_measured(engine):
     suite = DragSuite(engine, scenes=2, quick=True)
     assert suite.samples == [f"scene-{FIRST_SCENE:03d}", f"scene-{FIRST_SCENE + 1:03d}"]
     assert suite.settings["first_scene"] == FIRST_SCENE == 64
+
+
+def test_seeds_of_one_scene_make_a_share_no_surer():
+    rows = [{"sample": f"scene-{k}", "error_pct": float(5 * (k % 2))} for k in range(8)]
+    assert summary(3 * rows)["share_interval"] == summary(rows)["share_interval"]
+    assert summary(3 * rows)["n"] == 24

@@ -40,8 +40,8 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says(n):
 
 def test_shares():
     assert share_interval(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-3)
-    assert share_interval(63, 64) == pytest.approx((0.917, 0.997), abs=1e-3)
-    low, high = share_interval(5, 10)
+    assert share_interval(63 / 64, 64) == pytest.approx((0.917, 0.997), abs=1e-3)
+    low, high = share_interval(0.5, 10)
     assert (low, high) == pytest.approx((1 - high, 1 - low))
 
 

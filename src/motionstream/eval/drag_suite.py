@@ -238,12 +238,13 @@ def summary(rows: list[Row]) -> dict[str, Any]:
     """Median, mean, share of errors below 4 % with its 95 % interval; mean shares at the new and the old place, mean PSNR
     beside them."""
     errors = [row["error_pct"] for row in rows]
-    close = sum(e < 4 for e in errors)
+    share = sum(e < 4 for e in errors) / len(errors)
+    scenes = len({row.get("sample", n) for n, row in enumerate(rows)})  # seeds of one scene are no further samples
     return {
         "median_pct": round(statistics.median(errors), 3),
         "mean_pct": round(statistics.fmean(errors), 3),
-        "share_under_4pct": round(close / len(errors), 3),
-        "share_interval": [round(end, 3) for end in share_interval(close, len(errors))],
+        "share_under_4pct": round(share, 3),
+        "share_interval": [round(end, 3) for end in share_interval(share, scenes)],
         "kept_share": _mean_of(rows, "kept_share"),
         "left_behind": _mean_of(rows, "left_behind"),
         "beside_psnr_db": _mean_of(rows, "beside_psnr_db"),

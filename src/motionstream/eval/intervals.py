@@ -77,13 +77,13 @@ def widening(n: int) -> float:
     return t / 1.96 * math.sqrt(n / (n - 1))
 
 
-def share_interval(hits: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share, ``hits`` of ``n`` (Wilson 1927).
+def share_interval(share: float, n: int) -> tuple[float, float]:
+    """95 % interval of a share of ``n`` samples (Wilson 1927).
 
-    >>> [round(end, 3) for end in share_interval(63, 64)]
+    >>> [round(end, 3) for end in share_interval(63 / 64, 64)]
     [0.917, 0.997]
     """
-    z, share = 1.96, hits / n
+    z = 1.96
     middle = share + z * z / (2 * n)
     spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
