@@ -71,6 +71,10 @@ def test_bad_input(folder: Path, tmp_path: Path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="not valid JSON"):
         ClipVision(tmp_path)
+    for odd, words in ((b"\xff", "not valid JSON"), (b"[]", "holds no settings but a list")):
+        (tmp_path / "config.json").write_bytes(odd)
+        with pytest.raises(ValueError, match=words):
+            ClipVision(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "siglip"}')
     with pytest.raises(ValueError, match="describes 'siglip'"):
         ClipVision(tmp_path)

@@ -144,6 +144,20 @@ def test_clean_prompt():
         clean_prompt(None)  # type: ignore[arg-type]
 
 
+def test_an_embedding_that_transformers_left_untied_is_mended(text: WanText, folder: Path, monkeypatch):
+    expected = text(["a red cup"])
+    honest = transformers.UMT5EncoderModel.from_pretrained
+
+    def untied(*args, **options):
+        encoder, report = honest(*args, **options)
+        encoder.encoder.embed_tokens = torch.nn.Embedding(len(WORDS), 16)
+        return encoder, report | {"missing_keys": {"encoder.embed_tokens.weight"}}
+
+    monkeypatch.setattr(transformers.UMT5EncoderModel, "from_pretrained", untied)
+    again = WanText(folder, text_len=12, dtype=torch.float32, cache=text.cache.parent / "other")
+    assert torch.equal(again(["a red cup"]), expected)
+
+
 def test_bad_folders(text: WanText, folder: Path, tmp_path: Path, monkeypatch):
     with pytest.raises(ValueError, match=r"has no config\.json"):
         WanText(tmp_path)
@@ -158,6 +172,9 @@ def test_bad_folders(text: WanText, folder: Path, tmp_path: Path, monkeypatch):
     weights.write_bytes(weights.read_bytes()[:500])
     with pytest.raises(ValueError, match="cannot be loaded"):
         WanText(bad, text_len=12, cache=tmp_path / "p")(["a"])
+    (bad / "text_encoder" / "config.json").write_text("[]")
+    with pytest.raises(ValueError, match="holds no settings but a list"):
+        WanText(bad)
     (bad / "text_encoder" / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ValueError, match="describes 'bert'"):
         WanText(bad)

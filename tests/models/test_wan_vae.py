@@ -219,6 +219,15 @@ def test_load(form: str, tmp_path, monkeypatch):
         assert (loaded.decode(latents)[0] - expected).abs().max() < 0.1
 
 
+def test_the_public_config_of_2_2(tmp_path):
+    vae = build_wan_vae(**FORMS["2.2"])
+    vae.autoencoder.save_pretrained(tmp_path / "vae")
+    path = tmp_path / "vae" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"clip_output": False}))  # diffusers never reads it
+    latents = torch.randn(1, 2, vae.latent_channels, 2, 2)
+    assert torch.equal(load_wan_vae(tmp_path).decode(latents)[0], vae.decode(latents)[0])
+
+
 def test_bad_files(tmp_path):
     vae = build_wan_vae(**TINY_21)
     vae.autoencoder.save_pretrained(tmp_path / "vae")
@@ -232,6 +241,8 @@ def test_bad_files(tmp_path):
     refuses(tmp_path / "nowhere", "does not exist")
     (tmp_path / "empty").mkdir()
     refuses(tmp_path / "empty", r"has no config\.json")
+    (tmp_path / "vae" / "config.json").write_text("null")
+    refuses(tmp_path, "holds no settings but a NoneType")
     (tmp_path / "vae" / "config.json").write_text(json.dumps(config | {"base_dim": 8}))
     refuses(tmp_path, r"has shape .* needs")
     (tmp_path / "vae" / "config.json").write_text(json.dumps(config | {"_class_name": "AutoencoderKL"}))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from motionstream.causal.rollout import rollout
 from motionstream.models.dit import Condition
@@ -17,6 +18,7 @@ from motionstream.stream.engine import StreamEngine, generate, load_engine
 from motionstream.stream.lane import Lane
 from motionstream.stream.performance import Performance
 from motionstream.stream.track_buffer import Point
+from motionstream.stream.wan_parts import find_wan
 from motionstream.tracks.tracks import Tracks
 
 from .wan_forms import FORMS, small, write_all, write_weights
@@ -341,6 +343,17 @@ def test_too_little_memory_is_said_before_anything_is_loaded(folders, monkeypatc
     monkeypatch.setattr(memory_check, "free_bytes", lambda device: 10**8)
     with pytest.warns(RuntimeWarning, match="100.0 MB are free"):
         load_engine(folders["wan2.1-1.3b-t2v"], device="cpu", ignore_memory=True)
+
+
+def test_encoders_are_counted_in_the_type_they_run_in(folders, tmp_path):
+    shutil.copytree(folders["wan2.1-1.3b-t2v"], tmp_path / "weights")
+    found = find_wan(small("wan2.1-1.3b-t2v"), tmp_path / "weights", "student", None, "auto")
+    file = tmp_path / "weights" / "text_encoder" / "model.safetensors"
+    numbers = sum(value.numel() for value in load_file(file).values())
+    assert file.stat().st_size > 4 * numbers  # float32, as Wan 2.1's public files are
+    assert found.encoder_bytes() == 2 * numbers
+    file.write_bytes(b"damaged")
+    assert found.encoder_bytes() == 0
 
 
 def test_encoders_run_on_the_gpu_only_with_room_for_them(monkeypatch):

@@ -9,7 +9,6 @@ cross-attention reads. It is needed once a stream.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from motionstream.models.extra import wan_library
+from motionstream.models.tensor_files import read_settings
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -49,10 +49,7 @@ class ClipVision:
         path = self.folder / "config.json"
         if not path.is_file():
             raise ValueError(f"{self.folder} has no config.json: give a diffusers folder of Wan with image_encoder")
-        try:
-            config = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not valid JSON ({error}): download it again") from None
+        config = read_settings(path)
         if config.get("model_type") != "clip_vision_model":
             raise ValueError(f"{path} describes {config.get('model_type')!r}: the picture encoder is a 'clip_vision_model'")
         try:

@@ -1,9 +1,11 @@
-"""Tensors from files that people already have: safetensors, and pickles that hold nothing but tensors."""
+"""Tensors and settings from files that people already have: safetensors, pickles of nothing but tensors, ``config.json``."""
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -11,6 +13,21 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 PICKLES = (".pth", ".pt", ".ckpt", ".bin")
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings in a ``config.json``.
+
+    Raises:
+        ValueError: not JSON, or not a dictionary of settings; one sentence.
+    """
+    try:
+        settings = json.loads(path.read_text())
+    except ValueError as error:  # of JSON, or of bytes that are no text
+        raise ValueError(f"{path} is not valid JSON ({error}): download it again") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} holds no settings but a {type(settings).__name__}: download it again")
+    return settings
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

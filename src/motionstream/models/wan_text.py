@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import html
-import json
 import os
 import re
 import tempfile
@@ -27,11 +26,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from motionstream.models.extra import wan_library
+from motionstream.models.tensor_files import read_settings
 from motionstream.models.text import MAX_PROMPT_CHARACTERS
 
 TEXT_LEN = 512
 CACHE_FORMAT = "1"
 SAMPLE_BYTES = 1 << 16
+TWIN = "encoder.embed_tokens.weight"
+"""Not in Wan's files: it is ``shared.weight`` once more."""
 
 
 class WanText:
@@ -127,7 +129,10 @@ class WanText:
                 )
             except (OSError, ValueError, RuntimeError, SafetensorError) as error:
                 raise ValueError(f"text encoder in {self.folder} cannot be loaded ({_first_line(error)})") from None
-            if missing := sorted(report["missing_keys"]):
+            missing = sorted(report["missing_keys"])
+            if missing == [TWIN]:  # some releases of transformers leave it random, since Wan's config ties nothing
+                encoder.set_input_embeddings(encoder.get_input_embeddings())
+            elif missing:
                 raise ValueError(
                     f"text encoder in {self.folder} lacks {len(missing)} tensors ({missing[0]}, ...): download it again"
                 )
@@ -206,10 +211,7 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"{path.parent} has no config.json: give a diffusers folder of Wan with text_encoder and tokenizer "
             "(models_t5_umt5-xxl-enc-bf16.pth has other names and is not read)"
         )
-    try:
-        config = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): download it again") from None
+    config = read_settings(path)
     if config.get("model_type") != "umt5" or not isinstance(config.get("d_model"), int):
         raise ValueError(f"{path} describes {config.get('model_type')!r}: Wan's text encoder is of type 'umt5'")
     return config

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 
 from motionstream.models.extra import wan_library
-from motionstream.models.tensor_files import check_tensors, read_tensors
+from motionstream.models.tensor_files import check_tensors, read_settings, read_tensors
 from motionstream.models.wan_vae import WAN21_FORM, WAN22_FORM, WanVAE
 
 
@@ -85,6 +84,8 @@ _INNER = [
     (r"\.shortcut\.", ".conv_shortcut."),
 ]
 RESIDUAL_BLOCKS = 3  # of a decoder stage, before its resampling
+UNUSED = ("clip_output",)
+"""In the config.json of Wan 2.2's public folder, but never read by diffusers, which clamps the output in any case."""
 
 
 def _stage_key(part: str, rest: str) -> str:
@@ -107,14 +108,11 @@ def _read_form(path: Path, autoencoder_class: Any) -> dict[str, Any]:
     """Arguments of the autoencoder from a diffusers ``config.json``; bookkeeping entries (``_class_name``) are dropped."""
     if not path.is_file():
         raise ValueError(f"{path.parent} has no config.json: give a diffusers folder with vae/config.json")
-    try:
-        values = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): download it again") from None
+    values = read_settings(path)
     found = values.get("_class_name", "AutoencoderKLWan")
     if found != "AutoencoderKLWan":
         raise ValueError(f"{path} describes {found}: this model needs AutoencoderKLWan")
-    form = {key: value for key, value in values.items() if not key.startswith("_")}
+    form = {key: value for key, value in values.items() if not key.startswith("_") and key not in UNUSED}
     known = inspect.signature(autoencoder_class.__init__).parameters.keys()
     if unknown := sorted(form.keys() - known):
         raise ValueError(

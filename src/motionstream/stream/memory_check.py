@@ -34,7 +34,7 @@ def place_encoders(
     """Check the predicted memory against what is free now, and choose where text and picture encoder run.
 
     Args:
-        encoder_bytes: of the larger of both on disk; 0 where there are none. They run beside the transformer on a GPU that
+        encoder_bytes: of the larger of both in memory; 0 where there are none. They run beside the transformer on a GPU that
             has room for both, else on the processor.
         force: too little memory is a warning.
         fp8: most products are held in FP8 too.

@@ -7,11 +7,14 @@ beside them as they are downloaded: ``vae/`` or the original ``.pth``, a TAEHV f
 
 from __future__ import annotations
 
+import contextlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from motionstream.config import PresetConfig
@@ -86,9 +89,23 @@ class WanPaths:
     image: Path | None
 
     def encoder_bytes(self) -> int:
-        """Size on disk of the largest of text and picture encoder; they are never in memory together."""
-        folders = [self.text / "text_encoder", *([self.image / "image_encoder"] if self.image else [])]
-        return max(sum(file.stat().st_size for file in folder.glob("*.safetensors")) for folder in folders)
+        """Bytes in memory of the larger of text and picture encoder, which are never there together.
+
+        Files may hold float32 (Wan 2.1's text encoder, 22.7 GB); the text encoder runs in bfloat16 everywhere, the picture
+        encoder in float32 on a processor.
+        """
+        text = torch.bfloat16.itemsize * _numbers_in(self.text / "text_encoder")
+        image = torch.float32.itemsize * _numbers_in(self.image / "image_encoder") if self.image else 0
+        return max(text, image)
+
+
+def _numbers_in(folder: Path) -> int:
+    """Weights in the safetensors files of a folder; of a damaged one nothing is counted (loading it says so)."""
+    total = 0
+    for file in folder.glob("*.safetensors"):
+        with contextlib.suppress(SafetensorError), safe_open(file, framework="pt") as stored:
+            total += sum(math.prod(stored.get_slice(name).get_shape()) for name in stored.keys())
+    return total
 
 
 def check_vae_choice(config: PresetConfig, vae: str) -> None:
@@ -166,7 +183,7 @@ def _text_folder(places: list[Path], folder: Path, source: _Source) -> Path:
     lacks = "text_encoder" if half is None else "tokenizer beside text_encoder"
     raise ValueError(
         f"{half or ' or '.join(map(str, places))} has no {lacks}: download text_encoder and tokenizer of {source.diffusers} "
-        f"(UMT5-XXL, 11 GB) into {half or folder}, or say where they are (--encoders)"
+        f"(UMT5-XXL, 11 to 23 GB) into {half or folder}, or say where they are (--encoders)"
     )
 
 

@@ -1,5 +1,6 @@
 """LoRA merge: in every naming the merged weight is ``W + (alpha / r) B A``; a LoRA of another base is refused."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,3 +118,40 @@ def test_loras_that_do_not_belong(tmp_path, make_preset, make_model):
     refused(r"lacks a half of 1 LoRA pairs \(blocks.0.self_attn.q\)", {a: down})
     refused("holds no LoRA matrices", {"blocks.0.self_attn.q.weight": up})
     refused("1 tensors besides LoRA matrices", {a: down, b: up, "blocks.0.self_attn.q.diff_b": up})
+
+
+@pytest.mark.parametrize("keeper", ["peft", "diffusers"])
+def test_alpha_of_the_training_counts(tmp_path, make_preset, make_model, keeper):
+    preset, (down, up) = make_preset("t2v"), matrices()[MODULES[0]]
+    base = make_model(preset)
+    save_file(base.state_dict(), tmp_path / "base.safetensors")
+    lora = dict(zip(NAMES[keeper](MODULES[0]), (down, up), strict=True))
+    (tmp_path / "lora").mkdir()
+
+    def merged(settings: dict[str, object]) -> Tensor:
+        if keeper == "peft":
+            save_file(lora, tmp_path / "lora" / "adapter_model.safetensors")
+            (tmp_path / "lora" / "adapter_config.json").write_text(json.dumps(settings))
+        else:
+            raw = json.dumps({f"transformer.{name}": value for name, value in settings.items()})
+            save_file(lora, tmp_path / "lora" / "x.safetensors", metadata={"lora_adapter_metadata": raw})
+        job = Conversion(
+            source=tmp_path / "base.safetensors",
+            target=tmp_path / "ours",
+            preset=preset,
+            lora=tmp_path / "lora",
+            lora_alpha=99.0,
+        )
+        convert(job)
+        return load_model(preset, tmp_path / "ours" / "student.safetensors").state_dict()[f"{MODULES[0]}.weight"]
+
+    weight = base.state_dict()[f"{MODULES[0]}.weight"]
+    torch.testing.assert_close(
+        merged({"r": 3, "lora_alpha": 6, "use_rslora": False, "alpha_pattern": {}}), weight + 2 * up @ down
+    )
+    torch.testing.assert_close(merged({"r": 3}), weight + 33 * up @ down)
+    for settings in ({"lora_alpha": 6, "use_rslora": True}, {"lora_alpha": 6, "alpha_pattern": {"ffn": 2}}):
+        with pytest.raises(ValueError, match=r"sets (use_rslora|alpha_pattern), which is not merged here"):
+            merged(settings)
+    with pytest.raises(ValueError, match=r"LoRA settings in .* are damaged"):
+        merged({"lora_alpha": [6]})

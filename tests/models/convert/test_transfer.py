@@ -159,9 +159,10 @@ def test_presets_by_name_and_by_folder(tmp_path, make_preset, make_model):
         read_preset(str(tmp_path))
     with pytest.raises(ValueError, match="unknown preset 'wan9'"):
         read_preset("wan9")
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="is not valid JSON"):
-        read_preset(str(tmp_path))
+    for odd in (b"{", b"\xff"):
+        (tmp_path / "config.json").write_bytes(odd)
+        with pytest.raises(ValueError, match="is not valid JSON"):
+            read_preset(str(tmp_path))
 
 
 @pytest.mark.parametrize(("channels", "patch", "total"), [(16, 1, 11_315_539), (48, 2, 11_418_108)])
@@ -181,3 +182,79 @@ def test_taehv_files_change_their_container_alone(tmp_path, channels, patch, tot
     assert all(torch.equal(loaded[key], value.float()) for key, value in state.items())
     with pytest.raises(ValueError, match="is a TAEHV autoencoder, which has one form"):
         convert(Conversion(source=path, target=tmp_path / "x", to="diffusers"))
+
+
+def test_a_role_is_kept_through_shards(tmp_path, make_preset, make_model):
+    preset = make_preset("t2v")
+    ours = our_folder(tmp_path / "ours", preset, make_model(preset), role="student")
+    sharded = tmp_path / "sharded"
+    convert(Conversion(source=ours, target=sharded, shard_bytes=40_000))
+    for n, source in enumerate((sharded, sharded / "student-00001-of-00005.safetensors")):
+        report = convert(Conversion(source=source, target=tmp_path / f"back{n}"))
+        assert (report.role, report.files[0].name) == ("student", "student.safetensors")
+
+
+def test_our_own_weights_come_before_a_transformer_downloaded_beside_them(tmp_path, make_preset, make_model):
+    preset = make_preset("t2v")
+    student, downloaded = make_model(preset, seed=1), make_model(preset, seed=2)
+    ours = our_folder(tmp_path / "ours", preset, student, role="student")
+    (ours / "transformer").mkdir()
+    save_file(downloaded.state_dict(), ours / "transformer" / "diffusion_pytorch_model.safetensors")
+    report = convert(Conversion(source=ours, target=tmp_path / "out", to="wan"))
+    assert torch.equal(load_file(report.files[0])["head.head.weight"], student.head.head.weight)
+
+
+@pytest.mark.parametrize("to", ["ours", "wan"])
+@pytest.mark.parametrize("shard_bytes", [(None, 40_000), (40_000, None)])
+def test_older_weights_are_never_left_to_be_read_instead(tmp_path, make_preset, make_model, to, shard_bytes):
+    preset = make_preset("t2v")
+    for seed, size in enumerate(shard_bytes):
+        save_file(make_model(preset, seed).state_dict(), tmp_path / f"{seed}.safetensors")
+        job = Conversion(
+            source=tmp_path / f"{seed}.safetensors", target=tmp_path / "out", to=to, preset=preset, shard_bytes=size
+        )
+        if seed == 0:
+            convert(job)
+    before = sorted((tmp_path / "out").iterdir())
+    with pytest.raises(ValueError, match="is there already, and readers take one of the two without asking"):
+        convert(job)
+    assert sorted((tmp_path / "out").iterdir()) == before
+
+
+def test_a_source_is_not_written_over(tmp_path, make_preset, make_model):
+    preset = make_preset("t2v")
+    ours = our_folder(tmp_path / "ours", preset, make_model(preset))
+    convert(Conversion(source=ours, target=tmp_path / "pipeline" / "transformer", to="diffusers"))
+    file = tmp_path / "pipeline" / "transformer" / "diffusion_pytorch_model.safetensors"
+    content = file.read_bytes()
+    for target in (file, file.parent):
+        for source in (tmp_path / "pipeline", file.parent):
+            with pytest.raises(ValueError, match="is where the source lies"):
+                convert(Conversion(source=source, target=target, to="diffusers", preset=preset, dtype=torch.bfloat16))
+    assert file.read_bytes() == content
+
+
+def test_a_pickle_that_could_not_be_written_leaves_the_older_one(tmp_path, make_preset, make_model, monkeypatch):
+    preset = make_preset("t2v")
+    ours = our_folder(tmp_path / "ours", preset, make_model(preset))
+    torch.save(TinyVAE().state_dict(), tmp_path / "tae.pth")
+
+    def breaks_off(values, path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(torch, "save", breaks_off)
+    out = tmp_path / "out"
+    out.mkdir()
+    for source, name, to in ((ours, "model.pt", "self-forcing"), (tmp_path / "tae.pth", "tae.pth", "ours")):
+        (out / name).write_bytes(b"precious")
+        with pytest.raises(OSError, match="full"):
+            convert(Conversion(source=source, target=out / name, to=to))
+        assert (out / name).read_bytes() == b"precious"
+    assert {path.name for path in out.iterdir()} == {"model.pt", "tae.pth"}
+
+
+def test_the_size_told_of_a_taehv_file_is_that_of_what_is_written(tmp_path):
+    torch.save({key: value.half() for key, value in TinyVAE().state_dict().items()}, tmp_path / "tae.pth")
+    report = convert(Conversion(source=tmp_path / "tae.pth", target=tmp_path / "out", dtype=torch.float32))
+    assert report.nbytes == 4 * 11_315_539

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from motionstream.config import PresetConfig, to_json
 from motionstream.models.convert.keys import to_diffusers
-from motionstream.models.convert.write import Plan, write_safetensors
+from motionstream.models.convert.write import Plan, write_pickle, write_safetensors
 
 FOREIGN_STEM = "diffusion_pytorch_model"
 
@@ -114,11 +113,8 @@ def write_form(
     folder, stem = (target.parent, target.stem) if form.is_file(target) else (target, stem)
     if form.pickled:
         path = folder / f"{stem}.pt"
-        folder.mkdir(parents=True, exist_ok=True)
         state = {form.rename(name): value.clone() for name, value in values}
-        partial = path.with_name(path.name + ".partial")
-        torch.save({"generator": state}, partial)
-        partial.replace(path)
+        write_pickle(path, {"generator": state}, sum(value.nbytes for value in state.values()))
         return [path]
     renamed = {form.rename(name): entry for name, entry in plan.items()}
     named = ((form.rename(name), value) for name, value in values)

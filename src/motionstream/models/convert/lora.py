@@ -1,22 +1,30 @@
 """LoRA files: pairs of low-rank matrices found by their names, merged as ``W += (alpha / r) B A``.
 
-PEFT (LongLive), diffusers and ComfyUI names, and the flattened ones of kohya-style trainers.
+PEFT (LongLive), diffusers and ComfyUI names, and the flattened ones of kohya-style trainers. kohya keeps alpha as a tensor
+of each module; PEFT in ``adapter_config.json`` beside its file, diffusers in the file's metadata.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from motionstream.models.convert.keys import from_diffusers, from_wan, to_diffusers, unwrapped
 from motionstream.models.convert.source import Checkpoint
+from motionstream.models.tensor_files import read_settings
 
 _PAIR = re.compile(r"(.+)\.(lora_A|lora_B|lora_down|lora_up)(?:\.default)?\.weight")
 _PREFIX = re.compile(r"^(base_model\.model\.|generator\.|transformer\.|diffusion_model\.|model\.)+")
 _FLAT = "lora_unet_"
+_PEFT_STEM = "adapter_model"
+_SCALED = ("use_rslora", "use_dora", "alpha_pattern")
 
 
 @dataclass(frozen=True)
@@ -51,10 +59,10 @@ def read_lora(checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]], alpha:
 
     Args:
         shapes: shapes of the base's weights by our names.
-        alpha: used where the file has none; None = the rank, a scale of 1.
+        alpha: used where none is stored; None = the rank, a scale of 1.
 
     Raises:
-        ValueError: no LoRA, half pairs, kinds that are not merged (DoRA, biases), or a LoRA of another base.
+        ValueError: no LoRA, half pairs, kinds that are not merged (DoRA, biases, other scales), or a LoRA of another base.
     """
     path, flat = checkpoint.path, _flat_names(shapes)
     sides: dict[str, dict[str, str]] = {}
@@ -78,7 +86,29 @@ def read_lora(checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]], alpha:
         raise ValueError(f"{path} lacks a half of {len(half)} LoRA pairs ({', '.join(half[:3])}): download it again")
     pairs = {module: Pair(pair["down"], pair["up"], alphas.get(module)) for module, pair in sides.items()}
     _check_base(checkpoint, pairs, shapes)
-    return Lora(checkpoint, pairs, alpha)
+    stored = _trained_alpha(path)
+    return Lora(checkpoint, pairs, alpha if stored is None else stored)
+
+
+def _trained_alpha(path: Path) -> float | None:
+    """The alpha of all modules in what PEFT or diffusers keep of a training; None where nothing is kept."""
+    kept, settings = path, {}
+    try:
+        if path.stem == _PEFT_STEM and (beside := path.with_name("adapter_config.json")).is_file():
+            kept, settings = beside, read_settings(beside)
+        elif path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as stored:
+                raw = json.loads((stored.metadata() or {}).get("lora_adapter_metadata", "{}"))
+            settings = {name.removeprefix("transformer."): value for name, value in raw.items()}
+        return _alpha_of(kept, settings)
+    except (json.JSONDecodeError, AttributeError, TypeError):
+        raise ValueError(f"the LoRA settings in {kept} are damaged: download them again") from None
+
+
+def _alpha_of(path: Path, settings: dict[str, Any]) -> float | None:
+    if scaled := [name for name in _SCALED if settings.get(name)]:
+        raise ValueError(f"{path} sets {', '.join(scaled)}, which is not merged here: merge this LoRA with PEFT")
+    return float(settings["lora_alpha"]) if settings.get("lora_alpha") is not None else None
 
 
 def _check_base(checkpoint: Checkpoint, pairs: dict[str, Pair], shapes: dict[str, tuple[int, ...]]) -> None:

@@ -90,14 +90,24 @@ def open_checkpoint(path: Path, *, part: str | None = None, stems: tuple[str, ..
     raise ValueError(f"{path} is neither .safetensors nor one of {', '.join(PICKLES)}: give a checkpoint file")
 
 
+def stem_of(path: Path) -> str:
+    """The name that a file, its index and each of its shards have in common.
+
+    >>> stem_of(Path("student.safetensors.index.json")), stem_of(Path("student-00001-of-00002.safetensors"))
+    ('student', 'student')
+    """
+    shard = _SHARD.fullmatch(path.name)
+    return shard[1] if shard else path.stem if path.suffix != ".json" else path.name.removesuffix(INDEX)
+
+
 def _file_of(folder: Path, stems: tuple[str, ...]) -> Path:
     """The one model of a folder: an index, a single file, or a set of shards."""
-    if (folder / "transformer").is_dir():  # a diffusers pipeline
-        folder = folder / "transformer"
-    for stem in stems:
+    for stem in stems:  # before a transformer/ that was downloaded beside our own files
         for name in (f"{stem}.safetensors", stem + INDEX):
             if (folder / name).is_file():
                 return folder / name
+    if (folder / "transformer").is_dir():  # a diffusers pipeline
+        folder = folder / "transformer"
     indices = sorted(folder.glob("*" + INDEX))
     found = indices or sorted(folder.glob("*.safetensors")) or sorted(p for p in folder.iterdir() if p.suffix in PICKLES)
     sets = {_SHARD.fullmatch(p.name)[1] if _SHARD.fullmatch(p.name) else p.name: p for p in found}  # type: ignore[index]
@@ -123,9 +133,9 @@ def _all_shards(path: Path) -> list[Path]:
 def _shards_of_index(path: Path) -> list[Path]:
     try:
         names = sorted(set(json.loads(path.read_text())["weight_map"].values()))
+        files = [path.parent / name for name in names]
     except (ValueError, KeyError, AttributeError, TypeError):
         raise ValueError(f"{path} is not an index of safetensors shards: download it again") from None
-    files = [path.parent / name for name in names]
     if any(file.parent != path.parent for file in files):
         raise ValueError(f"{path} names files outside its folder: give an index whose shards lie beside it")
     _check_present(path, files)

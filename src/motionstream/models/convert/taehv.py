@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from motionstream.models.convert.source import Checkpoint
-from motionstream.models.convert.write import Plan, write_safetensors
+from motionstream.models.convert.write import Plan, plan_bytes, write_pickle, write_safetensors
 
 _NAME = re.compile(r"(encoder|decoder)\.\d+\.(conv\.(\d\.)?)?(weight|bias)")
 STEM = "tiny_vae"
@@ -30,16 +30,19 @@ def taehv_sizes(checkpoint: Checkpoint) -> tuple[int, int]:
     return channels, math.isqrt(checkpoint.entries[last].shape[0] // 3)
 
 
-def write_taehv(checkpoint: Checkpoint, target: Path, dtype: torch.dtype | None) -> list[Path]:
-    """Write all tensors under their names: ``.pth`` as TAEHV's own files, else safetensors (a folder gets ``tiny_vae``)."""
+def plan_taehv(checkpoint: Checkpoint, dtype: torch.dtype | None) -> Plan:
+    """Shape and type of every tensor to write, under its own name; None keeps the types."""
     entries = checkpoint.entries
     if packed := [name for name, entry in entries.items() if entry.dtype is None]:
         raise ValueError(f"{checkpoint.path} holds {entries[packed[0]].stored_as} tensors: give the float16 or float32 file")
-    types = {name: dtype or entry.dtype or torch.float32 for name, entry in entries.items()}
+    return {name: (entry.shape, dtype or entry.dtype or torch.float32) for name, entry in entries.items()}
+
+
+def write_taehv(checkpoint: Checkpoint, target: Path, plan: Plan) -> list[Path]:
+    """Write all tensors of ``plan``: ``.pth`` as TAEHV's own files, else safetensors (a folder gets ``tiny_vae``)."""
+    values = ((name, checkpoint.read(name).to(dtype)) for name, (_, dtype) in plan.items())
     if target.suffix in (".pt", ".pth"):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({name: checkpoint.read(name).to(types[name]) for name in entries}, target)
+        write_pickle(target, dict(values), plan_bytes(plan))
         return [target]
     folder, stem = (target.parent, target.stem) if target.suffix == ".safetensors" else (target, STEM)
-    plan: Plan = {name: (entry.shape, types[name]) for name, entry in entries.items()}
-    return write_safetensors(folder, stem, plan, ((name, checkpoint.read(name).to(types[name])) for name in plan))
+    return write_safetensors(folder, stem, plan, values)

@@ -15,9 +15,9 @@ from motionstream.models.convert.fit import Fit, fit, resized
 from motionstream.models.convert.forms import FORMS, write_form
 from motionstream.models.convert.lora import Lora, read_lora
 from motionstream.models.convert.probe import Found, matching_preset, probe
-from motionstream.models.convert.source import Checkpoint, open_checkpoint
-from motionstream.models.convert.taehv import is_taehv, taehv_sizes, write_taehv
-from motionstream.models.convert.write import Plan
+from motionstream.models.convert.source import Checkpoint, open_checkpoint, stem_of
+from motionstream.models.convert.taehv import is_taehv, plan_taehv, taehv_sizes, write_taehv
+from motionstream.models.convert.write import Plan, plan_bytes, replace_text
 from motionstream.presets import PRESETS, preset
 
 ROLES = ("student", "teacher")
@@ -75,9 +75,10 @@ def convert(job: Conversion, *, dry_run: bool = False) -> Report:
         raise ValueError(f"to={job.to!r} is unknown: use {', '.join(FORMS)}")
     if job.role not in (None, *ROLES):
         raise ValueError(f"role={job.role!r} is unknown: use {' or '.join(ROLES)}")
-    if job.target.exists() and job.target.resolve() in (job.source.resolve(), job.source.resolve().parent):
-        raise ValueError(f"{job.target} is where the source lies: choose another place to write to")
     checkpoint = open_checkpoint(job.source, part=job.part, stems=(job.role,) if job.role else ROLES)
+    read = (job.source.resolve(), checkpoint.path.resolve())
+    if job.target.exists() and job.target.resolve() in (*read, *(path.parent for path in read)):
+        raise ValueError(f"{job.target} is where the source lies: choose another place to write to")
     if is_taehv(checkpoint):
         return _convert_taehv(job, checkpoint, dry_run)
     found = probe(checkpoint)
@@ -100,15 +101,14 @@ def convert(job: Conversion, *, dry_run: bool = False) -> Report:
     role = (job.role or _role_of(job, checkpoint)) if job.to == "ours" else ""
     kind = f"{found.style} names" + (f" after {found.prefix!r}" if found.prefix else "")
     kind += f", part {checkpoint.part!r}" if checkpoint.part else ""
-    size = sum(torch.Size(shape).numel() * dtype.itemsize for shape, dtype in plan.values())
-    report = Report(kind, chosen, role, made, len(lora.pairs) if lora else 0, size)
+    report = Report(kind, chosen, role, made, len(lora.pairs) if lora else 0, plan_bytes(plan))
     if dry_run:
         return report
     form = FORMS[job.to]
     stem = role if job.to == "ours" else form.stem
     files = write_form(form, job.target, stem, plan, _values(plan, checkpoint, found, lora), job.shard_bytes)
     if form.config is not None and (beside := form.config_path(job.target)) is not None:
-        beside.write_text(form.config(chosen))
+        replace_text(beside, form.config(chosen))
         files.append(beside)
     report.files.extend(files)
     return report
@@ -149,8 +149,8 @@ def _weight_shapes(checkpoint: Checkpoint, found: Found) -> dict[str, tuple[int,
 
 
 def _role_of(job: Conversion, checkpoint: Checkpoint) -> str:
-    if checkpoint.path.stem in ROLES:  # one of our own files
-        return checkpoint.path.stem
+    if (stem := stem_of(checkpoint.path)) in ROLES:  # one of our own files
+        return stem
     return "student" if checkpoint.part.startswith("generator") or job.lora is not None else "teacher"
 
 
@@ -161,7 +161,7 @@ def _saved_preset(source: Path) -> PresetConfig | None:
         return None
     try:
         values = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # of JSON, or of bytes that are no text
         raise ValueError(f"{path} is not valid JSON ({error}): restore it from where the weights came") from None
     return from_dict(PresetConfig, values) if isinstance(values, dict) and "geometry" in values else None
 
@@ -185,7 +185,8 @@ def _convert_taehv(job: Conversion, checkpoint: Checkpoint, dry_run: bool) -> Re
         )
     channels, patch = taehv_sizes(checkpoint)
     kind = f"TAEHV autoencoder of {channels} latent channels, patch {patch}"
-    report = Report(kind, None, "tiny_vae", None, 0, checkpoint.nbytes)
+    plan = plan_taehv(checkpoint, job.dtype)
+    report = Report(kind, None, "tiny_vae", None, 0, plan_bytes(plan))
     if not dry_run:
-        report.files.extend(write_taehv(checkpoint, job.target, job.dtype))
+        report.files.extend(write_taehv(checkpoint, job.target, plan))
     return report

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,16 +35,12 @@ def write_safetensors(
         The files written, the index last. They replace older ones only when all of them are complete.
 
     Raises:
-        ValueError: the disk has too little room.
+        ValueError: the disk has too little room, or an older file there might be read in place of the new ones.
     """
-    total = sum(_nbytes(*entry) for entry in plan.values())
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < total:
-        raise ValueError(
-            f"{folder} needs {total / 1e9:.2f} GB and has {free / 1e9:.2f} GB free: make room or choose another disk"
-        )
+    total = plan_bytes(plan)
     groups = _groups(plan, shard_bytes)
+    _check_not_hidden(folder, stem, sharded=len(groups) > 1)
+    _make_room(folder, total)
     names = (
         [f"{stem}.safetensors"]
         if len(groups) == 1
@@ -64,8 +61,57 @@ def write_safetensors(
         where = {name: file for group, file in zip(groups, names, strict=True) for name in group}
         paths.append(folder / (stem + INDEX))
         index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))}
-        paths[-1].write_text(json.dumps(index, indent=2) + "\n")
+        replace_text(paths[-1], json.dumps(index, indent=2) + "\n")
     return paths
+
+
+def write_pickle(path: Path, values: dict[str, Any], nbytes: int) -> None:
+    """``torch.save`` of tensors of ``nbytes`` in all; an older file is replaced only when the new one is complete.
+
+    Raises:
+        ValueError: the disk has too little room.
+    """
+    _make_room(path.parent, nbytes)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        torch.save(values, partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file, at once or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _make_room(folder: Path, nbytes: int) -> None:
+    """The folder, on a disk that has ``nbytes`` free."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < nbytes:
+        raise ValueError(
+            f"{folder} needs {nbytes / 1e9:.2f} GB and has {free / 1e9:.2f} GB free: make room or choose another disk"
+        )
+
+
+def _check_not_hidden(folder: Path, stem: str, *, sharded: bool) -> None:
+    """Readers take a file before an index, or an index before a file: only one of them may be there."""
+    older = folder / (f"{stem}.safetensors" if sharded else stem + INDEX)
+    if older.is_file():
+        raise ValueError(
+            f"{older} is there already, and readers take one of the two without asking: remove it, or choose another place"
+        )
+
+
+def plan_bytes(plan: Plan) -> int:
+    """Bytes of all tensors of a plan."""
+    return sum(_nbytes(*entry) for entry in plan.values())
 
 
 def _nbytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:
