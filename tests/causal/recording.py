@@ -46,5 +46,8 @@ class Replayer:
 class Broken:
     """A recorder that cannot."""
 
+    def __init__(self, kind: type[Exception] = RuntimeError) -> None:
+        self.kind = kind
+
     def __call__(self, work: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
-        raise RuntimeError("operation not permitted when stream is capturing")
+        raise self.kind("operation not permitted when stream is capturing")

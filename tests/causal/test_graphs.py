@@ -108,9 +108,10 @@ def test_another_number_of_steps_is_recorded_anew(model, condition_for):
             torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0, msg=f"{sigmas}, chunk {chunk}")
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, LookupError])  # of torch, and of a compiler, say
 @torch.inference_mode()
-def test_what_cannot_be_recorded_runs_and_says_so(model, condition_for):
-    ring, graphs = parts(model, Broken())
+def test_what_cannot_be_recorded_runs_and_says_so(model, condition_for, kind):
+    ring, graphs = parts(model, Broken(kind))
     condition, noise = condition_for(CHUNKS * 2), noise_of(model)
     plain, wanted, got = SinkWindowCache(model.config, CACHE, batch=1, grid=GRID), [], []
     for chunk in range(CHUNKS):

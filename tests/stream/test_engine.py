@@ -67,7 +67,7 @@ def test_weights_that_do_not_fit_are_refused(engine, tmp_path):
     (folder / "config.json").write_text(json.dumps({**to_dict(engine.preset), "colour": 1}))
     refused("unknown key 'colour'", load)
     (folder / "config.json").write_text("[1, 2]")
-    refused("needs an object of settings", load)
+    refused("holds no settings but a list", load)
     (folder / "config.json").write_text("{not json")
     refused(r"config\.json is not valid JSON", load)
     (folder / "config.json").unlink()

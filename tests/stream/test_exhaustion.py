@@ -107,6 +107,20 @@ def test_other_errors_are_not_taken_for_it(engine, picture, monkeypatch):
         guarded(lambda: {}["absent"], lambda: "never said")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported at some other API call",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_cuda_and_its_libraries_run_out_in_other_words(said):
+    """Pinned memory, a graph that is uploaded, a handle: none of it comes from torch's allocator."""
+    assert is_out_of_memory(torch.AcceleratorError(said))
+    assert not is_out_of_memory(ValueError(said))
+
+
 def test_advice_names_what_can_be_given_up():
     wan = advice(wan2_1_1_3b(), torch.device("cuda"), 7, "full")
     assert "chunk 7" in wan

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from motionstream.device import choose_compute
+from motionstream.stream import patch
 from motionstream.stream.compute_path import ComputePath
 from motionstream.stream.engine import StreamEngine, load_engine
+from motionstream.stream.outline import outlines
 from motionstream.stream.track_buffer import Point
 
 CHUNKS = 8
@@ -106,6 +108,15 @@ def test_warmup_reports_progress(engine):
     told = []
     engine.warmup(3, note=lambda made, total: told.append((made, total)))
     assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_warmup_looks_for_a_thing_as_the_first_grab_will(engine, monkeypatch):
+    """Or the first grab waits for what is loaded only then."""
+    pytest.importorskip("cv2")
+    looked = []
+    monkeypatch.setattr(patch, "outlines", lambda *given: looked.append(given) or outlines(*given))
+    engine.warmup(1)
+    assert looked
 
 
 # ---- on a GPU --------------------------------------------------------------------------------------------------------

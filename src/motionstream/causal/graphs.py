@@ -23,6 +23,7 @@ from motionstream.models.denoise import write_keys
 from motionstream.models.dit import Condition
 from motionstream.models.fused import FusedDiT
 from motionstream.nn.kv_cache import SinkWindowCache
+from motionstream.nn.recording import record_cuda_graph
 
 
 def streams_to_record(cache: CacheConfig, picture_latents: int = 1) -> list[int]:
@@ -49,9 +50,7 @@ class CudaRecorder:
         self.pool: Any = None
 
     def __call__(self, work: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
-            out = work()
+        out, graph = record_cuda_graph(work, self.pool)
         self.pool = graph.pool()
         return out, graph.replay
 
@@ -138,9 +137,9 @@ class ChunkGraphs:
         if key not in self._graphs:
             try:
                 self._graphs[key] = self.recorder(work)
-            except RuntimeError as error:
-                if isinstance(error, torch.OutOfMemoryError):
-                    raise
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # of the work itself, too: it is said where it runs as it is
                 said = " ".join(str(error).split())[:200]
                 self.recorder, self.reason = None, f"not recorded: {said}"
                 warnings.warn(f"chunks run as they are, not as a recorded graph ({said})", RuntimeWarning)

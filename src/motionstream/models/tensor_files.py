@@ -22,11 +22,11 @@ def read_settings(path: Path) -> dict[str, Any]:
         ValueError: not JSON, or not a dictionary of settings; one sentence.
     """
     try:
-        settings = json.loads(path.read_text())
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # of JSON, or of bytes that are no text
-        raise ValueError(f"{path} is not valid JSON ({error}): download it again") from None
+        raise ValueError(f"{path} is not valid JSON ({error}): restore it from where it came") from None
     if not isinstance(settings, dict):
-        raise ValueError(f"{path} holds no settings but a {type(settings).__name__}: download it again")
+        raise ValueError(f"{path} holds no settings but a {type(settings).__name__}: restore it from where it came")
     return settings
 
 

@@ -7,7 +7,6 @@ with engine.start(first_frame, "a cup moves left") as session:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -26,6 +25,7 @@ from motionstream.models.fused import FusedDiT
 from motionstream.models.init import init_from_scratch
 from motionstream.models.load import load_model, load_weights
 from motionstream.models.picture import reads_grey
+from motionstream.models.tensor_files import read_settings
 from motionstream.models.text import HashedWords
 from motionstream.models.tiny_vae import TinyVAE
 from motionstream.models.vae import DecoderState, NanoVAE
@@ -40,6 +40,7 @@ from motionstream.stream.memory_check import place_encoders, weights_dtype
 from motionstream.stream.random_parts import RandomRows, random_dit, random_planes, random_vae, stamp_mask
 from motionstream.stream.session import StreamSession
 from motionstream.stream.take import ComputedWith
+from motionstream.stream.track_buffer import Point
 from motionstream.stream.wan_parts import StreamVAE, WanVAE
 from motionstream.tracks.tracks import Tracks
 
@@ -157,7 +158,7 @@ class StreamEngine:
         self._spare.clear()
 
     def warmup(self, chunks: int | None = None, note: Callable[[int, int], None] | None = None) -> None:
-        """Make a few chunks of nothing, so that the first real one is not slowed by first-time work.
+        """Make a few chunks of nothing under a resting hand, so that no real one is slowed by first-time work.
 
         Args:
             chunks: how many; None = two, or where graphs are recorded as many as it takes to record all of them.
@@ -165,6 +166,7 @@ class StreamEngine:
         """
         geometry = self.preset.geometry
         blank = np.full((geometry.height, geometry.width, 3), 127, np.uint8) if self.takes_picture else None
+        hand = [Point(0, geometry.width / 2, geometry.height / 2)] if self.takes_tracks else []
         streams = [chunks or 2]
         if chunks is None and self.records:
             streams = streams_to_record(self.preset.cache, self.picture_latents if reads_grey(self.preset.model) else 1)
@@ -172,6 +174,7 @@ class StreamEngine:
         for length in streams:
             with self.start(blank, "") as session:
                 for _ in range(length):
+                    session.push(hand)
                     session.step()
                     made += 1
                     if note is not None:
@@ -373,10 +376,7 @@ def read_config(folder: Path) -> PresetConfig:
     path = folder / "config.json"
     if not path.is_file():
         raise ValueError(f"{folder} has no config.json: it is not a folder of motionstream weights")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): restore it from where the weights came") from None
+    values = read_settings(path)
     try:
         return from_dict(PresetConfig, values)
     except ValueError as error:

@@ -12,7 +12,8 @@ from motionstream.config import PresetConfig
 from motionstream.errors import UserError
 
 Made = TypeVar("Made")
-CPU_ALLOCATOR = "DefaultCPUAllocator"
+SIGNS = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+"""What torch's allocator on a CPU, CUDA outside of torch's allocator, and its libraries (cuBLAS, cuDNN) say."""
 
 
 class OutOfMemory(UserError):
@@ -20,10 +21,10 @@ class OutOfMemory(UserError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, whoever says so: torch on a GPU, torch's allocator on a CPU, Python."""
+    """Whether memory ran out, whoever says so: torch, Python, or a part of CUDA that takes memory of its own."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and CPU_ALLOCATOR in str(error)
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
 
 
 def guarded(make: Callable[[], Made], end: Callable[[], str]) -> Made:
