@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from motionstream.data.render import render
-from motionstream.data.scenes import SceneConfig, Scenes, sample_scenes
+from motionstream.data.scenes import SceneConfig, Scenes, motion_words, sample_scenes
 from motionstream.shapes import VideoGeometry
 
 SMALL = SceneConfig(num_frames=21, height=32, width=48, object_px=(10.0, 20.0), speed_px=12.0)
@@ -102,6 +102,19 @@ def test_captions_name_what_moves():
             assert "moves right" in caption.split(",")[0]
         if shift.norm() < 4:
             assert "stays still" in caption.split(",")[0]
+
+
+def test_captions_say_where_the_camera_moves():
+    """To the right is where the ground goes to the left, as in the prompts of suite camera."""
+    config = dataclasses.replace(SMALL, p_camera=1.0, max_objects=1)
+    made = scenes(config=config, batch=32)
+    plain = (made.zoom[:, -1] == 1) & (made.roll[:, -1] == 0)
+    shown = render(made, grid=(4, 5))
+    went = [(row[-1] - row[0])[:, layer < 0].mean(1) for row, layer in zip(shown.xy.movedim(2, 3), shown.layer, strict=True)]
+    told = [b for b, caption in enumerate(made.captions) if plain[b] and "the camera moves" in caption]
+    assert len(told) >= 4
+    for b in told:
+        assert made.captions[b].endswith(f"the camera {motion_words((-went[b]).tolist())}")
 
 
 def test_an_object_can_be_taken_away():

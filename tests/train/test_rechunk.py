@@ -28,10 +28,10 @@ def build(tmp_path):
     vae.fit_linear(random_planes(preset, 500))
     save_weights(tmp_path / "student.safetensors", model, dtype=torch.float32)
 
-    def made(cache: str, **settings) -> RechunkStage:
+    def made(cache: str, before: CacheConfig = preset.cache, **settings) -> RechunkStage:
         config = RechunkConfig(cache=cache, **{"batch": 2, "num_frames": 45, "warmup": 1, "p_grab": 0.0} | settings)
         path = tmp_path / "student.safetensors"
-        return RechunkStage(preset, config, vae, path, preset.cache, choose_compute("cpu", "float32"))
+        return RechunkStage(preset, config, vae, path, before, choose_compute("cpu", "float32"))
 
     return made
 
@@ -196,6 +196,7 @@ def test_what_it_exports_says_its_setting(build, tmp_path):
         ("c1s1w1", {"resting_weight": -1.0}, ValueError, "resting_weight=-1.0 must be at least 0"),
         ("c1s1w1", {"init": "nowhere"}, ValueError, "nowhere/student.safetensors does not exist"),
         ("c1s1w1", {"num_frames": 33 + 4}, ValueError, "num_frames=37 must be a whole .*: use 33"),
+        ("c1s1w1", {"num_frames": 1}, ValueError, "num_frames=1 is the picture alone: use at least 5"),
     ],
 )
 def test_bad_settings_are_refused(build, cache, settings, kind, said):
@@ -230,6 +231,23 @@ def test_without_a_guide_a_pulled_picture_counts_where_it_stands_still(build, mo
     again, _ = stage.loss(batch, torn[None], stage.before, 7, known=known)
     torch.testing.assert_close(again.detach(), loss.detach(), msg="what nobody knows does not count")
     assert stage.train_step(0)["loss"] > 0
+
+
+def test_without_a_guide_clips_need_not_be_whole_chunks_of_one(build):
+    assert build("c1s1w2", truth=True, num_frames=37).train_step(0)["loss"] > 0
+
+
+def test_the_gap_is_of_steps_whose_movement_is_known(build):
+    """In a pulled picture nobody knows how what is pulled should look: without a guide there is nothing to be apart from."""
+    assert "gap" not in build("c1s1w2", truth=True, p_grab=1.0, num_frames=21).train_step(0)
+    assert "gap" in build("c1s1w2", p_grab=1.0, num_frames=21).train_step(0)
+    assert build("c1s1w2", truth=True, num_frames=21).train_step(0)["gap"] < 100
+
+
+def test_a_sheet_of_chunks_that_grow_shows_some(build, tmp_path):
+    stage = build("c5s1w1", before=CacheConfig.parse("c1s1w2"), num_frames=37)
+    stage.sheet(tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").is_file()
 
 
 @pytest.mark.parametrize("name", ["p_hide_resting", "p_still_untold"])

@@ -44,6 +44,13 @@ def test_weights_of_other_codes_are_taken_without_what_reads_them(tmp_path):
         stage(init=str(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["num_frames", "long_frames"])
+def test_clips_of_the_picture_alone_are_refused(name):
+    """There is nothing to learn of them, and no gap to measure."""
+    with pytest.raises(ValueError, match="num_frames=1 is the picture alone: use at least 5"):
+        stage(**{name: 1})
+
+
 def test_a_missing_teacher_to_start_from_is_named(tmp_path):
     for recode in (False, True):
         with pytest.raises(ValueError, match="does not exist"):

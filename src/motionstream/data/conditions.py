@@ -62,9 +62,15 @@ class ConditionConfig:
     p_mask_chunk: float = 0.0
 
     def __post_init__(self) -> None:
-        low, high = self.min_per_object, self.max_per_object
-        if not 1 <= low <= high:
-            raise ValueError(f"tracks_per_object=[{low},{high}] must be two whole numbers from 1 on, the smaller one first")
+        check_counts("tracks_per_object", (self.min_per_object, self.max_per_object))
+        check_counts("camera_tracks", self.camera_tracks)
+
+
+def check_counts(name: str, value: tuple[int, ...]) -> None:
+    """Refuse what are not a fewest and a most number of tracks."""
+    if len(value) != 2 or not 1 <= value[0] <= value[1]:
+        listed = ",".join(map(str, value))
+        raise ValueError(f"{name}=[{listed}] must be two whole numbers from 1 on, the smaller one first")
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class SceneConfig:
         num_frames, height, width, fps: of the clip; ``num_frames`` may be any positive number.
         max_objects: sprites a scene may hold.
         object_px: smallest and largest extent of a sprite in pixels.
-        p_static: chance that an object rests.
+        p_static: chance that an object rests; of the first one, a fifth of it.
         p_camera: chance that the camera moves.
         p_late, p_early: chance that an object starts late or stops early (it rests before and after).
         p_spin, p_grow: chance that a moving object also turns or changes size.
@@ -315,7 +315,7 @@ def _captions(
     objects = len(active[0])
     for b, row in enumerate(active):
         parts = [f"{names[b * objects + m]} {motion_words(shift[b][m])}" for m in range(objects) if row[m]]
-        camera = motion_words([-pan[b][0], -pan[b][1]])
+        camera = motion_words(pan[b])
         if camera != "stays still":
             parts.append(f"the camera {camera}")
         captions.append(", ".join(parts))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -32,6 +33,7 @@ from motionstream.models.load import load_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache
 from motionstream.nn.masks import chunk_mask
+from motionstream.train.check import check_settings
 from motionstream.train.dit_stage import DiTStage, whole_chunks, with_cache
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
@@ -97,6 +99,9 @@ class CausalInitConfig:
     compile: bool = False
     seed: int = 2
 
+    def __post_init__(self) -> None:
+        check_settings(self)
+
 
 class CausalInitStage(DiTStage):
     """Turns a teacher into a causal, few-step student that a cache can stream."""
@@ -122,9 +127,10 @@ class CausalInitStage(DiTStage):
             raise ValueError(
                 f"pairs={config.pairs} is read by method=ode alone, not by method={config.method}: leave it out"
             )
+        if config.method == "ode" and not config.pairs:
+            raise ValueError("method=ode needs trajectories: --set pairs=DIR with what `motionstream train ode-pairs` made")
         self.pairs = OdePairs(Path(config.pairs)) if config.method == "ode" else None
-        if config.method == "forcing":
-            whole_chunks(preset, config.num_frames)
+        whole_chunks(preset, self.pairs.fitting(preset) if self.pairs else config.num_frames)
         if config.past_chunks and (config.own, config.p_own_context) != ("rollout", 1.0):
             raise ValueError(
                 f"past_chunks={config.past_chunks} needs own=rollout and p_own_context=1: it is the student's past"
@@ -252,6 +258,23 @@ class OdePairs:
         if not self.shards:
             raise ValueError(f"no pairs_*.safetensors in {folder}: run `motionstream train ode-pairs --out {folder}` first")
         self.loaded: dict[Path, dict[str, Tensor]] = {}
+
+    def fitting(self, preset: PresetConfig) -> int:
+        """Pixel frames of the trajectories, which must be of pictures as ``preset`` has them.
+
+        Raises:
+            ValueError: they are of other pictures.
+        """
+        with safe_open(self.shards[0], "pt") as shard:
+            _, frames, *found = shard.get_slice("latents").get_shape()
+        geometry = preset.geometry
+        wanted = [preset.model.latent_channels, geometry.latent_height, geometry.latent_width]
+        if found != wanted:
+            raise ValueError(
+                f"{self.shards[0].parent} holds latents of {found} (channels, rows, columns), not {wanted}: make the pairs "
+                "with the same --preset and --size"
+            )
+        return geometry.pixel_frames(frames)
 
     def draw(self, batch: int, generator: torch.Generator, device: torch.device) -> tuple[Batch, Tensor, Tensor]:
         """A batch, its states ``(B, S, F, C, h, w)`` and their noise levels ``(S,)``."""

@@ -30,6 +30,7 @@ from motionstream.models.load import load_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache
 from motionstream.train.causal_init import student_sheet
+from motionstream.train.check import check_settings
 from motionstream.train.dit_stage import DiTStage, whole_chunks, with_cache
 from motionstream.train.dmd import dmd_gradient, dmd_loss
 from motionstream.train.ema import EMA
@@ -80,10 +81,9 @@ class DistillConfig:
     seed: int = 3
 
     def __post_init__(self) -> None:
-        if self.critic_per_student < 1:
-            raise ValueError(f"critic_per_student={self.critic_per_student} must be at least 1")
-        if self.critic_warmup < 0:
-            raise ValueError(f"critic_warmup={self.critic_warmup} must be 0 or more steps")
+        check_settings(self)
+        if not self.text_guidance + self.motion_guidance:
+            raise ValueError("text_guidance=0 and motion_guidance=0 guide nothing: use 1 and 0 for no guidance")
 
 
 class DistillStage(DiTStage):

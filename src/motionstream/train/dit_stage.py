@@ -58,14 +58,26 @@ def with_cache(preset: PresetConfig, tag: str) -> PresetConfig:
     return replace(preset, cache=CacheConfig.parse(tag)) if tag else preset
 
 
+def clip_latents(preset: PresetConfig, num_frames: int) -> int:
+    """Latent frames of a clip of ``num_frames`` pixel frames.
+
+    Raises:
+        ValueError: a length that does not fit, or the picture alone, of which there is nothing to learn.
+    """
+    latents = preset.geometry.latent_frames(num_frames)
+    if latents < 2:
+        raise ValueError(f"num_frames={num_frames} is the picture alone: use at least {preset.geometry.pixel_frames(2)}")
+    return latents
+
+
 def whole_chunks(preset: PresetConfig, num_frames: int) -> int:
     """How many chunks a clip of ``num_frames`` pixel frames has.
 
     Raises:
-        ValueError: when it ends within one.
+        ValueError: when it ends within one, or is the picture alone.
     """
     size, geometry = preset.cache.chunk_frames, preset.geometry
-    chunks, rest = divmod(geometry.latent_frames(num_frames), size)
+    chunks, rest = divmod(clip_latents(preset, num_frames), size)
     if rest:
         raise ValueError(
             f"num_frames={num_frames} is not a whole number of chunks of {size} latent frames; use "

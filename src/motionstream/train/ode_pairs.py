@@ -23,6 +23,8 @@ from motionstream.flow.schedule import euler_sigmas
 from motionstream.models.dit import WanDiT
 from motionstream.models.guided import guided_predictor
 from motionstream.models.vae import NanoVAE
+from motionstream.train.check import check_settings
+from motionstream.train.dit_stage import clip_latents
 from motionstream.train.teacher import condition_of
 
 
@@ -40,6 +42,13 @@ class OdePairsConfig:
     motion_guidance: float = 1.5
     seed: int = 5
 
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.states > self.steps:
+            raise ValueError(
+                f"states={self.states} must be at most steps={self.steps}: each is kept after a step of its own"
+            )
+
 
 @torch.no_grad()
 def make_pairs(
@@ -56,11 +65,13 @@ def make_pairs(
     ``given``: marks of the weights, by name.
 
     Raises:
-        ValueError: ``folder`` holds shards of other settings (but for ``clips``) or other weights.
+        ValueError: ``folder`` holds shards of other settings (but for ``clips``), another size or other weights.
     """
+    clip_latents(preset, config.num_frames)
     folder.mkdir(parents=True, exist_ok=True)
     about = folder / "pairs_config.json"
-    now = json.loads(json.dumps(to_dict(config))) | {"given": given or {}}
+    size = [preset.geometry.width, preset.geometry.height]
+    now = json.loads(json.dumps(to_dict(config))) | {"size": size, "given": given or {}}
     before = json.loads(about.read_text()) if about.exists() and list(folder.glob("pairs_*.safetensors")) else now
     changed = [key for key in now if key != "clips" and before.get(key, now[key]) != now[key]]
     if changed:

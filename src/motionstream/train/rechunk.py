@@ -35,7 +35,8 @@ from motionstream.models.load import load_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache, SinkWindowCache
 from motionstream.train.causal_init import ROBUST_FLOOR, student_sheet
-from motionstream.train.dit_stage import DiTStage, with_cache
+from motionstream.train.check import check_settings
+from motionstream.train.dit_stage import DiTStage, clip_latents, with_cache
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import lr_scale, muon_adamw
@@ -49,7 +50,7 @@ class RechunkConfig:
     Args:
         cache: the setting to learn, as "c1s1w1", or "" for the preset's.
         sigmas: noise levels of guide and student, and of what is exported, as [1,0.7]; none = the preset's.
-        num_frames: clip length in pixels, a whole number of the student's own chunks and of those to learn.
+        num_frames: clip length in pixels, a whole number of the chunks to learn and, with a guide, of the student's own.
         moving_weight: cells that change weigh 1 + this.
         uncovered_weight: cells that a thing has left weigh so much more and are drawn to the truth instead of the guide, as
             are those beside a moving thing that do not change; 0 = to the guide, both of them.
@@ -94,6 +95,11 @@ class RechunkConfig:
     p_still_untold: float = 0.5
     seed: int = 4
 
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.truth and self.grab_cache:
+            raise ValueError(f"grab_cache={self.grab_cache} is of a guide, and truth=true has none: leave one of them out")
+
 
 class RechunkStage(DiTStage):
     """See the module docstring.
@@ -115,11 +121,6 @@ class RechunkStage(DiTStage):
         before: CacheConfig,
         compute: Compute,
     ) -> None:
-        for name in ("uncovered_weight", "resting_weight"):
-            if getattr(config, name) < 0:
-                raise ValueError(f"{name}={getattr(config, name)} must be at least 0")
-        if config.grab_blur_cells < 1:
-            raise ValueError(f"grab_blur_cells={config.grab_blur_cells} must be at least 1")
         preset = with_cache(preset, config.cache)
         if config.sigmas:
             preset = replace(preset, sample=replace(preset.sample, student_sigmas=config.sigmas))
@@ -138,10 +139,11 @@ class RechunkStage(DiTStage):
         self.ema = EMA(self.model, config.ema)
 
     def _chunks(self) -> int:
-        """How many chunks to learn a clip has, which must be a whole number of the guides' too."""
-        settings = [preset.cache for preset in (self.before, self.before_grabs, self.preset)]
+        """How many chunks to learn a clip has, which must be a whole number of the guides' too, where there are any."""
+        guides = () if self.config.truth else (self.before, self.before_grabs)
+        settings = [preset.cache for preset in (*guides, self.preset)]
         geometry, together = self.preset.geometry, math.lcm(*(setting.chunk_frames for setting in settings))
-        latents = geometry.latent_frames(self.config.num_frames)
+        latents = clip_latents(self.preset, self.config.num_frames)
         if latents % together:
             told = " and ".join(dict.fromkeys(f"of {setting.chunk_frames} ({setting.tag})" for setting in settings))
             raise ValueError(
@@ -158,11 +160,13 @@ class RechunkStage(DiTStage):
         before = self.before_grabs if pulled else self.before
         with self.compute.autocast():
             aim = batch.latents[None] if config.truth else self.aim(batch, seed, before)
-            loss, gap = self.loss(batch, aim, before, seed, known=1 - batch.moving if config.truth and pulled else None)
+            known = 1 - batch.moving if config.truth and pulled else None
+            loss, gap = self.loss(batch, aim, before, seed, known=known)
         loss.backward()
         norm = self.optimizer.step(lr_scale(step, self.steps, config.warmup, config.decay_share), 1.0)
         self.ema.update(self.model)
-        return {"loss": float(loss.detach()), "gap": gap, "grad_norm": norm}
+        metrics = {"loss": float(loss.detach()), "grad_norm": norm}
+        return metrics if known is not None else metrics | {"gap": gap}  # nobody knows how what is pulled should move
 
     def grabs(self, step: int) -> bool:
         """Whether the step's clips are pictures that are pulled about."""
@@ -255,7 +259,7 @@ class RechunkStage(DiTStage):
         return loss, float(apart / moved.clamp_min(1e-6))
 
     def sheet(self, path: Path) -> None:
-        chunks = 4 * self.before.cache.chunk_frames // self.preset.cache.chunk_frames
+        chunks = max(2, 4 * self.before.cache.chunk_frames // self.preset.cache.chunk_frames)
         student_sheet(self.averaged(), self.vae, self.preset, self.compute, path, chunks)
 
 

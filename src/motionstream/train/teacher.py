@@ -24,7 +24,8 @@ from motionstream.models.init import init_from_scratch, init_matching_heads, ini
 from motionstream.models.load import load_weights
 from motionstream.models.motion import track_latents
 from motionstream.models.vae import NanoVAE
-from motionstream.train.dit_stage import DiTStage
+from motionstream.train.check import check_settings
+from motionstream.train.dit_stage import DiTStage, clip_latents
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import lr_scale, muon_adamw
@@ -73,6 +74,11 @@ class TeacherTrainConfig:
     compile: bool = True
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.recode and not self.init:
+            raise ValueError("recode=true needs init=DIR, whose weights were trained with other track codes")
+
 
 class TeacherStage(DiTStage):
     """Flow matching on procedural clips; watches the counterfactual gap, never the loss alone."""
@@ -84,8 +90,7 @@ class TeacherStage(DiTStage):
         super().__init__(preset, config.loop.steps, vae, compute)
         self.config = config
         for frames in (config.num_frames, config.long_frames):  # now, not when the long clips begin
-            preset.geometry.latent_frames(frames)
-        self._sheet_conditions()
+            clip_latents(preset, frames)
         self.model = WanDiT(preset.model, preset.geometry.t_stride)
         before = Path(config.init) / "teacher.safetensors"
         if config.init and config.recode:

@@ -1,4 +1,4 @@
-"""Stage 0: fit nano's linear latents, measure how they shift (the oracle), train the streaming decoder.
+"""Stage 0: fit nano's linear latents, train the streaming decoder.
 
 motionstream train vae --out runs/work/vae --steps 3000
 """
@@ -20,6 +20,7 @@ from motionstream.data.scenes import SceneConfig, sample_scenes
 from motionstream.device import Compute
 from motionstream.models.load import save_weights
 from motionstream.models.vae import NanoVAE
+from motionstream.train.check import check_settings
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import adamw, lr_scale
@@ -43,6 +44,9 @@ class VAETrainConfig:
     fit_clips: int = 256
     whitening: float = 0.25
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 class VAEStage:
