@@ -99,7 +99,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings(), _clean_stop():
         warnings.showwarning = _show_warning
         try:
-            args = build_parser(verb).parse_args(arguments)
+            args, unknown = build_parser(verb).parse_known_args(arguments)
+            if unknown:
+                raise UserError(f"unrecognized arguments: {' '.join(unknown)}; see motionstream {args.verb} --help")
             return int(args.run(args))
         except KeyboardInterrupt:
             print("motionstream: interrupted", file=sys.stderr)

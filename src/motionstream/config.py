@@ -212,6 +212,7 @@ class SampleConfig:
         hand_px: how many pixels a frame a live drag moves at most; 0 = no limit (stream/gestures.py).
         hold_moved: whether live input goes on stating where a thing is that was moved and then let go
             (stream/track_buffer.py).
+        late_codes: whether points on what frame 0 does not show have codes; off for a model that never learnt such ones.
     """
 
     student_sigmas: tuple[float, ...] = (1.0, 0.9, 0.7)
@@ -221,6 +222,7 @@ class SampleConfig:
     motion_guidance: float = 1.5
     hand_px: float = 0.0
     hold_moved: bool = False
+    late_codes: bool = True
 
     def __post_init__(self) -> None:
         sigmas = self.student_sigmas

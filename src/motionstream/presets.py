@@ -39,7 +39,7 @@ def nano() -> PresetConfig:
         ),
         vae=VAEConfig(latent_channels=24),
         cache=CacheConfig(chunk_frames=1, sink_chunks=1, window_chunks=2),
-        sample=SampleConfig(student_sigmas=(1.0,), shift=3.0, hand_px=3.0, hold_moved=True),
+        sample=SampleConfig(student_sigmas=(1.0,), shift=3.0, hand_px=3.0, hold_moved=True, late_codes=False),
         more_sizes=((96, 128), (192, 256)),
     )
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from motionstream.config import TrackConfig
 from motionstream.shapes import VideoGeometry
 from motionstream.stream import patch
-from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer, resample_pushes, taken_hold
+from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer
 from motionstream.tracks.origin import origins
 
 GEOMETRY = VideoGeometry(height=32, width=64)
@@ -228,55 +228,6 @@ def test_more_points_than_the_model_has_ids_for_are_refused():
         made.chunk([crowd_of(1300)], first=False)
 
 
-def positions(frames: list[list[Point]], name: int) -> list[tuple[float, float] | None]:
-    return [next(((p.x, p.y) for p in frame if p.id == name), None) for frame in frames]
-
-
-def test_a_held_point_stays_where_it_is():
-    frames, held = resample_pushes({1: Point(1, 3.0, 4.0)}, [], 4)
-    assert positions(frames, 1) == [(3.0, 4.0)] * 4
-    assert held == {1: Point(1, 3.0, 4.0)}
-
-
-def test_one_event_is_reached_in_the_last_frame():
-    frames, held = resample_pushes({1: Point(1, 0.0, 0.0)}, [(9.0, [Point(1, 8.0, 4.0)])], 4)
-    assert positions(frames, 1) == [(2.0, 1.0), (4.0, 2.0), (6.0, 3.0), (8.0, 4.0)]
-    assert held[1].x == 8.0
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    st.lists(st.tuples(st.floats(0.001, 1), st.floats(0, 60), st.floats(0, 30)), min_size=1, max_size=30),
-    st.integers(1, 12),
-)
-def test_the_latest_event_wins(events, num_frames):
-    time, pushes = 0.0, []
-    for gap, x, y in events:
-        time += gap
-        pushes.append((time, [Point(1, x, y)]))
-    frames, held = resample_pushes({}, pushes, num_frames)
-    assert len(frames) == num_frames
-    assert positions(frames, 1)[-1] == pytest.approx(events[-1][1:])
-    assert (held[1].x, held[1].y) == events[-1][1:]
-    xs = [x for _, x, _ in events]
-    assert all(min(xs) - 1e-6 <= p[0] <= max(xs) + 1e-6 for p in positions(frames, 1) if p)
-
-
-def test_release_and_grab_again():
-    gone = [(0.0, [Point(1, 5.0, 5.0)]), (1.0, [Point(1, 6.0, 5.0, False)])]
-    frames, held = resample_pushes({1: Point(1, 4.0, 5.0)}, gone, 4)
-    assert held == {}
-    assert positions(frames, 1)[-1] is None
-    assert positions(frames, 1)[0] is not None
-    back = [*gone, (2.0, [Point(1, 30.0, 9.0)])]
-    frames, held = resample_pushes({1: Point(1, 4.0, 5.0)}, back, 8)
-    path = positions(frames, 1)
-    assert path[-1] == (30.0, 9.0)
-    assert None in path, "let go in between"
-    assert all(p is None or p[0] <= 6 or p == (30.0, 9.0) for p in path), "nothing slides from one grab to the next"
-    assert resample_pushes({}, [(0.0, [Point(5, 1.0, 1.0, False)])], 3) == ([[], [], []], {})
-
-
 def test_codes_never_run_out_however_many_ready_made_tracks_come_and_go():
     wide = VideoGeometry(height=256, width=512)  # more picture than anchors can speak for
     made = TrackBuffer(wide, TrackConfig(), 0)
@@ -321,17 +272,6 @@ def test_tracks_made_before_are_never_held_beyond_what_they_say():
     made = TrackBuffer(GEOMETRY, TrackConfig(), 0, hold_moved=True)
     made.chunk([[Point(1, 20.0 + t, 20.0)] for t in range(9)], first=True, remember=True)
     assert made.chunk([[]] * 12, first=False, remember=True)[1].sum() == 0
-
-
-def test_before_the_first_frame_a_point_takes_hold_where_it_was_pushed_first():
-    grab, far, other = Point(1, 40.0, 40.0), Point(1, 48.0, 40.0), Point(2, 5.0, 5.0)
-    now, later = taken_hold([(0.0, [grab]), (0.1, [far, other])])
-    assert now == [(0.0, [grab]), (0.1, [other])]
-    assert later == [(0.1, [far])]
-    frames, held = resample_pushes({}, now, 1)
-    assert frames == [[grab, other]]
-    frames, _ = resample_pushes(held, later, 4)
-    assert [point.x for point in frames[-1]] == [48.0, 5.0]
 
 
 def test_a_grip_that_cannot_be_taken_up_again_gives_its_code_back():
@@ -396,3 +336,20 @@ def test_more_points_than_spare_slots_have_their_beginnings_too():
     again = made.chunk([[Point(p.id, p.x + 2, p.y) for p in points]], first=False)
     for point in points:
         assert ([point.x + 2, point.y], [point.x, point.y], False) in beginnings(made, again, 0)
+
+
+def test_new_picture_has_codes_only_for_a_model_that_learnt_them():
+    told = []
+    for learnt in (True, False):
+        made = TrackBuffer(GEOMETRY, PLACES, 0, late_codes=learnt)
+        made.chunk([[]] * 9, first=True)
+        panned = [Point(n, float(x) + 24, float(y)) for n, (x, y) in enumerate(made.home.tolist())]
+        held = [Point(point.id, point.x - 24, point.y) for point in panned]
+        made.chunk([held, panned], first=False)
+        made.chunk([[*panned, Point(9999, 3.0, 12.0)]], first=False)
+        told.append(
+            [late for _, _, late in beginnings(made, made.chunk([[*panned, Point(9999, 3.0, 12.0)]], first=False), 0)]
+        )
+    assert sum(told[0]) == 1
+    assert not any(told[1])
+    assert len(told[1]) == len(told[0]) - 1

@@ -28,8 +28,8 @@ from motionstream.models.vae import DecoderState
 from motionstream.nn.layers import modulate
 from motionstream.nn.rope import axis_widths
 from motionstream.stream.engine import StreamEngine
+from motionstream.stream.pushes import resample_pushes
 from motionstream.stream.session import ChunkStats
-from motionstream.stream.track_buffer import resample_pushes
 
 
 @dataclass

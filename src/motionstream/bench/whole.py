@@ -20,8 +20,8 @@ from motionstream.models.motion import track_latents
 from motionstream.models.vae import DecoderState
 from motionstream.nn.masks import visible_chunks
 from motionstream.stream.engine import StreamEngine
+from motionstream.stream.pushes import resample_pushes
 from motionstream.stream.session import ChunkStats
-from motionstream.stream.track_buffer import resample_pushes
 
 
 class Whole:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from motionstream.media.video import VideoWriter
 
 
 def whole_number(smallest: int, largest: int) -> Callable[[str], int]:
@@ -62,3 +67,14 @@ def device_arguments(parser: argparse.ArgumentParser, usual_dtype: str = "what i
 def say(note: str) -> None:
     """Tell the user something on stderr; stdout is for results."""
     print(note, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def tell_kept(video: VideoWriter) -> Iterator[None]:
+    """Around ``with video``: after an error or Ctrl-C say where the frames made so far are."""
+    try:
+        yield
+    except BaseException:
+        if video.kept is not None:
+            say(f"the {video.num_frames} frames made so far are in {video.kept}")
+        raise

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motionstream.commands.options import device_arguments, say, whole_number
+from motionstream.commands.options import device_arguments, say, tell_kept, whole_number
 from motionstream.commands.streaming import check_fp8, check_scale, load_options, shown_scale, wan_arguments
 from motionstream.errors import UserError
 
@@ -128,7 +128,7 @@ def _replay(engine: Any, take: Take, output: Path, scale: int, *, draw_tracks: b
     chunk_ms: list[float] = []
     digest = hashlib.sha256()
     video = VideoWriter(output, geometry.fps, (geometry.height * scale, geometry.width * scale))
-    try:
+    with tell_kept(video):
         # No way back is ever taken here, so none needs memory.
         with video, Performance.of_take(engine, take, snapshot_bytes=0) as show:
             for _ in tqdm(range(take.num_chunks), unit="chunk", file=sys.stderr, dynamic_ncols=True):
@@ -139,10 +139,6 @@ def _replay(engine: Any, take: Take, output: Path, scale: int, *, draw_tracks: b
                 for frame, marks in zip(enlarge(chunk.frames, scale), chunk.marks, strict=True):
                     points = [(mark.x, mark.y, str(mark.kind)) for mark in marks]
                     video.write(draw_marks(frame, points, scale) if draw_tracks else frame)
-    except BaseException:
-        if video.kept is not None:
-            say(f"the {video.num_frames} frames made so far are in {video.kept}")
-        raise
     p50, p95 = np.percentile(chunk_ms, [50, 95]).tolist()
     return {
         "frames": video.num_frames,

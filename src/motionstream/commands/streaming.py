@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motionstream.commands.options import SIZE_WORDS, device_arguments, say, size_argument, whole_number
+from motionstream.commands.options import SIZE_WORDS, device_arguments, size_argument, tell_kept, whole_number
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:
@@ -89,11 +89,11 @@ def shown_scale(height: int) -> int:
     return -(-SHOWN_HEIGHT_PX // height) if height <= SMALL_HEIGHT_PX else 1
 
 
-def check_scale(scale: int, geometry: VideoGeometry) -> None:
-    """Refuse an enlargement beyond what the video writer takes."""
+def check_scale(scale: int, geometry: VideoGeometry, side_by_side: int = 1) -> None:
+    """Refuse an enlargement beyond what the video writer takes; ``side_by_side`` pictures share its width."""
     from motionstream.media.video import MAX_EDGE_PX
 
-    edge = max(geometry.height, geometry.width)
+    edge = max(geometry.height, geometry.width * side_by_side)
     if edge * scale > MAX_EDGE_PX:
         raise UserError(f"--scale {scale} makes a video of {edge * scale} pixels; use at most {MAX_EDGE_PX // edge}")
 
@@ -133,7 +133,7 @@ def stream_video(
     video = VideoWriter(output, geometry.fps, (geometry.height * scale, geometry.width * scale))
     # A log that is no terminal gets the JSON lines alone: a progress bar would run into them.
     plain = args.chunk_log and not sys.stderr.isatty()
-    try:
+    with tell_kept(video):
         began = time.perf_counter()
         with video, engine.start(first_frame, args.prompt, seed=args.seed, steps=args.steps) as session:
             with tqdm(total=wanted, unit="frame", file=sys.stderr, disable=plain, dynamic_ncols=True) as bar:
@@ -153,10 +153,6 @@ def stream_video(
                         bar.write(json.dumps(line), file=sys.stderr)
                     bar.set_postfix_str(f"{chunk_ms[-1]:.0f} ms a chunk", refresh=False)
                     bar.update(video.num_frames - start)
-    except BaseException:
-        if video.kept is not None:
-            say(f"the {video.num_frames} frames made so far are in {video.kept}")
-        raise
     assert video.num_frames == wanted, f"the engine made {video.num_frames} of {wanted} frames"
     p50, p95 = np.percentile(chunk_ms, [50, 95]).tolist()
     result = {

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from motionstream.commands.options import canvas_size, say, whole_number
+from motionstream.commands.options import canvas_size, say, tell_kept, whole_number
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:
@@ -86,7 +86,10 @@ def run(args: argparse.Namespace) -> int:
     began, num_seen = time.perf_counter(), 0
     with contextlib.ExitStack() as stack:
         spool = stack.enter_context(TrackSpool(output, num_tracks=len(queries), size=clip.size, fps=clip.fps))
-        drawing = stack.enter_context(_Drawing(args.draw, clip)) if args.draw is not None else None
+        drawing = None if args.draw is None else _Drawing(args.draw, clip)
+        if drawing is not None:
+            stack.enter_context(tell_kept(drawing.video))
+            stack.enter_context(drawing)
         bar = stack.enter_context(_progress(expected if clip.expected_frames else None))
         for window in track_windows(_first(clip.frames(), args.frames), queries, tracker=tracker):
             spool.write(window.xy, window.visible)

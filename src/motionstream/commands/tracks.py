@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motionstream.commands.options import canvas_size, positive_number, say, whole_number
+from motionstream.commands.options import canvas_size, positive_number, say, tell_kept, whole_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +107,8 @@ def run_draw(args: argparse.Namespace) -> int:
         even_height, even_width = height - height % 2, width - width % 2  # as H.264 needs
         scaled = tracks.resize(height, width).crop(0, 0, even_height, even_width)
         below = itertools.islice(itertools.chain([first], below), tracks.num_frames)
-        with VideoWriter(output, tracks.fps, (even_height, even_width)) as writer:
+        writer = VideoWriter(output, tracks.fps, (even_height, even_width))
+        with tell_kept(writer), writer:
             while window := list(itertools.islice(below, WINDOW_FRAMES)):
                 frames = np.stack(window)[:, :even_height, :even_width]
                 writer.write(draw_onto(frames, scaled, writer.num_frames, colours=colours))

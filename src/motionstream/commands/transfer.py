@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motionstream.commands.options import device_arguments, say, size_argument, whole_number
+from motionstream.commands.options import device_arguments, say, size_argument, tell_kept, whole_number
 from motionstream.commands.streaming import check_scale, shown_scale
 from motionstream.commands.track import tracker_arguments, tracker_options
 from motionstream.errors import UserError
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     engine = load_engine(args.weights or args.preset, device=args.device, dtype=args.dtype, size=args.size)
     geometry = engine.preset.geometry
     scale = args.scale or shown_scale(geometry.height)
-    check_scale(scale * (2 if args.beside else 1), geometry)
+    check_scale(scale, geometry, side_by_side=2 if args.beside else 1)
     first_frame, placed = fit_picture(picture, geometry.width, geometry.height)
     say(f"picture: {placed}")
     motion = ClipMotion(clip, geometry, fit=_FITS[args.fit], across=args.grid, mask=mask, tracker=tracker, pins=args.pins)
@@ -138,7 +138,7 @@ def _stream(
     video = VideoWriter(output, geometry.fps, size)
     drawing = _Tails(geometry, scale) if args.draw_tracks else None
     began = time.perf_counter()
-    try:
+    with tell_kept(video):
         with contextlib.ExitStack() as stack:
             stack.enter_context(video)
             session = stack.enter_context(engine.start(first_frame, args.prompt, seed=args.seed, steps=args.steps))
@@ -163,10 +163,6 @@ def _stream(
                 bar.update(left)
                 if video.num_frames == args.frames:
                     break
-    except BaseException:
-        if video.kept is not None:
-            say(f"the {video.num_frames} frames made so far are in {video.kept}")
-        raise
     if args.frames is not None and video.num_frames < args.frames:
         say(f"the clip ends after {video.num_frames} of {args.frames} frames at {geometry.fps:g} fps, and the video with it")
     if not motion.ever_moving and args.pins != "all":

@@ -25,8 +25,9 @@ from motionstream.stream.chunk import Chunk, ChunkStats, Mark, PendingChunk
 from motionstream.stream.exhaustion import advice, guarded, release
 from motionstream.stream.lane import Lane
 from motionstream.stream.outline import can_outline
+from motionstream.stream.pushes import resample_pushes, taken_hold
 from motionstream.stream.random_parts import stamp
-from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer, resample_pushes, taken_hold
+from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer
 from motionstream.tracks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class StreamSession:
             preset.model.tracks,
             seed,
             hold_moved=preset.sample.hold_moved,
+            late_codes=preset.sample.late_codes,
             picture=first_frame if can_outline() else None,
         )
         self._lock = threading.Lock()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from motionstream.tracks.io import load_tracks
+from motionstream.tracks.io import DAMAGED, load_tracks
 from motionstream.tracks.tracks import Tracks
 
 MAX_QUERIES = 50_000
@@ -79,7 +79,7 @@ def read_queries(path: str | Path, size: tuple[int, int], fps: float | None = No
         if suffix == ".npz":
             points = queries_of_tracks(load_tracks(path).resize(*size), fps)
         elif suffix == ".npy":
-            points = np.load(path, allow_pickle=False)
+            points = _read_npy(path)
         elif suffix == ".json":
             document = json.loads(path.read_text(encoding="utf-8-sig"))
             if isinstance(document, dict):
@@ -111,6 +111,17 @@ def read_queries(path: str | Path, size: tuple[int, int], fps: float | None = No
         return check_queries(points, size)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        points = np.load(path, allow_pickle=False)
+    except DAMAGED as error:
+        raise ValueError(str(error)) from error
+    if not isinstance(points, np.ndarray):
+        points.close()
+        raise ValueError("it holds several arrays; save one with numpy.save")
+    return points
 
 
 def _lines(path: Path) -> list[str]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from motionstream.tracks.io import DEFAULT_FPS, load_tracks, save_tracks
+from motionstream.tracks.io import DAMAGED, DEFAULT_FPS, load_tracks, save_tracks
 from motionstream.tracks.tracks import Tracks
 
 FORMS = ("motionstream", "tapvid", "cotracker", "ati", "wan-move")
@@ -53,7 +52,7 @@ def form_of(path: str | Path) -> str:
             names = {name.removesuffix(".npy") for name in archive.namelist()}
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror or error}; check the path") from error
-    except zipfile.BadZipFile as error:
+    except DAMAGED as error:
         raise ValueError(f"{path}: not readable as NPZ ({error}); check the file") from error
     if {"points", "occluded"} <= names:
         return "tapvid"
@@ -233,14 +232,14 @@ def _load_npz(source: Path | io.BytesIO) -> dict[str, np.ndarray]:
                 raise ValueError(f"it unpacks to {unpacked / 2**20:.0f} MiB, above {MAX_BYTES // 2**20}")
         with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED as error:
         raise ValueError(f"not readable as NPZ ({error}); check the file") from error
 
 
 def _load_npy(payload: bytes) -> np.ndarray:
     try:
         array = np.load(io.BytesIO(payload), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except DAMAGED as error:
         raise ValueError(f"not readable as NPY ({error}); check the file") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
         raise ValueError("an NPY of tracks must hold one array of numbers")

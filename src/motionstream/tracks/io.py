@@ -170,7 +170,11 @@ def _read_json_tracks(path: Path, num_frames: int | None, fps: float | None) -> 
     strokes = _read_strokes(document)
     fps = fps or own_fps
     seconds = max(stroke.points[-1][0] for stroke in strokes)
-    whole = min(math.ceil(seconds * fps - 1e-6), MAX_FRAMES) + 1
+    whole = math.ceil(seconds * fps - 1e-6) + 1
+    if whole > MAX_FRAMES:
+        raise ValueError(
+            f"these strokes last {seconds:g} s, {whole} frames at fps {fps:g}, above {MAX_FRAMES}; shorten them"
+        )
     whole = max(whole, num_frames or 1)
     points = whole * sum(len(brush_offsets(stroke.radius_px, stroke.spacing_px)) for stroke in strokes)
     if points > MAX_POINTS:

@@ -1,0 +1,64 @@
+"""Cursor events that came since the last chunk, spread over the frames of the next one."""
+
+from __future__ import annotations
+
+from motionstream.stream.track_buffer import Point
+
+
+def resample_pushes(
+    before: dict[int, Point], pushes: list[tuple[float, list[Point]]], num_frames: int
+) -> tuple[list[list[Point]], dict[int, Point]]:
+    """Spread the cursor events since the last chunk evenly over the next chunk's frames.
+
+    Args:
+        before: points as they were at the end of the last chunk, by id.
+        pushes: (time in seconds, points) in order of arrival. num_frames: frames of the chunk.
+
+    Returns:
+        Points per frame, and the points at its end. The last event is always reached in the last frame (latest wins).
+    """
+    held = {key: point for key, point in before.items() if point.visible}
+    knots: dict[int, list[tuple[float, Point]]] = {key: [(0.0, point)] for key, point in held.items()}
+    if pushes:
+        start, stop = pushes[0][0], pushes[-1][0]
+        for time, points in pushes:
+            phase = 1.0 if stop <= start else max((time - start) / (stop - start), 1 / num_frames)
+            for point in points:
+                knots.setdefault(point.id, []).append((phase, point))
+    frames: list[list[Point]] = []
+    for t in range(num_frames):
+        frames.append([_at(path, (t + 1) / num_frames) for path in knots.values()])
+    frames = [[point for point in frame if point.visible] for frame in frames]
+    return frames, {key: path[-1][1] for key, path in knots.items() if path[-1][1].visible}
+
+
+def taken_hold(
+    pushes: list[tuple[float, list[Point]]],
+) -> tuple[list[tuple[float, list[Point]]], list[tuple[float, list[Point]]]]:
+    """Pushes before a stream's first chunk, where that is the picture alone -> (those that count in it, those that wait).
+
+    A point takes hold of the picture where it was pushed first; where it went from there belongs to the next chunk.
+    """
+    now, later, known = [], [], set[int]()
+    for time, points in pushes:
+        fresh = [point for point in points if point.id not in known]
+        rest = [point for point in points if point.id in known]
+        known |= {point.id for point in points}
+        now += [(time, fresh)] if fresh else []
+        later += [(time, rest)] if rest else []
+    return now, later
+
+
+def _at(path: list[tuple[float, Point]], phase: float) -> Point:
+    """Position on a path of (phase, point) at ``phase``; visibility is that of the last event passed."""
+    passed = [i for i, (when, _) in enumerate(path) if when <= phase + 1e-9]
+    if not passed:
+        first = path[0][1]
+        return Point(first.id, first.x, first.y, False)
+    index = passed[-1]
+    when, point = path[index]
+    if index + 1 == len(path) or not path[index + 1][1].visible:
+        return point
+    later, target = path[index + 1]
+    share = (phase - when) / max(later - when, 1e-9)
+    return Point(point.id, point.x + share * (target.x - point.x), point.y + share * (target.y - point.y), point.visible)
