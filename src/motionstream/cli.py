@@ -48,6 +48,8 @@ class Parser(argparse.ArgumentParser):
     """Says a usage error in one sentence; `main` prints it."""
 
     def error(self, message: str) -> NoReturn:
+        if message.endswith("expected one argument"):  # argparse takes -9,40 for an option
+            message += " (one that begins with a minus after =, such as --to=-9,40)"
         raise UserError(f"{message}; see {self.prog} --help")
 
 

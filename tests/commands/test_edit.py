@@ -107,6 +107,7 @@ def test_with_a_model(folder: Path, last_json: Callable):
     [
         (["--from", "20"], "'20' must be X,Y in pixels"),
         (["--from", "20,x"], "'20,x' must be X,Y in pixels"),
+        (["--to", "-9,40"], "one that begins with a minus after =, such as --to=-9,40"),
         (["--to", "nan,3"], "'nan,3' must be X,Y in pixels"),
         (["--from", "200,30"], "--from 200,30 is outside the picture of 80x60 pixels"),
         (["--from", "20,0.5", "--radius", "1"], "outside the part of the picture that is used; try --fit pad"),

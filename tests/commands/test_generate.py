@@ -194,7 +194,7 @@ BAD_OPTIONS: dict[str, tuple[list[str], str]] = {
     "unknown preset": (["--preset", "mega"], "unknown preset 'mega': use one of nano, tiny-debug"),
     "no frames": (["--frames", "0"], "'0' must be a whole number from 1"),
     "seed": (["--seed", "x"], "'x' must be a whole number"),
-    "option": (["--sede", "1"], "unrecognized arguments: --sede 1; see motionstream"),
+    "option": (["--sede", "1"], "unrecognized arguments: --sede 1; see motionstream generate --help"),
     "suffix": (["-o", "out.avi"], "must end in .mp4"),
     "no folder": (["-o", "nowhere/out.mp4"], "create 'nowhere' first"),
     "is folder": (["-o", "."], "must end in .mp4"),

@@ -10,6 +10,7 @@ from PIL import Image
 
 import motionstream as ms
 from motionstream import cli
+from motionstream.media.video import VideoWriter
 from motionstream.tracks.io import load_tracks
 
 
@@ -139,6 +140,19 @@ def test_bad_input(clip: Path, check_sentence, capsys, arguments: list[str], com
     check_sentence(complaint)
     assert not Path("out.npz").exists()
     assert Path("clip.mp4").read_bytes() == before
+
+
+def test_a_drawing_that_is_stopped_says_what_is_kept(clip: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    write = VideoWriter.write
+
+    def stop(video: VideoWriter, frames: np.ndarray) -> None:
+        write(video, frames)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VideoWriter, "write", stop)
+    assert track("--grid", "3", "--draw", "drawn.mp4") == 130
+    assert "the 16 frames made so far are in drawn.partial.mp4\n" in capsys.readouterr().err
+    assert len(ms.read_video("drawn.partial.mp4")[0]) == 16
 
 
 def test_bad_videos(folder: Path, check_sentence):

@@ -1,11 +1,13 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import motionstream as ms
 from motionstream import cli
 from motionstream.media.decode import upright
+from motionstream.media.video import VideoWriter
 from motionstream.tracks.io import load_tracks
 
 
@@ -89,3 +91,26 @@ def test_what_is_said_about_ati(folder: Path, capsys):
     said = capsys.readouterr().err
     assert "121 frames at 24 fps, 80x60 pixels in a.pth" in said
     assert "ATI files hold 121 frames at 24 fps: what comes after 5 s of the 9.96667 s was cut" in said
+
+
+def test_what_is_converted_is_not_lost(folder: Path, check_sentence):
+    for source in ("tracks.json", "a_tracks.npy"):
+        assert cli.main(["tracks", "convert", "tracks.json", "a_tracks.npy"]) == 0
+        check = {name: Path(name).read_bytes() for name in ("tracks.json", "a_tracks.npy", "a_visibility.npy")}
+        for target in (f"./{source}", "a.npy" if source.endswith(".npy") else "tracks.json"):  # a.npy has the same partner
+            assert cli.main(["tracks", "convert", source, target, "--frames", "3"]) == 2
+            check_sentence("is also what is read, which would be lost: choose another name")
+        assert check == {name: Path(name).read_bytes() for name in check}
+
+
+def test_a_drawing_that_is_stopped_says_what_is_kept(folder: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    write = VideoWriter.write
+
+    def stop(video: VideoWriter, frames: np.ndarray) -> None:
+        write(video, frames)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VideoWriter, "write", stop)
+    assert cli.main(["tracks", "draw", "tracks.json", "-o", "moving.mp4"]) == 130
+    assert "the 16 frames made so far are in moving.partial.mp4\nmotionstream: interrupted" in capsys.readouterr().err
+    assert len(ms.read_video("moving.partial.mp4")[0]) == 16

@@ -204,7 +204,7 @@ def test_a_clip_without_trackable_points(recording, folder: Path, check_sentence
         (["-o", "./clip.mp4"], "is also what is read, which would be lost"),
         (["--save-tracks", "a.csv"], "must end in .npz or .json"),
         (["--grid", "128"], "too dense"),
-        (["--scale", "64", "--beside"], "use at most"),
+        (["--scale", "64", "--beside"], "--scale 64 makes a video of 6144 pixels; use at most 41"),
     ],
 )
 def test_bad_input(recording, folder: Path, check_sentence, capsys, arguments: list[str], complaint: str, monkeypatch):

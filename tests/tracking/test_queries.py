@@ -108,6 +108,24 @@ def test_a_pickle_is_not_read(tmp_path: Path):
         read_queries(tmp_path / "missing.csv", (30, 40))
 
 
+def test_damaged_arrays_are_told_in_a_sentence(tmp_path: Path):
+    np.save(tmp_path / "a.npy", np.ones((2, 2)))
+    whole = (tmp_path / "a.npy").read_bytes()
+    with (tmp_path / "b.npy").open("wb") as file:
+        np.savez(file, x=np.ones((2, 2)))
+    archive = (tmp_path / "b.npy").read_bytes()
+    for content, complaint in (
+        (b"", "No data left"),
+        (whole[:-8], "not readable as points"),
+        (whole[:20] + b"(" + whole[21:], "not readable as points"),
+        (archive, "it holds several arrays; save one with numpy.save"),
+    ):
+        (tmp_path / "a.npy").write_bytes(content)
+        with pytest.raises(ValueError, match=complaint) as caught:
+            read_queries(tmp_path / "a.npy", (30, 40))
+        assert "a.npy" in str(caught.value)
+
+
 def test_masks(tmp_path: Path):
     picture = np.zeros((30, 40), np.uint8)
     picture[10:20, 10:20] = 255

@@ -177,6 +177,16 @@ def test_bad_files(tmp_path: Path):
     complain("junk.npz", "not readable as NPZ")
     (tmp_path / "junk.npy").write_text("junk")
     complain("junk.npy", "not readable as NPY")
+    np.save(tmp_path / "torn.npy", points)
+    torn = bytearray((tmp_path / "torn.npy").read_bytes())
+    torn[20] = ord("(")
+    (tmp_path / "torn.npy").write_bytes(torn)
+    complain("torn.npy", "not readable as NPY")
+    np.savez(tmp_path / "newer.npz", points=points)
+    newer = bytearray((tmp_path / "newer.npz").read_bytes())
+    newer[newer.index(b"PK\x01\x02") + 6] = 125  # the version of zip that unpacking needs
+    (tmp_path / "newer.npz").write_bytes(newer)
+    complain("newer.npz", "not readable as NPZ")
     with pytest.raises(ValueError, match="must end in"):
         form_of("a.txt")
     write_ati(tmp_path / "a.pth", np.zeros((3, 81, 1, 3)))

@@ -139,6 +139,7 @@ def with_track(**changes):
         ({**STROKES, "strokes": [{"points": [[1, 1, 1], [0, 1, 1]]}]}, "never decrease, got 0"),
         ({**STROKES, "strokes": [{"points": [[0, 900, 1]]}]}, "no point is ever visible"),
         ({**STROKES, "strokes": [{"points": [[1e7, 1, 1]], "radius_px": 120, "spacing_px": 4}]}, "shorten them"),
+        ({**STROKES, "strokes": [{"points": [[0, 1, 1], [1e7, 1, 1]]}]}, "last 1e\\+07 s, .* above 100000; shorten them"),
     ],
 )
 def test_bad_files_name_the_file_the_value_and_the_fix(tmp_path, document, message):

@@ -249,9 +249,10 @@ def describe(path: str | Path, tracks: Tracks) -> dict[str, Any]:
 
 def run_convert(args: argparse.Namespace) -> int:
     from motionstream.media.output import check_output
-    from motionstream.tracks.formats import SUFFIXES, load_any_tracks, save_any_tracks
+    from motionstream.tracks.formats import SUFFIXES, files_of, load_any_tracks, save_any_tracks
 
-    target = check_output(args.target, SUFFIXES)
+    for file in reversed(files_of(args.target)):  # the target itself comes last
+        target = check_output(file, SUFFIXES, inputs=files_of(args.source))
     tracks = load_any_tracks(args.source, size=args.canvas, num_frames=args.frames, fps=args.fps, source_fps=args.source_fps)
     if args.size is not None:
         tracks = tracks.resize(*args.size)

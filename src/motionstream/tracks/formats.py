@@ -169,6 +169,12 @@ def visibility_path(path: Path) -> Path:
     return path.with_name(f"{path.stem.removesuffix('_tracks')}_visibility.npy")
 
 
+def files_of(path: str | Path) -> tuple[Path, ...]:
+    """The files that hold tracks of this name: itself, and with a ``.npy`` of Wan-Move its partner."""
+    path = Path(path)
+    return (path, visibility_path(path)) if path.suffix.lower() == ".npy" else (path,)
+
+
 # ---- reading -----------------------------------------------------------------------------------------------------
 
 
