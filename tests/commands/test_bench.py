@@ -83,6 +83,12 @@ def test_an_attention_that_is_not_here_falls_back(capsys):
 def test_an_output_that_cannot_be_written_is_said_before_measuring(tmp_path, capsys, monkeypatch):
     (tmp_path / "taken.json").mkdir()
     monkeypatch.setattr("motionstream.bench.stream.load_timed", lambda *a, **k: pytest.fail("too late"))
-    for name, words in (("taken.json", "is a folder; name a file in it"), ("report.txt", "must end in .json")):
+    (tmp_path / "file").touch()
+    bad = (
+        ("taken.json", "is a folder; name a file in it"),
+        ("report.txt", "must end in .json"),
+        ("file/x.json", "is a file; choose"),
+    )
+    for name, words in bad:
         assert main(["bench", *TINY, "--chunks", "4", "--out", str(tmp_path / name)]) == 2
         assert words in capsys.readouterr().err

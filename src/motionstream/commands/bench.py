@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from motionstream.commands.options import say, whole_number
+from motionstream.commands.options import device_arguments, say, whole_number
 from motionstream.commands.streaming import check_fp8, load_options, wan_arguments, weights_named
 
 EPILOG = """\
@@ -47,8 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     path.add_argument("--reference", action="store_true", help="the slow form that training uses")
     parser.add_argument("--json", action="store_true", help="only the JSON line")
     parser.add_argument("--out", type=Path, help="also write the report to this file; a plot of --horizon goes beside it")
-    parser.add_argument("--device")
-    parser.add_argument("--dtype")
+    device_arguments(parser)
     wan_arguments(parser)
 
 
@@ -71,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
     chunks = args.horizon or (DEFAULT_CHUNKS if args.chunks is None else args.chunks)
     check_chunks(chunks)
     if args.out:  # now, not after all is measured
-        args.out.parent.mkdir(parents=True, exist_ok=True)
+        if not args.out.parent.exists():
+            args.out.parent.mkdir(parents=True)
         check_output(args.out, (".json",))
     path = ComputePath(fused=not args.reference, attention=args.attention, rows=args.rows, fp8=args.fp8, graphs=args.graphs)
     options = load_options(args) | {"layers": args.layers, "path": path}

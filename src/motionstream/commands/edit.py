@@ -38,7 +38,14 @@ MAX_TRACKS = 64
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="any picture of at least 16x16 pixels")
     parser.add_argument("--from", dest="start", type=place, required=True, metavar="X,Y", help="what is taken hold of")
-    parser.add_argument("--to", dest="end", type=place, required=True, metavar="X,Y", help="where it goes")
+    parser.add_argument(
+        "--to",
+        dest="end",
+        type=place,
+        required=True,
+        metavar="X,Y",
+        help="where it goes (--path circle and orbit: what it goes round)",
+    )
     parser.add_argument("--mask", metavar="PNG", help="white where the thing is (default: a disc around --from)")
     parser.add_argument("--radius", type=positive_number, metavar="PX", help="of that disc (default: 7 %% of the width)")
     parser.add_argument("--via", type=place, action="append", default=[], metavar="X,Y", help="on the way; may be repeated")

@@ -50,6 +50,8 @@ def canvas_size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+MOST_STEPS = 8
+"""Of ``--steps``: what `motionstream.flow.schedule.few_step_sigmas` makes at most (importing it would import torch)."""
 SIZE_WORDS = "pixels of the video (default: the model's)"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motionstream.commands.options import SIZE_WORDS, device_arguments, size_argument, tell_kept, whole_number
+from motionstream.commands.options import MOST_STEPS, SIZE_WORDS, device_arguments, size_argument, tell_kept, whole_number
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ SHEET_FRAMES, SHEET_HEIGHT_PX = 18, 240
 def video_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `stream_video` reads besides ``prompt``: seed, steps, fit, device, scale, drawing, sheet and log."""
     parser.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, metavar="S", help="default: 0")
-    parser.add_argument("--steps", type=whole_number(1, 1000), metavar="K", help="denoising steps (default: the model's)")
+    parser.add_argument(
+        "--steps", type=whole_number(1, MOST_STEPS), metavar="K", help="denoising steps (default: the model's)"
+    )
     parser.add_argument("--fit", choices=("crop", "pad", "stretch"), default="crop", help="picture to frame (default: crop)")
     device_arguments(parser)
     parser.add_argument(

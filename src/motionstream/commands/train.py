@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from motionstream.commands.options import size_argument
+from motionstream.commands.options import device_arguments, size_argument
 
 STAGES = ("vae", "teacher", "ode-pairs", "causal-init", "distill", "rechunk", "average", "status")
 EPILOG = """\
@@ -49,8 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--steps", type=int, help="total updates")
     parser.add_argument("--minutes", type=float, help="stop after this long; --resume goes on")
-    parser.add_argument("--device")
-    parser.add_argument("--dtype")
+    device_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

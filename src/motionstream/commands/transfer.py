@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motionstream.commands.options import device_arguments, say, size_argument, tell_kept, whole_number
+from motionstream.commands.options import MOST_STEPS, device_arguments, say, size_argument, tell_kept, whole_number
 from motionstream.commands.streaming import check_scale, shown_scale
 from motionstream.commands.track import tracker_arguments, tracker_options
 from motionstream.errors import UserError
@@ -64,7 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     tracker_arguments(parser, ("lk", "dis", "tapir", "tapnext"))
     parser.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, metavar="S", help="default: 0")
-    parser.add_argument("--steps", type=whole_number(1, 1000), metavar="K", help="denoising steps (default: the model's)")
+    parser.add_argument(
+        "--steps", type=whole_number(1, MOST_STEPS), metavar="K", help="denoising steps (default: the model's)"
+    )
     device_arguments(parser)
     parser.add_argument("--scale", type=whole_number(1, 64), metavar="K", help="enlarge the video (default: small ones)")
     parser.add_argument("--draw-tracks", action="store_true", help="draw the points into the video")
