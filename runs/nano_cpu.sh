@@ -39,7 +39,7 @@ folder() { # folder NAME STUDENT: a folder of weights as `eval` reads it
 }
 # At last in pictures of the preset's size, with as many tracks to a cell.
 size=()
-train rechunk large 400 --vae "$work/vae" --student "$work/short" --set "${hand[@]}" 'tracks_per_object=[24,288]' 'camera_tracks=[36,340]'
+train rechunk large 400 --vae "$work/vae" --student "$work/short" --set "${hand[@]}" p_spill=0.4 'tracks_per_object=[24,288]' 'camera_tracks=[36,340]'
 folder nano large
 "${ms[@]}" eval --suite drags --preset "$work/nano" --scenes 16 --quick --no-teacher --out "$work/eval" --no-videos
 

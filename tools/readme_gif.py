@@ -13,7 +13,7 @@ import motionstream as ms
 from motionstream.media.images import load_first_frame
 from motionstream.tracks.io import load_tracks
 
-WIDTH = 768
+WIDTH = 640
 
 root = Path(__file__).resolve().parent.parent
 parser = argparse.ArgumentParser(description=__doc__)

@@ -11,7 +11,7 @@ run=$work/short
 trap 'keep_run "$run" student short' EXIT
 begin
 places=("$start/mixed" "$start/short" "${students[@]}")
-how=(lr="${LR:-4e-4}" truth=true p_still_untold=0.9 p_hide_resting=0.05 p_twin=0.4 p_brush=0.1 'tracks_per_object=[24,288]' 'camera_tracks=[36,340]'
+how=(lr="${LR:-4e-4}" truth=true p_still_untold=0.9 p_hide_resting=0.05 p_twin=0.4 p_brush=0.1 p_spill=0.4 'tracks_per_object=[24,288]' 'camera_tracks=[36,340]'
     p_grab=0.3 grab_blur_cells=1 uncovered_weight=4 resting_weight=6 p_camera=0.2)
 if [ -n "${GUIDED:-}" ]; then
     places=("$work/mixed" "$start/mixed" "${students[@]}")
