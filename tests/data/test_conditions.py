@@ -298,3 +298,16 @@ def test_without_it_the_draws_are_what_they_were(rendered):
     plain, none = choose(rendered, seed=3), choose(rendered, seed=3, p_spill=0.0)
     assert all(torch.equal(one, other) for one, other in zip(plain, none, strict=True))
     assert choose(rendered, seed=3, p_spill=1.0)[0].shape[:2] == plain[0].shape[:2]
+
+
+def test_tracks_may_begin_on_what_has_come_into_view():
+    scene = SceneConfig.of(PRESET.geometry, 33, p_camera=1.0)
+
+    def begun_later(share: float) -> float:
+        config = dataclasses.replace(PLAIN, p_late_tracks=share)
+        visible = training_batch(4, PRESET, NanoVAE(PRESET.vae), scene, config, 3, torch.device("cpu")).visible
+        told = visible.any(1)
+        return float((told & ~visible[:, 0]).sum() / told.sum())
+
+    assert begun_later(0.0) == 0
+    assert begun_later(0.5) > 0.1

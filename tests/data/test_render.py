@@ -68,6 +68,26 @@ def test_frame_0_points_are_visible_on_the_topmost_layer():
     assert (rendered.xy[:, 0] < torch.tensor([64.0, 48.0]) + 1e-3).all()
 
 
+def test_points_chosen_in_later_frames_lie_on_what_came_into_view():
+    made = smooth_scenes()
+    early, late = render(made, grid=(16, 20)), render(made, grid=(16, 20), late_share=0.5)
+    assert early.visible[:, 0].float().mean() > 0.97
+    begins = late.visible.int().argmax(1)  # (B, N), the first frame that shows a point
+    new = (begins > 0) & late.visible.any(1)
+    assert 0.02 < new.float().mean() < 0.5
+    # From then on a point shows one colour, as those of frame 0 do; many begin at an outline, which mixes colours.
+    shown = late.visible & new[:, None]
+
+    def change(xy: torch.Tensor) -> torch.Tensor:
+        seen = colours(late.video, xy)
+        usual = seen.masked_fill(~shown[..., None], torch.nan).nanmedian(dim=1, keepdim=True).values
+        return (seen - usual).abs().amax(-1)[shown]
+
+    stay = late.xy.gather(1, begins[:, None, :, None].expand(-1, 1, -1, 2)).expand_as(late.xy)
+    assert (late.xy - stay).norm(dim=-1)[shown].quantile(0.5) > 1, "something must have moved for this to mean anything"
+    assert change(late.xy).quantile(0.8) < 0.01 < change(stay).quantile(0.8)
+
+
 def crossing() -> Scenes:
     """Object 0 stands in the middle; object 1, in front of it, passes over it from left to right."""
     made = smooth_scenes(1, max_objects=2, num_frames=21)

@@ -45,6 +45,8 @@ class ConditionConfig:
             tells of nothing else: a student for hands learns with nearly 1 (nano's: 0.9).
         p_drop_motion, p_drop_text: condition dropout for guidance (the paper states no rates).
         p_mask_chunk: stochastic mid-frame masking (paper appendix D: 0.2 in stage 2).
+        p_late_tracks: share of points that are looked for in a later frame, so that some tracks begin on what has come into
+            view or to light by then. 0: all begin in frame 0.
     """
 
     dense: bool = False
@@ -60,6 +62,7 @@ class ConditionConfig:
     p_drop_motion: float = 0.1
     p_drop_text: float = 0.15
     p_mask_chunk: float = 0.0
+    p_late_tracks: float = 0.0
 
     def __post_init__(self) -> None:
         check_counts("tracks_per_object", (self.min_per_object, self.max_per_object))
@@ -126,7 +129,7 @@ def training_batch(
             raise ValueError(f"num_frames={scene.num_frames} must be at least {t_stride + 1}: a picture and a latent frame")
         last = int(torch.randint(t_stride, scene.num_frames, (), generator=generator, device=device))
         scenes = frames_of(scenes, torch.tensor([0, *range(last - t_stride + 1, last + 1)], device=device))
-    return condition_batch(render(scenes, point_seed=seed), preset, vae, config, generator)
+    return condition_batch(render(scenes, point_seed=seed, late_share=config.p_late_tracks), preset, vae, config, generator)
 
 
 @torch.no_grad()

@@ -58,6 +58,12 @@ class _Similarity:
         inverse = torch.linalg.inv(self.linear)
         return torch.einsum("btij,btnj->btni", inverse, screen - self.offset[:, :, None])
 
+    def lift_each(self, screen: Tensor, frame: Tensor) -> Tensor:
+        """screen ``(B, N, 2)``, each point in its ``frame (B, N)`` -> uv ``(B, N, 2)``."""
+        row = torch.arange(len(frame), device=frame.device)[:, None]
+        inverse = torch.linalg.inv(self.linear)[row, frame]
+        return torch.einsum("bnij,bnj->bni", inverse, screen - self.offset[row, frame])
+
 
 def _rotation(angle: Tensor) -> Tensor:
     cos, sin = torch.cos(angle), torch.sin(angle)
@@ -100,13 +106,14 @@ def _sample(texture: Tensor, pose: _Similarity, size: tuple[int, int], padding: 
     return out.reshape(B, texture.shape[1], T, H, W).transpose(1, 2)
 
 
-def render(scenes: Scenes, grid: tuple[int, int] | None = None, point_seed: int = 0) -> Rendered:
+def render(scenes: Scenes, grid: tuple[int, int] | None = None, point_seed: int = 0, late_share: float = 0.0) -> Rendered:
     """Render ``scenes`` with a jittered ``grid`` of points that are chosen in frame 0, topmost layer first.
 
     Args:
         grid: rows and columns of points; ``N = rows * columns``. None: `GRID`, up to twice as many each way in pictures
             that are larger than `scenes.HOME_SIZE`.
         point_seed: decides the jitter.
+        late_share: so many of the points are chosen in a later frame instead, any of them: on what has come into view, too.
     """
     config = scenes.config
     if grid is None:
@@ -125,7 +132,7 @@ def render(scenes: Scenes, grid: tuple[int, int] | None = None, point_seed: int 
         resting = resting * (1 - alpha) + alpha * _at_home(poses[m])[:, :, None, None, None]
     uncovered = open_ground * (1 - open_ground[:, :1])
     resting = resting * ((video - video[:, :1]).abs().amax(2, keepdim=True) < SAME_COLOUR)
-    xy, visible, owner = _points(scenes, poses, grid, point_seed)
+    xy, visible, owner = _points(scenes, poses, grid, point_seed, late_share)
     return Rendered(video.clamp(0, 1), xy, visible, owner, uncovered, resting, scenes.captions)
 
 
@@ -149,7 +156,9 @@ def _alpha_at(scenes: Scenes, index: int, uv: Tensor) -> Tensor:
     return F.grid_sample(alpha, uv, padding_mode="zeros", align_corners=False)[:, 0]
 
 
-def _points(scenes: Scenes, poses: list[_Similarity], grid: tuple[int, int], seed: int) -> tuple[Tensor, Tensor, Tensor]:
+def _points(
+    scenes: Scenes, poses: list[_Similarity], grid: tuple[int, int], seed: int, late_share: float
+) -> tuple[Tensor, Tensor, Tensor]:
     config, device = scenes.config, scenes.pan.device
     B, M = scenes.active.shape
     rows, columns = grid
@@ -158,22 +167,22 @@ def _points(scenes: Scenes, poses: list[_Similarity], grid: tuple[int, int], see
     row, column = torch.meshgrid(torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij")
     cell = torch.stack([column, row], -1).reshape(1, -1, 2) + jitter
     frame = torch.tensor([config.width, config.height], dtype=torch.float32, device=device)
-    start = (cell * frame / torch.tensor([columns, rows], device=device))[:, None]  # (B, 1, N, 2)
+    start = cell * frame / torch.tensor([columns, rows], device=device)  # (B, N, 2)
+    chosen = torch.zeros(B, rows * columns, dtype=torch.long, device=device)  # in which frame
+    if late_share:
+        draws = torch.rand(2, *chosen.shape, generator=generator, device=device)
+        chosen = torch.where(draws[0] < late_share, (draws[1] * scenes.pan.shape[1]).long(), chosen)
 
     owner = torch.full((B, rows * columns), -1, device=device)
     ground = _background_pose(scenes)
-    xy = ground.project(_first(ground).lift(start)[:, 0])
+    xy = ground.project(ground.lift_each(start, chosen))
     for m in range(M):
-        uv = _first(poses[m]).lift(start)
-        inside = _alpha_at(scenes, m, uv)[:, 0] > 0.5
+        uv = poses[m].lift_each(start, chosen)
+        inside = _alpha_at(scenes, m, uv[:, None])[:, 0] > 0.5
         owner = torch.where(inside, m, owner)
-        xy = torch.where(inside[:, None, :, None], poses[m].project(uv[:, 0]), xy)
+        xy = torch.where(inside[:, None, :, None], poses[m].project(uv), xy)
     visible = ((xy >= 0) & (xy < frame)).all(-1)
     for m in range(M):
         covered = _alpha_at(scenes, m, poses[m].lift(xy)) > 0.5
         visible &= ~(covered & (owner < m)[:, None])
     return xy, visible, owner
-
-
-def _first(pose: _Similarity) -> _Similarity:
-    return _Similarity(pose.linear[:, :1], pose.offset[:, :1])

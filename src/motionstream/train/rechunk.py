@@ -65,7 +65,7 @@ class RechunkConfig:
         grab_blur_cells: what is further than this from what was pulled is drawn to the picture there, at least 1: a guide
             that loses what lies beside teaches that too.
         tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig; p_twin: as in SceneConfig;
-            p_spill, p_hide_resting, p_still_untold: as in ConditionConfig.
+            p_spill, p_late_tracks, p_hide_resting, p_still_untold: as in ConditionConfig.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=600, log_steps=10, sheet_steps=100))
@@ -91,6 +91,7 @@ class RechunkConfig:
     p_twin: float = 0.0
     p_brush: float = 0.5
     p_spill: float = 0.0
+    p_late_tracks: float = 0.0
     p_hide_resting: float = 0.5
     p_still_untold: float = 0.5
     seed: int = 4
@@ -187,6 +188,7 @@ class RechunkStage(DiTStage):
             camera_tracks=config.camera_tracks,
             p_brush=config.p_brush,
             p_spill=config.p_spill,
+            p_late_tracks=config.p_late_tracks,
             p_anchor=1.0,
             p_hide_resting=config.p_hide_resting,
             p_still_untold=config.p_still_untold,
