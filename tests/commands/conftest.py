@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import motionstream as ms
+from motionstream.media.video import VideoWriter
 from motionstream.presets import preset
 from motionstream.tracks.io import save_strokes, save_tracks
 
@@ -81,6 +82,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_tracks("tracks.json", ms.Tracks.from_points(points, size=(60, 80), fps=16))
     save_strokes("strokes.json", [ms.Stroke(points=[(0.0, 20, 30), (0.5, 50, 30)])], (60, 80))
     return tmp_path
+
+
+@pytest.fixture
+def stopped_video(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes when the first frames of a video have been written."""
+    write = VideoWriter.write
+
+    def stop(video: VideoWriter, frames: np.ndarray) -> None:
+        write(video, frames)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VideoWriter, "write", stop)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from PIL import Image
 
 import motionstream as ms
 from motionstream import cli
-from motionstream.media.video import VideoWriter
 from motionstream.tracks.io import load_tracks
 
 
@@ -142,14 +141,7 @@ def test_bad_input(clip: Path, check_sentence, capsys, arguments: list[str], com
     assert Path("clip.mp4").read_bytes() == before
 
 
-def test_a_drawing_that_is_stopped_says_what_is_kept(clip: Path, capsys, monkeypatch: pytest.MonkeyPatch):
-    write = VideoWriter.write
-
-    def stop(video: VideoWriter, frames: np.ndarray) -> None:
-        write(video, frames)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(VideoWriter, "write", stop)
+def test_a_drawing_that_is_stopped_says_what_is_kept(clip: Path, stopped_video, capsys):
     assert track("--grid", "3", "--draw", "drawn.mp4") == 130
     assert "the 16 frames made so far are in drawn.partial.mp4\n" in capsys.readouterr().err
     assert len(ms.read_video("drawn.partial.mp4")[0]) == 16

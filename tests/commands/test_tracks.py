@@ -1,13 +1,11 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 import motionstream as ms
 from motionstream import cli
 from motionstream.media.decode import upright
-from motionstream.media.video import VideoWriter
 from motionstream.tracks.io import load_tracks
 
 
@@ -103,14 +101,7 @@ def test_what_is_converted_is_not_lost(folder: Path, check_sentence):
         assert check == {name: Path(name).read_bytes() for name in check}
 
 
-def test_a_drawing_that_is_stopped_says_what_is_kept(folder: Path, capsys, monkeypatch: pytest.MonkeyPatch):
-    write = VideoWriter.write
-
-    def stop(video: VideoWriter, frames: np.ndarray) -> None:
-        write(video, frames)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(VideoWriter, "write", stop)
+def test_a_drawing_that_is_stopped_says_what_is_kept(folder: Path, stopped_video, capsys):
     assert cli.main(["tracks", "draw", "tracks.json", "-o", "moving.mp4"]) == 130
     assert "the 16 frames made so far are in moving.partial.mp4\nmotionstream: interrupted" in capsys.readouterr().err
     assert len(ms.read_video("moving.partial.mp4")[0]) == 16
