@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from motionstream.models.convert.probe import Found, matching_preset, probe
 from motionstream.models.convert.source import Checkpoint, open_checkpoint, stem_of
 from motionstream.models.convert.taehv import is_taehv, plan_taehv, taehv_sizes, write_taehv
 from motionstream.models.convert.write import Plan, plan_bytes, replace_text
+from motionstream.models.tensor_files import read_settings
 from motionstream.presets import PRESETS, preset
 
 ROLES = ("student", "teacher")
@@ -159,11 +159,8 @@ def _saved_preset(source: Path) -> PresetConfig | None:
     path = (source if source.is_dir() else source.parent) / "config.json"
     if not path.is_file():
         return None
-    try:
-        values = json.loads(path.read_text())
-    except ValueError as error:  # of JSON, or of bytes that are no text
-        raise ValueError(f"{path} is not valid JSON ({error}): restore it from where the weights came") from None
-    return from_dict(PresetConfig, values) if isinstance(values, dict) and "geometry" in values else None
+    values = read_settings(path)
+    return from_dict(PresetConfig, values) if "geometry" in values else None
 
 
 def read_preset(name_or_path: str) -> PresetConfig:
