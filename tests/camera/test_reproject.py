@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from motionstream.camera import reproject
 from motionstream.camera.depth import flat_depth, ground_depth
 from motionstream.camera.keyframes import KeyframePath, poses_of
 from motionstream.camera.moves import MOVES, PresetPath
@@ -223,3 +224,12 @@ def test_every_move_runs(world):
             world.depth_map(), PresetPath(preset=name, duration_s=1.0), world.pinhole, num_frames=2, fps=1.0, grid=(6, 8)
         )
         assert every_place_has_a_track(tracks, (6, 8))
+
+
+def test_depths_of_unknown_places_in_blocks(world, monkeypatch):
+    """The pairs of places and points are gone through some at a time, to the same tracks."""
+    path = PresetPath(preset="pan-right", amount=30.0, duration_s=1.0)
+    how = {"num_frames": 5, "fps": FPS, "grid": (12, 16)}
+    at_once = camera_tracks(world.depth_map(), path, world.pinhole, **how)
+    monkeypatch.setattr(reproject, "PAIRS", 500)
+    assert camera_tracks(world.depth_map(), path, world.pinhole, **how).allclose(at_once, atol=0.0)

@@ -167,6 +167,7 @@ def write_path(**changes: object) -> None:
         (["--preset", "dolly-in", "--depth-model", "nowhere"], "holds no readable config.json"),
         (["--preset", "dolly-in", "--known-points", "nowhere"], "cannot read known points"),
         (["--preset", "dolly-in", "--grid", "16"], "'16' must be COLUMNSxROWS"),
+        (["--preset", "dolly-in", "--grid", "13x8"], "less than 4 pixels apart in a video of 48x32; use at most 12x8"),
         (["--preset", "dolly-in", "--fov", "180"], "field of view must be above 1 and below 175 degrees, got 180"),
         (["--preset", "dolly-in", "--min-overlap", "2"], "'2' must be a number from 0 to 1"),
         (["--preset", "pan-left", "--amount", "120"], "the camera leaves the scene: in frame "),

@@ -18,6 +18,7 @@ RANKS = {
     "presets": 0,
     "device": 0,
     "errors": 0,
+    "files": 0,
     "marks": 0,
     "assets": 0,
     "media": 1,

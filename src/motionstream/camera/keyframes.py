@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ import numpy as np
 
 from motionstream.camera.moves import PresetPath
 from motionstream.camera.pose import IDENTITY, Pose, slerp, turn
+from motionstream.files import replacing, said_if_unwritable
 from motionstream.tracks.paths import EASINGS, ease
 from motionstream.tracks.strokes import is_number
 
@@ -154,13 +154,8 @@ def save_camera(path: str | Path, camera: CameraPath) -> None:
             {"time_s": time, "position": list(pose.position), "quaternion": list(pose.rotation), "zoom": pose.zoom}
             for time, pose in zip(camera.times_s, camera.poses, strict=True)
         ]
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
+    with said_if_unwritable(path), replacing(path) as unfinished:
         unfinished.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(unfinished, path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise ValueError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
 
 
 def load_camera(path: str | Path) -> CameraPath:

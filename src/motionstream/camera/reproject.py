@@ -25,6 +25,7 @@ MIN_OVERLAP = 0.1
 MAX_PER_CELL = 2
 BINS = 4  # per cell and axis, to ask where points are
 AROUND = 4  # points that an unknown place takes its depth from
+PAIRS = 2_000_000  # of a place and a point whose distance is taken at once: 50 MB
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,11 @@ class CameraTracker:
         """
         if not len(z):
             return np.full(len(places), self.reference)
-        distance = np.hypot(*(places[:, None] - xy[None]).transpose(2, 0, 1))
-        nearest = np.argsort(distance, axis=1, kind="stable")[:, :AROUND]
+        nearest = np.empty((len(places), min(AROUND, len(z))), dtype=np.int64)
+        rows = max(1, PAIRS // len(z))
+        for i in range(0, len(places), rows):  # some rows at a time: all pairs of a fine grid are gigabytes
+            distance = np.hypot(*(places[i : i + rows, None] - xy[None]).transpose(2, 0, 1))
+            nearest[i : i + rows] = np.argsort(distance, axis=1, kind="stable")[:, :AROUND]
         guess = z[nearest[:, 0]]
         there, ahead = self.pinhole.project(pose.to_world(view.unproject(places, guess)))
         H, W = self.pinhole.size

@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.bench.stream import check_chunks, load_timed, measure_stream
     from motionstream.bench.versus import measure_versus
     from motionstream.errors import UserError
+    from motionstream.files import replacing
     from motionstream.media.output import check_output
     from motionstream.stream.compute_path import ComputePath
     from motionstream.stream.engine import find_config
@@ -84,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
         report |= measure_versus(engine, args.vs, args.rounds)
     report |= environment(engine)
     if args.out:
-        args.out.write_text(json.dumps(report, indent=2) + "\n")
+        with replacing(args.out) as unfinished:
+            unfinished.write_text(json.dumps(report, indent=2) + "\n")
     picture = draw(report, args.out.with_suffix(".png")) if args.horizon and args.out else None
     if not args.json:
         _print(report)

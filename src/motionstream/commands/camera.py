@@ -26,6 +26,7 @@ Here --preset names a camera move and --model the model. The format of camera pa
 """
 DEFAULT_FRAMES, MAX_FRAMES = 81, 2000
 PAPER_POINTS = 50 * 50
+MIN_SPACING_PX = 4  # half a latent cell of nano, and far below one of Wan
 DEFAULT_FOV_DEG = 60.0
 STILL = "everything stays still, the camera"
 
@@ -142,6 +143,7 @@ def run(args: argparse.Namespace) -> int:
     say(f"picture: {placed}")
     canvas = (geometry.height, geometry.width)
     grid = args.grid or default_grid(geometry)
+    _check_grid(grid, geometry)
     tracks = camera_tracks(
         depth.on_frame(placed, working_size(canvas)),
         path,
@@ -164,6 +166,16 @@ def run(args: argparse.Namespace) -> int:
     result |= {"tracks": tracks.num_tracks, "depth": depth.source, "prompt": args.prompt}
     print(json.dumps(result), flush=True)
     return 0
+
+
+def _check_grid(grid: tuple[int, int], geometry: VideoGeometry) -> None:
+    """Refuse points that lie closer than anything of the model tells apart (UserError)."""
+    most = max(1, geometry.height // MIN_SPACING_PX), max(1, geometry.width // MIN_SPACING_PX)
+    if grid[0] > most[0] or grid[1] > most[1]:
+        raise UserError(
+            f"--grid {grid[1]}x{grid[0]} puts points less than {MIN_SPACING_PX} pixels apart in a video of "
+            f"{geometry.width}x{geometry.height}; use at most {most[1]}x{most[0]}"
+        )
 
 
 def default_grid(geometry: VideoGeometry) -> tuple[int, int]:

@@ -226,9 +226,9 @@ def _last_frame(
     sheet: Path | None,
 ) -> dict[str, Any]:
     """Stream and keep the last frame only (and some for the sheet); returns what the last line says."""
-    from motionstream.commands.streaming import SHEET_FRAMES, write_picture, write_sheet
+    from motionstream.commands.streaming import SHEET_FRAMES, write_sheet
     from motionstream.commands.tracks import draw_onto
-    from motionstream.media.images import enlarge
+    from motionstream.media.images import enlarge, write_picture
 
     every = -(-args.frames // SHEET_FRAMES)
     shown: list[np.ndarray] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -179,6 +178,7 @@ def write_sheet(path: Path, frames: list[np.ndarray]) -> None:
     import numpy as np
     from PIL import Image
 
+    from motionstream.media.images import write_picture
     from motionstream.tracks.draw import contact_sheet
 
     H, W, _ = frames[0].shape
@@ -186,15 +186,3 @@ def write_sheet(path: Path, frames: list[np.ndarray]) -> None:
         size = (round(W * SHEET_HEIGHT_PX / H), SHEET_HEIGHT_PX)
         frames = [np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS)) for frame in frames]
     write_picture(path, np.asarray(contact_sheet(np.stack(frames))))
-
-
-def write_picture(path: Path, picture: np.ndarray) -> None:
-    """Write a picture (H, W, 3) uint8 as a PNG, complete or not at all."""
-    from PIL import Image
-
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        Image.fromarray(picture).save(unfinished, format="PNG")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

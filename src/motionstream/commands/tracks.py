@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import itertools
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +77,7 @@ def run_draw(args: argparse.Namespace) -> int:
     import numpy as np
 
     from motionstream.media.decode import VideoFile, upright
-    from motionstream.media.images import open_picture
+    from motionstream.media.images import open_picture, write_picture
     from motionstream.media.output import check_output
     from motionstream.media.video import VideoWriter
     from motionstream.tracks.io import load_tracks
@@ -101,7 +100,7 @@ def run_draw(args: argparse.Namespace) -> int:
     if H * width != W * height:
         say(f"the canvas of {W}x{H} has another aspect than the {width}x{height} pixels below; it is stretched")
     if output.suffix.lower() == ".png":
-        _save_png(output, draw_paths(first, tracks, colours))
+        write_picture(output, draw_paths(first, tracks, colours))
         num_frames = 1
     else:
         even_height, even_width = height - height % 2, width - width % 2  # as H.264 needs
@@ -171,17 +170,6 @@ def _visible_runs(tracks: Tracks, n: int) -> Iterator[np.ndarray]:
     edges = np.flatnonzero(np.diff(visible, prepend=False, append=False))
     for start, stop in zip(edges[::2], edges[1::2], strict=True):
         yield tracks.xy[0, start:stop, n].cpu().numpy()
-
-
-def _save_png(path: Path, picture: np.ndarray) -> None:
-    from PIL import Image
-
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        Image.fromarray(picture).save(unfinished, format="PNG")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def strokes_of(path: str | Path) -> list[Stroke] | None:

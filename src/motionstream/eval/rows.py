@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from motionstream.errors import UserError
+from motionstream.files import replacing
 
 Row = dict[str, Any]
 Key = tuple[str, str, int]
@@ -57,9 +58,8 @@ class RowFile:
         self.rows = {key_of(row): row for row in read_rows(path)}
         self.kept = len(self.rows)
         rewritten = "".join(json.dumps(row) + "\n" for row in self.rows.values())
-        partial = path.with_name(path.name + ".partial")  # without a torn last line
-        partial.write_text(rewritten, encoding="utf-8")
-        os.replace(partial, path)
+        with replacing(path, alone=True) as partial:  # without a torn last line
+            partial.write_text(rewritten, encoding="utf-8")
 
     def _check(self, described: Path, wanted: dict[str, Any]) -> None:
         try:
@@ -123,9 +123,8 @@ def read_rows(path: Path) -> list[Row]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that the file is complete or not there."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path, alone=True) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def drawn_by(suite: str, row: Row) -> str:

@@ -19,6 +19,8 @@ from typing import Any, Literal, Protocol, Self, TypeVar, get_args
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from motionstream.files import replacing
+
 Fit = Literal["crop", "pad", "stretch"]
 Source = str | Path | bytes | Image.Image | np.ndarray
 Colour = tuple[int, int, int]
@@ -181,6 +183,12 @@ def enlarge(frames: np.ndarray, factor: int, smooth: bool = True) -> np.ndarray:
     _, H, W, _ = frames.shape
     size = (W * factor, H * factor)
     return np.stack([np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS)) for frame in frames])
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write a picture (H, W, 3) uint8 as a PNG, complete or not at all."""
+    with replacing(path) as unfinished:
+        Image.fromarray(picture).save(unfinished, format="PNG")
 
 
 def _opened(source: str | Path | bytes, name: str) -> Image.Image:

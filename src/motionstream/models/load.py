@@ -6,7 +6,6 @@ Small models are built and then filled (:func:`load_weights`). Large ones are fi
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from motionstream.config import PresetConfig
+from motionstream.files import replacing
 from motionstream.models.convert.source import INDEX, open_checkpoint
 from motionstream.models.dit import WanDiT
 
@@ -31,10 +31,9 @@ def save_weights(path: Path, module: nn.Module, *, dtype: torch.dtype | None = N
         kept = value.to(dtype) if dtype is not None and value.is_floating_point() else value
         tensors[name] = kept.detach().cpu().contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={"format": "pt", "note": note})
-    partial.chmod(0o644)
-    os.replace(partial, path)
+    with replacing(path, alone=True) as partial:
+        save_file(tensors, partial, metadata={"format": "pt", "note": note})
+        partial.chmod(0o644)
 
 
 def load_weights(path: Path, module: nn.Module, *, skip: Callable[[str], bool] = lambda name: False) -> None:

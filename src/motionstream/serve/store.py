@@ -9,7 +9,6 @@ Every method may be called from any thread and may block on the disk; the event 
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from motionstream.files import replacing
 from motionstream.serve.frames import FrameFile
 from motionstream.serve.limits import Limits
 
@@ -46,13 +46,8 @@ class TakeFolder:
             OSError: the disk is full. The take can still be read from here.
         """
         self._unsaved = text
-        unfinished = self.path / "take.json.unfinished"
-        try:
+        with replacing(self.path / "take.json", alone=True) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
-            os.replace(unfinished, self.path / "take.json")
-        except OSError:
-            unfinished.unlink(missing_ok=True)
-            raise
         self._unsaved = None
 
     def read(self) -> str | None:

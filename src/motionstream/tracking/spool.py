@@ -10,7 +10,6 @@ The file is the one `save_tracks` would write; it appears complete or not at all
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import zipfile
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import IO, Any, Self
 
 import numpy as np
 
+from motionstream.files import replacing
 from motionstream.tracks.io import MAX_FRAMES, TRACKS_FORMAT, VERSION
 
 
@@ -60,15 +60,13 @@ class TrackSpool:
         if not self._any_visible:
             self.discard()
             raise ValueError(f"cannot save to {self.path}: no point of these tracks is ever visible")
-        unfinished = self.path.with_name(f".{self.path.name}.{os.getpid()}.unfinished")
         try:
-            if self.path.suffix.lower() == ".npz":
-                self._write_npz(unfinished)
-            else:
-                self._write_json(unfinished)
-            os.replace(unfinished, self.path)
+            with replacing(self.path) as unfinished:
+                if self.path.suffix.lower() == ".npz":
+                    self._write_npz(unfinished)
+                else:
+                    self._write_json(unfinished)
         finally:
-            unfinished.unlink(missing_ok=True)
             self.discard()
 
     def discard(self) -> None:

@@ -13,7 +13,6 @@ Files that do not say their canvas or frame rate need them given; every npz we w
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from motionstream.files import replacing, said_if_unwritable
 from motionstream.tracks.io import DAMAGED, DEFAULT_FPS, load_tracks, save_tracks
 from motionstream.tracks.tracks import Tracks
 
@@ -312,12 +312,5 @@ def _check_form(form: str) -> str:
 
 
 def _write(path: Path, save: Callable[[Any], None]) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            save(file)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with said_if_unwritable(path), replacing(path) as unfinished, unfinished.open("wb") as file:
+        save(file)

@@ -20,7 +20,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import struct
 import tokenize
 import zipfile
@@ -32,6 +31,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
+from motionstream.files import replacing, said_if_unwritable
 from motionstream.tracks.strokes import (
     Stroke,
     brush_offsets,
@@ -108,7 +108,7 @@ def save_tracks(path: str | Path, tracks: Tracks) -> None:
     if not tracks.visible.any():
         raise ValueError(f"cannot save to {path}: no point of these tracks is ever visible")
     tracks = tracks.to("cpu")
-    _write_atomic(path, _npz_bytes(tracks) if suffix == ".npz" else _json_text(tracks).encode())
+    _write(path, _npz_bytes(tracks) if suffix == ".npz" else _json_text(tracks).encode())
 
 
 def load_strokes(path: str | Path) -> tuple[list[Stroke], tuple[int, int], float]:
@@ -131,7 +131,7 @@ def save_strokes(path: str | Path, strokes: Sequence[Stroke], size: tuple[int, i
     if not strokes:
         raise ValueError(f"cannot save to {path}: there is no stroke")
     header = _header(STROKES_FORMAT, size, fps)
-    _write_atomic(Path(path), _json_lines(header, "strokes", [stroke_to_json(stroke) for stroke in strokes]).encode())
+    _write(Path(path), _json_lines(header, "strokes", [stroke_to_json(stroke) for stroke in strokes]).encode())
 
 
 # ---- JSON --------------------------------------------------------------------------------------------------------
@@ -314,14 +314,9 @@ def _suffix(path: Path) -> str:
     return suffix
 
 
-def _write_atomic(path: Path, payload: bytes) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
+def _write(path: Path, payload: bytes) -> None:
+    with said_if_unwritable(path), replacing(path) as unfinished:
         unfinished.write_bytes(payload)
-        os.replace(unfinished, path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise ValueError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
 
 
 def _say_off_screen(tracks: Tracks, point: np.ndarray) -> str:

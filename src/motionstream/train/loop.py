@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
 import time
 from dataclasses import dataclass, fields
@@ -19,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from motionstream.config import to_dict
+from motionstream.files import replacing
 from motionstream.train.plan import StepPlan
 
 CHECKPOINT = "checkpoint.pt"
@@ -185,16 +185,14 @@ def _write_config(folder: Path, config: Any, given: dict[str, str], steps: int) 
     values = to_dict(config)
     values["loop"]["steps"] = steps
     values["given"] = given
-    partial = folder / "train_config.json.partial"
-    partial.write_text(json.dumps(values, indent=2) + "\n")
-    os.replace(partial, folder / "train_config.json")
+    with replacing(folder / "train_config.json", alone=True) as partial:
+        partial.write_text(json.dumps(values, indent=2) + "\n")
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Atomic: a kill at any moment leaves the old checkpoint or the new one."""
-    partial = folder / (CHECKPOINT + ".partial")
-    torch.save(state, partial)
-    os.replace(partial, folder / CHECKPOINT)
+    with replacing(folder / CHECKPOINT, alone=True) as partial:
+        torch.save(state, partial)
 
 
 def _append(path: Path, row: dict[str, float]) -> None:

@@ -6,7 +6,6 @@ motionstream train ode-pairs --vae DIR --teacher DIR --out DIR --set clips=400
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from motionstream.config import PresetConfig, to_dict
 from motionstream.data.conditions import ConditionConfig, training_batch
 from motionstream.data.scenes import SceneConfig
 from motionstream.device import Compute
+from motionstream.files import replacing
 from motionstream.flow.sample import sample_euler
 from motionstream.flow.schedule import euler_sigmas
 from motionstream.models.dit import WanDiT
@@ -99,18 +99,15 @@ def make_pairs(
             empty = torch.zeros_like(batch.text[:1])
             velocity = guided_predictor(teacher, condition, empty, config.text_guidance, config.motion_guidance)
             states = sample_euler(velocity, noise, sigmas, keep=[*keep, config.steps])
-        partial = path.with_suffix(".partial")
-        save_file(
-            {
-                "latents": states[:, -1].half().cpu().contiguous(),
-                "states": states[:, :-1].half().cpu().contiguous(),
-                "sigmas": sigmas[keep].cpu(),
-                "text": batch.text.cpu(),
-                "xy": batch.xy.cpu(),
-                "visible": batch.visible.cpu(),
-                "ids": batch.ids.cpu(),
-            },
-            partial,
-        )
-        os.replace(partial, path)
+        kept = {
+            "latents": states[:, -1].half().cpu().contiguous(),
+            "states": states[:, :-1].half().cpu().contiguous(),
+            "sigmas": sigmas[keep].cpu(),
+            "text": batch.text.cpu(),
+            "xy": batch.xy.cpu(),
+            "visible": batch.visible.cpu(),
+            "ids": batch.ids.cpu(),
+        }
+        with replacing(path, alone=True) as partial:
+            save_file(kept, partial)
     return shards * config.batch

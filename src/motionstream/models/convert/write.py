@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from motionstream.files import replacing
 from motionstream.models.convert.source import INDEX
 
 _CODES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
@@ -72,22 +73,14 @@ def write_pickle(path: Path, values: dict[str, Any], nbytes: int) -> None:
         ValueError: the disk has too little room.
     """
     _make_room(path.parent, nbytes)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with replacing(path, alone=True) as partial:
         torch.save(values, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def replace_text(path: Path, text: str) -> None:
     """Write a text file, at once or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path, alone=True) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _make_room(folder: Path, nbytes: int) -> None:

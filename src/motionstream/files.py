@@ -1,0 +1,40 @@
+"""Files that appear complete or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, alone: bool = False) -> Iterator[Path]:
+    """Give a path beside ``path`` to write to; that file takes the place of ``path`` when the block is through.
+
+    Where the block fails it is removed, and ``path`` is what it was.
+
+    Args:
+        alone: no other process writes ``path``. The unfinished file then has one name, ``path`` with ``.partial``, so
+            that one which a kill has left behind is written over; otherwise the process's number is in it.
+    """
+    name = f"{path.name}.partial" if alone else f".{path.name}.{os.getpid()}.unfinished"
+    unfinished = path.with_name(name)
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def said_if_unwritable(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into a sentence about ``path``.
+
+    Raises:
+        ValueError: in place of the OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror or error}; choose another place") from error

@@ -1,0 +1,50 @@
+"""Files that appear complete or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from motionstream.files import replacing, said_if_unwritable
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_file_takes_its_place_when_it_is_complete(tmp_path: Path, alone: bool):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with replacing(path, alone=alone) as unfinished:
+        assert unfinished.parent == tmp_path
+        unfinished.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: BaseException):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def write():
+        with replacing(path) as unfinished:
+            unfinished.write_text("ne")
+            raise error
+
+    with pytest.raises(type(error)):
+        write()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_kill_left_behind_is_written_over(tmp_path: Path):
+    path = tmp_path / "checkpoint.pt"
+    (tmp_path / "checkpoint.pt.partial").write_text("of a run that was killed")
+    with replacing(path, alone=True) as unfinished:
+        unfinished.write_text("new")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("checkpoint.pt", "new")]
+
+
+def test_a_sentence_where_nothing_can_be_written(tmp_path: Path):
+    path = tmp_path / "nowhere" / "a.json"
+    with pytest.raises(ValueError, match=r"cannot write .*a\.json: No such file or directory; choose another place"):
+        with said_if_unwritable(path), replacing(path) as unfinished:
+            unfinished.write_text("x")
