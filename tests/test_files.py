@@ -1,9 +1,11 @@
 """Files that appear complete or not at all."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
+from motionstream.errors import sentence_of
 from motionstream.files import replacing, said_if_unwritable
 
 
@@ -48,3 +50,11 @@ def test_a_sentence_where_nothing_can_be_written(tmp_path: Path):
     with pytest.raises(ValueError, match=r"cannot write .*a\.json: No such file or directory; choose another place"):
         with said_if_unwritable(path), replacing(path) as unfinished:
             unfinished.write_text("x")
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path):
+    """The system names no file there, and the unfinished one would say nothing."""
+    with pytest.raises(OSError, match="No space left") as error, replacing(tmp_path / "a.png"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    sentence = sentence_of(error.value)
+    assert sentence == f"{tmp_path / 'a.png'}: No space left on device; make room or choose another place"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class UserError(ValueError):
     """A mistake in what the user gave; the message is one sentence that names the value and the fix."""
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Modules that only an extra installs.
 EXTRA_OF_MODULE = {
     "fastapi": "serve",
@@ -32,7 +35,8 @@ def sentence_of(error: BaseException) -> str | None:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory: choose a smaller preset or another --device"
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror or type(error).__name__}; check the path and its permissions"
+        fix = "make room or choose another place" if error.errno in NO_ROOM else "check the path and its permissions"
+        return f"{error.filename}: {error.strerror or ' '.join(map(str, error.args)) or type(error).__name__}; {fix}"
     if isinstance(error, (ValueError, OSError, FloatingPointError)):
         return " ".join(str(error).split()) or type(error).__name__
     return None

@@ -23,6 +23,9 @@ def replacing(path: Path, *, alone: bool = False) -> Iterator[Path]:
     try:
         yield unfinished
         os.replace(unfinished, path)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # a full disk names no file; the unfinished one is not the user's
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -37,4 +40,5 @@ def said_if_unwritable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+        reason = error.strerror or next(iter(error.args), "")
+        raise ValueError(f"cannot write {path}: {reason}; choose another place") from error

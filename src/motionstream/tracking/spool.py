@@ -18,7 +18,7 @@ from typing import IO, Any, Self
 
 import numpy as np
 
-from motionstream.files import replacing
+from motionstream.files import replacing, said_if_unwritable
 from motionstream.tracks.io import MAX_FRAMES, TRACKS_FORMAT, VERSION
 
 
@@ -51,8 +51,9 @@ class TrackSpool:
             raise ValueError(f"a tracks file holds at most {MAX_FRAMES} frames; use --frames, or cut the video")
         shown = visible & (xy >= 0).all(axis=-1) & (xy[..., 0] < W) & (xy[..., 1] < H)
         self._any_visible |= bool(shown.any())
-        self._xy.write(np.ascontiguousarray(xy, dtype="<f4").tobytes())
-        self._visible.write(np.ascontiguousarray(shown, dtype=bool).tobytes())
+        with said_if_unwritable(self.path):
+            self._xy.write(np.ascontiguousarray(xy, dtype="<f4").tobytes())
+            self._visible.write(np.ascontiguousarray(shown, dtype=bool).tobytes())
         self.num_frames += len(xy)
 
     def close(self) -> None:
@@ -61,7 +62,7 @@ class TrackSpool:
             self.discard()
             raise ValueError(f"cannot save to {self.path}: no point of these tracks is ever visible")
         try:
-            with replacing(self.path) as unfinished:
+            with said_if_unwritable(self.path), replacing(self.path) as unfinished:
                 if self.path.suffix.lower() == ".npz":
                     self._write_npz(unfinished)
                 else:
