@@ -1,5 +1,6 @@
 """A recorder for a CPU that behaves as CUDA graphs do: the same operations on the same memory, values of the host frozen."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ class Replayer:
     def __init__(self) -> None:
         self.recorded = 0
         self.replayed = 0
+        self.forgotten = 0
 
     def __call__(self, work: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
         self.recorded += 1
@@ -42,12 +44,21 @@ class Replayer:
 
         return out, replay
 
+    def forget(self) -> None:
+        self.forgotten += 1
+
 
 class Broken:
-    """A recorder that cannot."""
+    """A recorder that cannot, the first so many ``times``."""
 
-    def __init__(self, kind: type[Exception] = RuntimeError) -> None:
-        self.kind = kind
+    def __init__(self, kind: type[Exception] = RuntimeError, times: float = math.inf) -> None:
+        self.kind, self.times, self.tried, self.then = kind, times, 0, Replayer()
 
     def __call__(self, work: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
+        self.tried += 1
+        if self.tried > self.times:
+            return self.then(work)
         raise self.kind("operation not permitted when stream is capturing")
+
+    def forget(self) -> None:
+        """Nothing was recorded."""

@@ -134,6 +134,20 @@ def test_what_cannot_be_recorded_runs_and_says_so(model, condition_for, kind):
 
 
 @torch.inference_mode()
+def test_one_recording_that_fails_is_tried_again(model, condition_for):
+    """A graph that ends meanwhile breaks a recording, and the next one not."""
+    recorder = Broken(times=1)
+    ring, graphs = parts(model, recorder)
+    condition, noise = condition_for(CHUNKS * 2), noise_of(model)
+    for chunk in range(CHUNKS):
+        part = condition.frames(chunk * 2, chunk * 2 + 2)
+        graphs.commit(graphs.denoise(part, noise, SIGMAS), part)
+    assert graphs.num_graphs == recorder.then.recorded > 0
+    assert recorder.tried == 1 + recorder.then.recorded
+    assert graphs.reason == "recorded per layout"
+
+
+@torch.inference_mode()
 def test_without_a_recorder_nothing_is_recorded(model, condition_for):
     ring, graphs = parts(model, None)
     condition, noise = condition_for(8), noise_of(model)

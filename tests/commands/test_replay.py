@@ -64,7 +64,7 @@ def test_a_take_is_made_again_bit_for_bit(recorded: str, last_json: Callable[[],
 
 def test_dtype_and_attention_are_those_of_the_recording(recorded: str, last_json, monkeypatch, capsys):
     take = Take.from_json(Path("take.json").read_text())
-    assert take.computed_with == ("cpu", "float32", "sdpa")
+    assert take.computed_with == ("cpu", "float32", "sdpa", "sdpa", "plain")
     assert cli.main(["replay", "take.json", "-o", "out.mp4", "--device", "cpu"]) == 0
     assert last_json()["frames_sha256"] == recorded  # wherever bfloat16 would have been chosen, too
     path = ComputePath(attention="products")
@@ -76,7 +76,7 @@ def test_dtype_and_attention_are_those_of_the_recording(recorded: str, last_json
     load = load_engine
     monkeypatch.setattr("motionstream.stream.engine.load_engine", lambda *a, **k: used.append(load(*a, **k)) or used[-1])
     assert replay() == 0
-    assert used[0].computed_with == ("cpu", "float32", "products")
+    assert used[0].computed_with == ("cpu", "float32", "products", "sdpa", "plain")
     assert last_json()["frames_sha256"] == hashlib.sha256(b"".join(frames)).hexdigest()
     capsys.readouterr()
     Path("take.json").write_text(json.dumps({**json.loads(show.take.to_json()), "computed_with": None}))
@@ -85,7 +85,33 @@ def test_dtype_and_attention_are_those_of_the_recording(recorded: str, last_json
     assert "last bit" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("numbers", [("cuda", "bfloat16", "fa3"), ("cpu", "float16", "sdpa"), ("cpu", "float32", "gone")])
+def test_the_slow_reference_is_replayed_by_the_slow_reference(recorded: str, monkeypatch):
+    take = Take.from_json(Path("take.json").read_text())
+    take.computed_with = ComputedWith("cpu", "float32", "sdpa", "sdpa", "reference")
+    Path("take.json").write_text(take.to_json())
+    used, load = [], load_engine
+    monkeypatch.setattr("motionstream.stream.engine.load_engine", lambda *a, **k: used.append(load(*a, **k)) or used[-1])
+    assert replay() == 0
+    assert used[0].fused is None
+
+
+def test_what_an_older_take_does_not_say_is_no_difference(recorded: str, capsys):
+    document = json.loads(Path("take.json").read_text())
+    document["computed_with"] = {"device": "cpu", "dtype": "float32", "attention": "sdpa"}
+    Path("take.json").write_text(json.dumps(document))
+    assert replay() == 0
+    assert "last bit" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        ("cuda", "bfloat16", "fa3"),
+        ("cpu", "float16", "sdpa"),
+        ("cpu", "float32", "gone"),
+        ("cpu", "float32", "sdpa", "cudnn"),
+    ],
+)
 def test_it_is_said_where_the_last_bits_may_differ(recorded: str, capsys, numbers: tuple[str, str, str]):
     take = Take.from_json(Path("take.json").read_text())
     take.computed_with = ComputedWith(*numbers)

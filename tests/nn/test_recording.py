@@ -1,5 +1,6 @@
 """A recording that breaks leaves torch able to make the next one: torch's own context manager over a CUDA that is played."""
 
+import gc
 import subprocess
 import sys
 import weakref
@@ -171,3 +172,25 @@ def test_on_a_gpu_too():
     assert "captur" in broken
     assert full == "full"
     assert made == "[2.0, 2.0, 2.0, 2.0]"
+
+
+def test_nothing_is_collected_while_it_lasts(cuda):
+    """A graph that the collector ends in the middle would break it."""
+    assert gc.isenabled()
+    assert record_cuda_graph(gc.isenabled)[0] is False
+    assert gc.isenabled()
+    with pytest.raises(RuntimeError, match="capturing"):
+        record_cuda_graph(cuda.refuse)
+    assert gc.isenabled()
+
+
+def test_a_recorder_has_a_stream_of_its_own_and_forgets_its_pool(cuda, monkeypatch):
+    """The end of a graph may take the workspace of all that were recorded in its stream; a pool ends with its graphs."""
+    streams = iter(["first", "second"])
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: next(streams))
+    first, second = CudaRecorder(), CudaRecorder()
+    assert [first(lambda: cuda.stream)[0] for _ in range(2)] == ["first"] * 2
+    assert second(lambda: cuda.stream)[0] == "second"
+    assert first.pool is not None
+    first.forget()
+    assert first.pool is None

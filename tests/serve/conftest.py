@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -127,7 +128,7 @@ class FakePerformance:
 class FakeEngine:
     def __init__(self, name: str = "tiny-debug") -> None:
         self.preset = fast(name)
-        self.compute = SimpleNamespace(reason="a fake", device="cpu")
+        self.compute = SimpleNamespace(reason="a fake", device=torch.device("cpu"))
         self.chunk_s, self.settled, self.fail_at, self.fail = 0.0, 0, -1, lambda: None
         self.stepping = threading.Event()
         self.stepping.set()

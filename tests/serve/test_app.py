@@ -170,6 +170,7 @@ def test_a_running_take_can_be_downloaded(server):
         client.until("state", state="paused")
         client.sync()
         assert server.http.get(f"/api/takes/{key}/frames/20.jpg").content == client.frames[20][1]
+        server.wait(lambda: server.studio.store.take(key).frames.num_frames == server.engine.performances[0].frame)
         answer = server.http.get(f"/api/takes/{key}.mp4")
         assert answer.headers["content-type"] == "video/mp4"
         assert "attachment" in answer.headers["content-disposition"]

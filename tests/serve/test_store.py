@@ -106,7 +106,7 @@ def test_a_take_that_cannot_be_saved_can_still_be_read(tmp_path: Path, monkeypat
             take.save(json.dumps({"a": 2}))
     assert json.loads(take.read() or "") == {"a": 2}
     assert json.loads((take.path / "take.json").read_text()) == {"a": 1}
-    assert not list(take.path.glob("*.unfinished"))
+    assert not list(take.path.glob("*.partial"))
 
 
 def test_the_gallery_names_files_that_are_there():
@@ -191,3 +191,11 @@ def test_the_video_of_a_take(tmp_path: Path):
     write_take_video(frames, tmp_path / "b.mp4", 16, tracks=True)
     marked = read_video(tmp_path / "b.mp4")[0]
     assert marked[3, 191, 287, 0] > 200 > marked[3, 100, 100, 0]
+
+
+def test_a_take_can_be_read_before_its_turn_to_be_saved(tmp_path: Path):
+    take = Store(tmp_path, Limits()).new_take()
+    take.hold("{}")
+    assert take.read() == "{}"
+    take.save('{"num_chunks": 1}')
+    assert take.read() == '{"num_chunks": 1}'

@@ -1,12 +1,15 @@
 """The fast path of a session is the slow one; on a GPU it also waits for nothing and overlaps."""
 
 import contextlib
+import gc
+import weakref
 
 import numpy as np
 import pytest
 import torch
 
 from motionstream.device import choose_compute
+from motionstream.stream import lane as lane_module
 from motionstream.stream import patch
 from motionstream.stream.compute_path import ComputePath
 from motionstream.stream.engine import StreamEngine, load_engine
@@ -117,6 +120,40 @@ def test_warmup_looks_for_a_thing_as_the_first_grab_will(engine, monkeypatch):
     monkeypatch.setattr(patch, "outlines", lambda *given: looked.append(given) or outlines(*given))
     engine.warmup(1)
     assert looked
+
+
+class Recorded:
+    """Stands for recorded graphs; a replay does nothing."""
+
+    def __call__(self, work):
+        return work(), lambda: None
+
+    def forget(self):
+        pass
+
+
+def test_an_engine_that_nobody_holds_is_gone_at_once(engine, picture, monkeypatch):
+    """Also where a lane with recorded graphs waits for the next stream: nothing may wait for Python's collector."""
+    monkeypatch.setattr(StreamEngine, "records", property(lambda engine: True))
+    monkeypatch.setattr(lane_module, "CudaRecorder", Recorded)
+    made = same_weights(engine, "cpu", "float32", ComputePath())
+    streamed(made, picture)
+    assert made._spare[0].graphs.num_graphs > 0
+    gone = [weakref.ref(made), weakref.ref(made._spare[0].graphs)]
+    gc.disable()
+    try:
+        del made
+        assert [ref() for ref in gone] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_going_back_compiles_nothing_anew(engine, picture):
+    """What a snapshot keeps is of the kind that the stream makes; compiled code tells them apart."""
+    with engine.start(picture) as session:
+        session.step()
+        state = session.snapshot()
+        assert {memory.is_inference() for memory in state.decoder} == {memory.is_inference() for memory in session._decoder}
 
 
 # ---- on a GPU --------------------------------------------------------------------------------------------------------

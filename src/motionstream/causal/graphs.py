@@ -25,6 +25,9 @@ from motionstream.models.fused import FusedDiT
 from motionstream.nn.kv_cache import SinkWindowCache
 from motionstream.nn.recording import record_cuda_graph
 
+MOST_FAILURES = 2
+"""Recordings that may fail before nothing is recorded any more."""
+
 
 def streams_to_record(cache: CacheConfig, picture_latents: int = 1) -> list[int]:
     """Chunks of streams after which every chunk of any stream of one list of noise levels is a replay.
@@ -42,17 +45,26 @@ class Recorder(Protocol):
 
     def __call__(self, work: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]: ...
 
+    def forget(self) -> None:
+        """All that was recorded is gone."""
+
 
 class CudaRecorder:
-    """Records CUDA graphs that share one pool of memory."""
+    """Records CUDA graphs that share one pool of memory, in a stream of their own."""
 
     def __init__(self) -> None:
         self.pool: Any = None
+        self._stream: torch.cuda.Stream | None = None
 
     def __call__(self, work: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
-        out, graph = record_cuda_graph(work, self.pool)
+        self._stream = self._stream or torch.cuda.Stream()
+        out, graph = record_cuda_graph(work, self.pool, self._stream)
         self.pool = graph.pool()
         return out, graph.replay
+
+    def forget(self) -> None:
+        """All that was recorded is gone: torch refuses a pool whose graphs have all ended."""
+        self.pool = None
 
 
 class ChunkGraphs:
@@ -67,6 +79,7 @@ class ChunkGraphs:
         self, model: FusedDiT, cache: SinkWindowCache, recorder: Recorder | None, reason: str = "recorded per layout"
     ) -> None:
         self.model, self.cache, self.recorder, self.reason = model, cache, recorder, reason
+        self._failures = 0
         self._seen: set[tuple[object, ...]] = set()
         self._graphs: dict[tuple[object, ...], tuple[Tensor, Callable[[], None]]] = {}
         self._noise: Tensor | None = None
@@ -90,7 +103,7 @@ class ChunkGraphs:
         if self._noise is None or self._noise.shape[0] < len(drawn):
             # A longer list of levels than before: graphs that read the shorter buffer keep it alive and are not used again.
             self._noise = torch.stack(drawn)
-            self._graphs = {key: graph for key, graph in self._graphs.items() if key[0] != "denoise"}
+            self._forget()
         else:
             for step, tensor in enumerate(drawn):
                 self._noise[step].copy_(tensor)
@@ -140,6 +153,9 @@ class ChunkGraphs:
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:  # of the work itself, too: it is said where it runs as it is
+                self._failures += 1
+                if self._failures < MOST_FAILURES:  # something else may have ended in the middle of it: later once more
+                    return None
                 said = " ".join(str(error).split())[:200]
                 self.recorder, self.reason = None, f"not recorded: {said}"
                 warnings.warn(f"chunks run as they are, not as a recorded graph ({said})", RuntimeWarning)
@@ -148,11 +164,16 @@ class ChunkGraphs:
         replay()
         return out
 
+    def _forget(self) -> None:
+        self._graphs.clear()
+        if self.recorder is not None:
+            self.recorder.forget()
+
     def _hold(self, condition: Condition) -> Condition:
         """``condition`` in buffers that stay where they are; only what is another tensor than last time is copied."""
         given, held = self._given, self._held
         if held is None or _form(held) != _form(condition):
-            self._graphs.clear()  # other inputs than the graphs were recorded with
+            self._forget()  # other inputs than the graphs were recorded with
             self._held = _cloned(condition)
         elif given is not None:
             for new, old, buffer in zip(_tensors(condition), _tensors(given), _tensors(held), strict=True):

@@ -240,7 +240,7 @@ def _last_frame(
                 frames = draw_onto(frames, tracks, made)
             if args.chunk_log:
                 say(json.dumps({"index": chunk.index, "frames": len(frames), "ms": round(chunk.stats.total_ms, 3)}))
-            shown += [frame for t, frame in enumerate(frames, made) if t % every == 0]
+            shown += [frame.copy() for t, frame in enumerate(frames, made) if t % every == 0]
             made += len(frames)
     seconds = time.perf_counter() - began
     write_picture(output, frames[-1])

@@ -12,7 +12,6 @@ import hashlib
 import json
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +79,8 @@ def run(args: argparse.Namespace) -> int:
     say(f"compute: {engine.compute.reason}")
     if engine.preset.name != take.preset:
         say(f"the take was recorded with {take.preset}; {engine.preset.name} will make other frames of the same input")
-    elif take.computed_with not in (None, engine.computed_with):
-        then, here = (", ".join(numbers) for numbers in (take.computed_with, engine.computed_with))
+    elif take.computed_with is not None and not take.computed_with.agrees(engine.computed_with):
+        then, here = (", ".join(filter(None, numbers)) for numbers in (take.computed_with, engine.computed_with))
         say(f"the take was computed with {then}, this is {here}: its frames will not be the same to the last bit")
     if (take.width, take.height) != (geometry.width, geometry.height):
         say(f"lengths are scaled from {take.width}x{take.height} to {geometry.width}x{geometry.height} pixels")
@@ -101,16 +100,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _recorded(take: Take, device: str | None, options: dict[str, Any]) -> str | None:
-    """The dtype that the take was computed in, None where that is not known or slow here; its attention into ``options``."""
+    """The dtype that the take was computed in, None where that is not known or slow here; the rest into ``options``."""
     from motionstream.device import choose_compute
-    from motionstream.nn.attention_choice import NAMES
-    from motionstream.stream.compute_path import ComputePath
+    from motionstream.stream.compute_path import ComputePath, path_as_computed
 
     numbers, here = take.computed_with, choose_compute(device)
     if numbers is None or numbers.device != here.device.type:
         return None
-    if numbers.attention in NAMES:
-        options["path"] = replace(options.get("path", ComputePath()), attention=numbers.attention)
+    options["path"] = path_as_computed(options.get("path", ComputePath()), numbers)
     return numbers.dtype if numbers.dtype == "float32" or f"torch.{numbers.dtype}" == str(here.dtype) else None
 
 

@@ -148,7 +148,7 @@ def stream_video(
                         frames = draw_onto(frames, tracks, start, colours=colours)
                     video.write(frames)
                     if sheet is not None:
-                        shown += [frames[t - start] for t in range(start, video.num_frames) if t % every == 0]
+                        shown += [frames[t - start].copy() for t in range(start, video.num_frames) if t % every == 0]
                     if args.chunk_log:
                         line = {"index": chunk.index, "frames": video.num_frames - start, "ms": round(chunk_ms[-1], 3)}
                         bar.write(json.dumps(line), file=sys.stderr)

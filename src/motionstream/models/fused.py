@@ -135,6 +135,14 @@ class FusedDiT:
                 tokens = self._block(layer, tokens, times, condition, cache, keep=True)
             self._put(len(self.blocks) - 1, tokens, times, cache, keep=True)
 
+    cross_name = "sdpa"
+    """Attention to text and picture."""
+
+    @property
+    def rows(self) -> str:
+        """How what lies between the products is run, as a take keeps it."""
+        return "compiled" if self.compiled else "plain"
+
     @property
     def form(self) -> str:
         """How what lies between the products is run, for people."""

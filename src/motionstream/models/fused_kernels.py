@@ -44,6 +44,10 @@ class KernelDiT(FusedDiT):
         self.cross_name, self.cross = cross
 
     @property
+    def rows(self) -> str:
+        return "kernels"
+
+    @property
     def form(self) -> str:
         return f"Triton kernels, text by {self.cross_name}"
 
@@ -109,6 +113,10 @@ class Fp8DiT(KernelDiT):
     def __init__(self, model: WanDiT, dtype: torch.dtype, *, attend: Attention = attention, cross: Named = SDPA) -> None:
         super().__init__(model, dtype, attend=attend, cross=cross)
         self.packed = [{name: Fp8Product.of(getattr(block, name)) for name in FP8_PRODUCTS} for block in self.blocks]
+
+    @property
+    def rows(self) -> str:
+        return "fp8"
 
     @property
     def form(self) -> str:

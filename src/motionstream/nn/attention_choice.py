@@ -191,7 +191,7 @@ def _flash_attention_3() -> Attention:
     flash = get_kernel("kernels-community/flash-attn3")
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        out = flash.flash_attn_func(q, k, v)
+        out = flash.flash_attn_func(q, k.to(q.dtype), v.to(q.dtype))
         return out[0] if isinstance(out, tuple) else out
 
     return attend

@@ -56,7 +56,8 @@ class Publisher:
         self._jobs.put(lambda: self._publish(take, chunk, made))
 
     def save(self, take: LiveTake, text: str) -> None:
-        """Keep the take's JSON."""
+        """Keep the take's JSON, which can be read at once."""
+        take.folder.hold(text)
         self._jobs.put(lambda: self._save(take, text))
 
     def cut(self, take: LiveTake, frame: int) -> None:

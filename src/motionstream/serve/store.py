@@ -39,13 +39,17 @@ class TakeFolder:
     def nbytes(self) -> int:
         return self.frames.nbytes
 
+    def hold(self, text: str) -> None:
+        """Let the take's JSON be read from here until it is saved, which takes its turn."""
+        self._unsaved = text
+
     def save(self, text: str) -> None:
         """Keep the take's JSON; the file is replaced in one go.
 
         Raises:
             OSError: the disk is full. The take can still be read from here.
         """
-        self._unsaved = text
+        self.hold(text)
         with replacing(self.path / "take.json", alone=True) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
         self._unsaved = None

@@ -22,6 +22,7 @@ from motionstream.serve.limits import Settings
 from motionstream.serve.pacing import PlayClock
 from motionstream.serve.protocol import Branched, Error, Stages, Started, State
 from motionstream.serve.publisher import Publisher
+from motionstream.stream.exhaustion import release
 from motionstream.stream.performance import Performance, PerformedChunk
 
 log = logging.getLogger(__name__)
@@ -169,7 +170,9 @@ class Worker:
 
     def _engine_of(self, name: str) -> Any:
         if self._engine is None or self.loaded != name:
-            self._engine = self.loaded = None  # the old one goes first: both may not fit into memory
+            if self._engine is not None:  # the old one goes first: both may not fit into memory
+                device, self._engine, self.loaded = self._engine.compute.device, None, None
+                release(device)
             self.status = "loading"
             self._note(f"loading {name}")
             try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast, get_args
 
 import torch
 
@@ -15,6 +15,7 @@ from motionstream.models.dit import WanDiT
 from motionstream.models.fused import FusedDiT
 from motionstream.nn.attention import Attention
 from motionstream.nn.attention_choice import NAMES, AttentionChoice, choose_attention
+from motionstream.stream.take import ComputedWith
 
 Rows = Literal["auto", "kernels", "compiled", "plain"]
 
@@ -26,6 +27,7 @@ class ComputePath:
     Args:
         fused: run the streaming form of the transformer (models/fused.py), or the reference itself.
         attention: "auto" = the fastest that passes its test here, or a name of ``nn.attention_choice.NAMES``.
+        cross: the same for attention to text and picture, where the kernels are used.
         rows: what lies between the products: "kernels" = Triton (nn/row_kernels.py), "compiled" = ``torch.compile``,
             "plain" = torch's own; "auto" = on CUDA the first of these that works, elsewhere "plain". The small decoders are
             compiled with all but "plain".
@@ -33,17 +35,20 @@ class ComputePath:
         graphs: record CUDA graphs, where there is CUDA.
 
     Raises:
-        ValueError: an unknown attention or ``rows``.
+        ValueError: an unknown ``attention``, ``cross`` or ``rows``.
     """
 
     fused: bool = True
     attention: str = "auto"
+    cross: str = "auto"
     rows: Rows = "auto"
     fp8: bool = False
     graphs: bool = True
 
     def __post_init__(self) -> None:
-        for name, value, known in (("attention", self.attention, NAMES), ("rows", self.rows, get_args(Rows))):
+        known_of = {"attention": NAMES, "cross": NAMES, "rows": get_args(Rows)}
+        for name, known in known_of.items():
+            value = getattr(self, name)
             if value not in known:
                 raise ValueError(f"{name} {value!r} is unknown: use one of {', '.join(known)}")
 
@@ -64,7 +69,7 @@ class ComputePath:
         choice = choose_attention(self.attention, queries=queries, keys=keys, **shape)
 
         def cross() -> tuple[str, Attention]:
-            found = choose_attention("auto", queries=queries, keys=config.text_len, whole=True, **shape)
+            found = choose_attention(self.cross, queries=queries, keys=config.text_len, whole=True, **shape)
             return found.name, found.kernel
 
         return self._form(model, config, compute, choice, cross), choice
@@ -91,6 +96,25 @@ class ComputePath:
                 if self.rows in ("auto", "kernels"):
                     return KernelDiT(model, compute.dtype, attend=choice.kernel, cross=cross())
         return FusedDiT(model, compute.dtype, attend=choice.kernel, compiled=self.compiles(compute.device))
+
+
+def computed_with(compute: Compute, fused: FusedDiT | None, attention: AttentionChoice | None) -> ComputedWith:
+    """What a take keeps of a path that was built (None: the reference)."""
+    device, dtype = compute.device.type, str(compute.dtype).removeprefix("torch.")
+    if fused is None or attention is None:
+        return ComputedWith(device, dtype, "sdpa", "sdpa", "reference")
+    return ComputedWith(device, dtype, attention.name, fused.cross_name, fused.rows)
+
+
+def path_as_computed(path: ComputePath, numbers: ComputedWith) -> ComputePath:
+    """``path`` with what a take keeps, as far as it is known; ways that are not here are replaced by what is, and said."""
+    if numbers.attention in NAMES:
+        path = replace(path, attention=numbers.attention)
+    if numbers.cross in NAMES:
+        path = replace(path, cross=numbers.cross)
+    if numbers.rows in get_args(Rows):
+        return replace(path, rows=cast(Rows, numbers.rows))
+    return replace(path, fused=path.fused and numbers.rows != "reference", fp8=path.fp8 or numbers.rows == "fp8")
 
 
 def kernels_missing(config: ModelConfig, compute: Compute) -> str | None:

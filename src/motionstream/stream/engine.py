@@ -34,7 +34,7 @@ from motionstream.nn.compiled import Compiled
 from motionstream.presets import PRESETS
 from motionstream.presets import preset as named_preset
 from motionstream.stream import wan_parts
-from motionstream.stream.compute_path import ComputePath
+from motionstream.stream.compute_path import ComputePath, computed_with
 from motionstream.stream.lane import Lane, decoded_frames
 from motionstream.stream.memory_check import place_encoders, weights_dtype
 from motionstream.stream.random_parts import RandomRows, random_dit, random_planes, random_vae, stamp_mask
@@ -125,8 +125,7 @@ class StreamEngine:
     @property
     def computed_with(self) -> ComputedWith:
         """What a take keeps, to be replayed to the last bit."""
-        chosen = "sdpa" if self.fused is None or self.attention is None else self.attention.name
-        return ComputedWith(self.compute.device.type, str(self.compute.dtype).removeprefix("torch."), chosen)
+        return computed_with(self.compute, self.fused, self.attention)
 
     def describe_path(self) -> dict[str, str]:
         """How the transformer is run, and why, for people."""
@@ -395,5 +394,6 @@ def generate(
     """Offline convenience: all frames ``(num_frames, H, W, 3)`` uint8 of one stream, made by the same rollout."""
     wanted = tracks.num_frames if num_frames is None else num_frames
     with engine.start(first_frame, prompt, seed=seed) as session:
-        frames = np.concatenate([chunk.frames for chunk in session.stream(tracks, wanted)])
+        # Copies, for the frames of a chunk are in page-locked memory on a GPU, which is to be used again.
+        frames = np.concatenate([chunk.frames.copy() for chunk in session.stream(tracks, wanted)])
     return frames[:wanted]

@@ -6,6 +6,7 @@ host run in a second one, beside the clean pass and the next chunk. On a CPU the
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,7 +34,8 @@ class Lane:
         self.cache = SinkWindowCache(
             preset.model, preset.cache, batch=1, grid=grid, device=self.device, dtype=engine.compute.dtype
         )
-        self.engine = engine
+        # Weakly: the engine keeps lanes, and in a circle both would live, with all their memory, until Python collects.
+        self.engine = weakref.proxy(engine)
         self.graphs: ChunkGraphs | None = None
         if engine.fused is not None:
             self.graphs = ChunkGraphs(engine.fused, self.cache, CudaRecorder() if engine.records else None)

@@ -282,7 +282,9 @@ class StreamSession:
         self._lane.join()
         cache = self.cache.snapshot(known.cache if known else None)
         # A memory of the decoder is a view of all the frames it came from: a copy is a twelfth of that.
-        decoder = None if self._decoder is None else [memory.clone() for memory in self._decoder]
+        # Made as the stream makes its own: compiled code that has met inference tensors alone is compiled anew for others.
+        with torch.inference_mode():
+            decoder = None if self._decoder is None else [memory.clone() for memory in self._decoder]
         return SessionState(cache, self.buffer.snapshot(), decoder, self._text, dict(self._held))
 
     def restore(self, state: SessionState) -> None:

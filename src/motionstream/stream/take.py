@@ -50,11 +50,19 @@ MAX_SIDE_PX = 4096
 
 
 class ComputedWith(NamedTuple):
-    """What decides the last bits of the frames: the kind of device ("cpu", "cuda"), the dtype of products, the attention."""
+    """What decides the last bits of the frames: the kind of device ("cpu", "cuda"), the dtype of products, the attention to
+    tokens and that to text and picture, and what lies between products ("reference", "fp8", or as ``ComputePath.rows``).
+    "" = not known, in takes of before."""
 
     device: str
     dtype: str
     attention: str
+    cross: str = ""
+    rows: str = ""
+
+    def agrees(self, other: ComputedWith) -> bool:
+        """Whether nothing that is known of both differs."""
+        return all(one == two or "" in (one, two) for one, two in zip(self, other, strict=True))
 
 
 @dataclass
@@ -267,6 +275,7 @@ def _computed_with(value: object) -> ComputedWith | None:
         return None
     read = _Reader(value, "take, computed_with")
     read.only(*ComputedWith._fields)
+    read = _Reader(ComputedWith._field_defaults | read.values, read.where)
     return ComputedWith(*(read.text(name, 40) for name in ComputedWith._fields))
 
 
