@@ -31,7 +31,7 @@ case $method in
 esac
 trap 'keep_run "$run" student "$name"' EXIT
 frames=${NUM_FRAMES:-57}
-if [ "$method" = ode ]; then
+if [ "$method" = ode ] && [ ! -f "$run/checkpoint.pt" ]; then # a run goes on with the trajectories that it began with
     # Shards that exist are kept, so a timeout loses one shard at most; the paper made 4,000 trajectories.
     timeout "${PAIRS_SECONDS:-200}" "$python" -m motionstream train ode-pairs --preset "$preset" ${small[@]+"${small[@]}"} --vae "$start" --teacher "$teacher" \
         --out "$work/pairs" --set clips="${CLIPS:-256}" batch="${PAIRS_BATCH:-64}" num_frames="$frames" || true

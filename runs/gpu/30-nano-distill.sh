@@ -21,7 +21,7 @@ teacher=$(first teacher.safetensors "$work/teacher" "$start")
 student=$(first student.safetensors "$work/short" "${students[@]:0:3}" "$start/distilled" "$start/short" "$start")
 [ -n "$teacher" ] && [ -n "$student" ] || die "teacher and student are not both in $work, or with the same latents in IN or $shipped: run 10 and 20 first"
 ms train distill --preset "$preset" ${small[@]+"${small[@]}"} --vae "$start" --teacher "$teacher" --student "$student" --out "$run" \
-    --resume --steps "${STEPS:-139}" --minutes "$(left)" --set cache="${CACHE:-$(tag "$student")}" batch="${BATCH:-48}" num_frames="${NUM_FRAMES:-57}" \
+    --resume --steps "${STEPS:-139}" --minutes "$(left)" --set cache="${CACHE:-$(tag "$student")}" sigmas="$(sigmas "$student")" batch="${BATCH:-48}" num_frames="${NUM_FRAMES:-57}" \
     critic_per_student=3 critic_warmup=12 lr_student="${LR:-5e-5}" lr_critic=1e-4 truth_weight="${TRUTH_WEIGHT:-0.3}" \
     text_guidance="${TEXT_GUIDANCE:-1.0}" motion_guidance="${MOTION_GUIDANCE:-1.0}" p_still_untold=0.9 p_hide_resting=0.05 p_anchor=1.0 p_twin=0.3 \
     p_brush=0.1 'tracks_per_object=[12,128]' p_camera=0.25 \

@@ -20,7 +20,7 @@ fi
 init=${INIT:-$(first student.safetensors "${places[@]}")}
 [ -n "$init" ] || die "no student in $work, or with the same latents in IN or $shipped: run METHOD=forcing 20 and 20 first, or give INIT=FOLDER"
 ms train rechunk --preset "$preset" --vae "$start" --student "$init" --out "$run" --resume --minutes "$(left)" --set \
-    batch="${BATCH:-32}" num_frames="${NUM_FRAMES:-45}" "${how[@]}" loop.fit_minutes="${FIT_MINUTES:-8}" loop.sheet_steps=100 ${SET:-}
+    sigmas="$(sigmas "$init")" batch="${BATCH:-32}" num_frames="${NUM_FRAMES:-45}" "${how[@]}" loop.fit_minutes="${FIT_MINUTES:-8}" loop.sheet_steps=100 ${SET:-}
 ms train status --out "$run"
 [ -n "${GUIDED:-}" ] || exit 0
 # All of it costs what rests beside a moved thing; three parts in ten shipped before (docs/LOG.md, 2026-11-27).

@@ -298,3 +298,36 @@ def test_trajectories_of_another_teacher_are_not_mixed(work, capsys):
     given[-1] = str(work / "teacher")
     assert main(["train", "ode-pairs", *SMALL, *given, "--out", str(work / "pairs"), *more]) == 0
     assert len(list((work / "pairs").glob("pairs_*.safetensors"))) == 3
+
+
+def test_a_run_on_trajectories_goes_on_with_as_many(work, tmp_path, capsys):
+    """With more of them the same seed draws others."""
+    pairs = tmp_path / "pairs"
+    shutil.copytree(work / "pairs", pairs)
+    given = [word for name in ("vae", "teacher") for word in (f"--{name}", str(work / name))]
+    more = ["--out", str(tmp_path / "run"), "--set", "batch=2", "method=ode", f"pairs={pairs}"]
+    assert main(["train", "causal-init", *SMALL, *given, "--steps", "1", *more]) == 0
+    shutil.copy(next(pairs.glob("pairs_*.safetensors")), pairs / "pairs_0099.safetensors")
+    capsys.readouterr()
+    assert main(["train", "causal-init", *SMALL, *given, "--steps", "2", "--resume", *more]) == 2
+    assert "was trained with another pairs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stage", ["rechunk", "distill"])
+def test_a_student_of_other_noise_levels_is_not_trained_on_unsaid(work, tmp_path, capsys, stage):
+    folder = tmp_path / "student"
+    shutil.copytree(work / "student", folder)
+    config = json.loads((folder / "config.json").read_text())
+    assert config["sample"]["student_sigmas"] == [1.0, 0.9, 0.7]
+    config["sample"]["student_sigmas"] = [1.0]
+    (folder / "config.json").write_text(json.dumps(config))
+    given = [word for name in ("vae", "teacher") for word in (f"--{name}", str(work / name))]
+    command = ["train", stage, *SMALL, *given, "--student", str(folder), "--out", str(tmp_path / "run"), "--steps", "5"]
+    settings = ["--set", "batch=1", "num_frames=9" if stage == "rechunk" else "num_frames=21"]
+    settings += ["cache=c1s1w1", "truth=true"] if stage == "rechunk" else []
+    assert main([*command, *settings]) == 2
+    assert 'noise levels [1], and tiny-debug has [1,0.9,0.7]: say which to train, as with --set "sigmas=[1]"' in (
+        capsys.readouterr().err
+    )
+    assert main([*command, *settings, "sigmas=[1]"]) == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["sample"]["student_sigmas"] == [1.0]

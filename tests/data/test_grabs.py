@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from motionstream.data.grabs import BLUR_CELLS, grab_batch
+from motionstream.models.text import HashedWords
 from motionstream.models.vae import NanoVAE
 from motionstream.presets import tiny_debug
 from motionstream.stream.random_parts import random_planes
@@ -52,6 +53,14 @@ def test_points_outside_of_the_picture_are_not_shown(vae):
     batch = grabs(vae, seed=3)
     inside = ((batch.xy >= 0) & (batch.xy < torch.tensor([48.0, 32.0]))).all(-1)
     assert not (batch.visible & ~inside).any()
+
+
+def test_prompts_say_nothing_of_motion_and_nothing_of_a_photo(vae, monkeypatch):
+    told = []
+    monkeypatch.setattr(HashedWords, "__call__", lambda self, prompts: told.extend(prompts) or torch.zeros(16, 8, 16))
+    grabs(vae)
+    assert 3 <= told.count("") <= 13, "photos"
+    assert not any(word in prompt for prompt in told for word in ("moves", "stays", "camera"))
 
 
 def test_everything_follows_from_the_seed(vae):

@@ -70,7 +70,7 @@ def test_frame_0_points_are_visible_on_the_topmost_layer():
 
 def test_points_chosen_in_later_frames_lie_on_what_came_into_view():
     made = smooth_scenes()
-    early, late = render(made, grid=(16, 20)), render(made, grid=(16, 20), late_share=0.5)
+    early, late = render(made, grid=(16, 20)), render(made, grid=(16, 20), p_late=1.0)
     assert early.visible[:, 0].float().mean() > 0.97
     begins = late.visible.int().argmax(1)  # (B, N), the first frame that shows a point
     new = (begins > 0) & late.visible.any(1)

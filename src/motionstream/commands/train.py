@@ -74,7 +74,9 @@ def run(args: argparse.Namespace) -> int:
     stage = _stage(args, config, chosen, compute)
     early = f"{args.out}: stopped early, --resume goes on"
     try:
-        given = _given(args, config, chosen) | {"--dtype": str(compute.dtype).removeprefix("torch.")}
+        given = _given(args, config, chosen)
+        # Scenes and noise of a seed are those of a kind of device.
+        given |= {"--dtype": str(compute.dtype).removeprefix("torch."), "--device": compute.device.type}
         complete = run_loop(stage, config.loop, args.out, config=config, resume=args.resume, given=given)
     except (KeyboardInterrupt, SystemExit):  # saved before; the exit code tells a script of several stages to stop too
         print(early)
@@ -165,8 +167,10 @@ def _given(args: argparse.Namespace, config: Any, chosen: Any) -> dict[str, str]
         made_for = getattr(args, name) / "config.json"  # rechunk's guide streams as this says
         also = [made_for] if (args.stage, name) == ("rechunk", "student") and made_for.is_file() else []
         given[f"--{name}"] = mark_of([_need(args, name), *also])
-    if getattr(config, "pairs", "") and (Path(config.pairs) / "pairs_config.json").is_file():
-        given["pairs"] = mark_of([Path(config.pairs) / "pairs_config.json"])
+    about = Path(getattr(config, "pairs", "")) / "pairs_config.json"
+    if getattr(config, "pairs", "") and about.is_file():
+        # By number, too: more of them are other draws.
+        given["pairs"] = f"{mark_of([about])} of {len(list(about.parent.glob('pairs_*.safetensors')))}"
     if getattr(config, "init", ""):
         name = "teacher.safetensors" if args.stage == "teacher" else "student.safetensors"
         given["init"] = mark_of([Path(config.init) / name])
@@ -187,6 +191,7 @@ def _stage(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> 
         from motionstream.train.rechunk import RechunkStage
 
         student = _need(args, "student")
+        _check_levels(student.parent, config, chosen)
         return RechunkStage(chosen, config, vae, student, _made_for(student.parent), compute)
     teacher = _need(args, "teacher")
     if args.stage == "causal-init":
@@ -195,7 +200,23 @@ def _stage(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> 
         return CausalInitStage(chosen, config, vae, teacher, compute)
     from motionstream.train.distill import DistillStage
 
-    return DistillStage(chosen, config, vae, teacher, _need(args, "student"), compute)
+    student = _need(args, "student")
+    _check_levels(student.parent, config, chosen)
+    return DistillStage(chosen, config, vae, teacher, student, compute)
+
+
+def _check_levels(folder: Path, config: Any, chosen: Any) -> None:
+    """Refuse a student made for other noise levels than the preset's, unless the settings say which (ValueError)."""
+    from motionstream.stream.engine import read_config
+
+    if config.sigmas or not (folder / "config.json").is_file():
+        return
+    levels, wanted = read_config(folder).sample.student_sigmas, chosen.sample.student_sigmas
+    if levels != wanted:
+        raise ValueError(
+            f"--student {folder} was made for the noise levels {_listed(levels)}, and {chosen.name} has {_listed(wanted)}: "
+            f'say which to train, as with --set "sigmas={_listed(levels)}"'
+        )
 
 
 def _made_for(folder: Path) -> Any:

@@ -9,7 +9,7 @@ later grab finds its id in the sink.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from motionstream.config import PresetConfig
 from motionstream.data.render import Rendered, render
-from motionstream.data.scenes import SceneConfig, frames_of, sample_scenes
+from motionstream.data.scenes import SceneConfig, captions_of, frames_of, sample_scenes
 from motionstream.models.text import HashedWords
 from motionstream.models.vae import NanoVAE
 from motionstream.tracks.masking import drop_tracks, mask_mid_chunks
@@ -45,8 +45,8 @@ class ConditionConfig:
             tells of nothing else: a student for hands learns with nearly 1 (nano's: 0.9).
         p_drop_motion, p_drop_text: condition dropout for guidance (the paper states no rates).
         p_mask_chunk: stochastic mid-frame masking (paper appendix D: 0.2 in stage 2).
-        p_late_tracks: share of points that are looked for in a later frame, so that some tracks begin on what has come into
-            view or to light by then. 0: all begin in frame 0.
+        p_late_tracks: chance of a clip in which every other point is looked for on what frame 0 does not show, so that
+            tracks begin on what has come into view or to light. 0: all begin in frame 0.
     """
 
     dense: bool = False
@@ -129,7 +129,8 @@ def training_batch(
             raise ValueError(f"num_frames={scene.num_frames} must be at least {t_stride + 1}: a picture and a latent frame")
         last = int(torch.randint(t_stride, scene.num_frames, (), generator=generator, device=device))
         scenes = frames_of(scenes, torch.tensor([0, *range(last - t_stride + 1, last + 1)], device=device))
-    return condition_batch(render(scenes, point_seed=seed, late_share=config.p_late_tracks), preset, vae, config, generator)
+        scenes = replace(scenes, captions=captions_of(scenes))  # of what the pair shows
+    return condition_batch(render(scenes, point_seed=seed, p_late=config.p_late_tracks), preset, vae, config, generator)
 
 
 @torch.no_grad()

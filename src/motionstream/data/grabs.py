@@ -46,7 +46,8 @@ def grab_batch(
 
     Everything follows from ``seed``. ``latents`` are those of the picture standing still: the truth where ``moving`` is 0,
     which it is from ``blur_cells`` + 1 cells on from where anything was pulled so far; nearer it rises to 1 in steps.
-    ``scene`` are fields of :class:`SceneConfig`.
+    ``scene`` are fields of :class:`SceneConfig`. The prompt of a scene names what it shows, for nothing that a caption could
+    say of motion is what was pulled; that of a photo is empty.
     """
     geometry = preset.geometry
     generator = torch.Generator(device).manual_seed(seed ^ 0x6AB5)
@@ -67,7 +68,11 @@ def grab_batch(
     visible = held[:, None] & ((xy >= 0) & (xy < frame)).all(-1) & (awake | ~sleepy)
     visible[:, 0] = True  # anchors: the sink knows every code
 
-    text = HashedWords(preset.model.text_dim, preset.model.text_len)(scenes.captions).to(device)
+    shown = [
+        "" if photo else ", ".join(name for name, here in zip(names, active, strict=True) if here)
+        for photo, names, active in zip(from_photo.flatten().tolist(), scenes.names, scenes.active.tolist(), strict=True)
+    ]
+    text = HashedWords(preset.model.text_dim, preset.model.text_len)(shown).to(device)
     keep = uniform(generator, batch, 1, 1) >= P_DROP_TEXT
     ids = make_ids(xy, visible, preset.model.tracks, generator)
     swept = _swept(xy, held, latents.shape[-2:], size, geometry.t_stride, blur_cells)

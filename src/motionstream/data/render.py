@@ -14,6 +14,8 @@ SAME_COLOUR = 0.02
 """Largest difference of any channel at which a pixel still shows the same thing."""
 GRID = (24, 32)
 """Rows and columns of points."""
+LATE_TRIES = 8
+"""Frames that are tried for a point that shall begin late."""
 AT_HOME_PX = 0.25
 """How far an object's middle, and its edges by turning and growing, may be from frame 0 while it counts as at rest."""
 
@@ -48,6 +50,10 @@ class _Similarity:
 
     linear: Tensor
     offset: Tensor
+
+    def until(self, frames: int) -> _Similarity:
+        """Of the first so many frames."""
+        return _Similarity(self.linear[:, :frames], self.offset[:, :frames])
 
     def project(self, uv: Tensor) -> Tensor:
         """uv ``(B, N, 2)`` -> screen ``(B, T, N, 2)``."""
@@ -106,14 +112,15 @@ def _sample(texture: Tensor, pose: _Similarity, size: tuple[int, int], padding: 
     return out.reshape(B, texture.shape[1], T, H, W).transpose(1, 2)
 
 
-def render(scenes: Scenes, grid: tuple[int, int] | None = None, point_seed: int = 0, late_share: float = 0.0) -> Rendered:
+def render(scenes: Scenes, grid: tuple[int, int] | None = None, point_seed: int = 0, p_late: float = 0.0) -> Rendered:
     """Render ``scenes`` with a jittered ``grid`` of points that are chosen in frame 0, topmost layer first.
 
     Args:
         grid: rows and columns of points; ``N = rows * columns``. None: `GRID`, up to twice as many each way in pictures
             that are larger than `scenes.HOME_SIZE`.
         point_seed: decides the jitter.
-        late_share: so many of the points are chosen in a later frame instead, any of them: on what has come into view, too.
+        p_late: chance of a clip in which every other point is chosen in a later frame instead, on what frame 0 does not
+            show: what has come into view or to light. A place where nothing such comes keeps its point of frame 0.
     """
     config = scenes.config
     if grid is None:
@@ -132,7 +139,7 @@ def render(scenes: Scenes, grid: tuple[int, int] | None = None, point_seed: int 
         resting = resting * (1 - alpha) + alpha * _at_home(poses[m])[:, :, None, None, None]
     uncovered = open_ground * (1 - open_ground[:, :1])
     resting = resting * ((video - video[:, :1]).abs().amax(2, keepdim=True) < SAME_COLOUR)
-    xy, visible, owner = _points(scenes, poses, grid, point_seed, late_share)
+    xy, visible, owner = _points(scenes, poses, grid, point_seed, p_late)
     return Rendered(video.clamp(0, 1), xy, visible, owner, uncovered, resting, scenes.captions)
 
 
@@ -157,10 +164,10 @@ def _alpha_at(scenes: Scenes, index: int, uv: Tensor) -> Tensor:
 
 
 def _points(
-    scenes: Scenes, poses: list[_Similarity], grid: tuple[int, int], seed: int, late_share: float
+    scenes: Scenes, poses: list[_Similarity], grid: tuple[int, int], seed: int, p_late: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     config, device = scenes.config, scenes.pan.device
-    B, M = scenes.active.shape
+    B, T = scenes.pan.shape[:2]
     rows, columns = grid
     generator = torch.Generator(device).manual_seed(seed)
     jitter = torch.rand(B, rows * columns, 2, generator=generator, device=device)
@@ -169,20 +176,31 @@ def _points(
     frame = torch.tensor([config.width, config.height], dtype=torch.float32, device=device)
     start = cell * frame / torch.tensor([columns, rows], device=device)  # (B, N, 2)
     chosen = torch.zeros(B, rows * columns, dtype=torch.long, device=device)  # in which frame
-    if late_share:
-        draws = torch.rand(2, *chosen.shape, generator=generator, device=device)
-        chosen = torch.where(draws[0] < late_share, (draws[1] * scenes.pan.shape[1]).long(), chosen)
+    if p_late:
+        late = torch.rand(B, 1, generator=generator, device=device) < p_late
+        late = late & (torch.rand(chosen.shape, generator=generator, device=device) < 0.5)
+        for draw in torch.rand(LATE_TRIES, *chosen.shape, generator=generator, device=device):
+            tried = (draw * T).long()
+            shown_at_once = _followed(scenes, poses, start, tried, 1)[1][:, 0]
+            chosen = torch.where(late & ~shown_at_once, tried, chosen)
+            late = late & shown_at_once
+    return _followed(scenes, poses, start, chosen, T)
 
-    owner = torch.full((B, rows * columns), -1, device=device)
+
+def _followed(
+    scenes: Scenes, poses: list[_Similarity], start: Tensor, chosen: Tensor, frames: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What lies at ``start (B, N, 2)`` in frame ``chosen (B, N)``, through the first so many frames: xy, visible, owner."""
     ground = _background_pose(scenes)
-    xy = ground.project(ground.lift_each(start, chosen))
-    for m in range(M):
-        uv = poses[m].lift_each(start, chosen)
+    owner = torch.full(chosen.shape, -1, device=start.device)
+    xy = ground.until(frames).project(ground.lift_each(start, chosen))
+    for m, pose in enumerate(poses):
+        uv = pose.lift_each(start, chosen)
         inside = _alpha_at(scenes, m, uv[:, None])[:, 0] > 0.5
         owner = torch.where(inside, m, owner)
-        xy = torch.where(inside[:, None, :, None], poses[m].project(uv), xy)
-    visible = ((xy >= 0) & (xy < frame)).all(-1)
-    for m in range(M):
-        covered = _alpha_at(scenes, m, poses[m].lift(xy)) > 0.5
+        xy = torch.where(inside[:, None, :, None], pose.until(frames).project(uv), xy)
+    visible = ((xy >= 0) & (xy < xy.new_tensor([scenes.config.width, scenes.config.height]))).all(-1)
+    for m, pose in enumerate(poses):
+        covered = _alpha_at(scenes, m, pose.until(frames).lift(xy)) > 0.5
         visible &= ~(covered & (owner < m)[:, None])
     return xy, visible, owner

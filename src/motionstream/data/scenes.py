@@ -191,12 +191,11 @@ def sample_scenes(
     pan = (drift[..., :2] * (reach / 2.8) * uses[..., :1]).clamp(-reach, reach)
     zoom = torch.exp((drift[..., 2] * 0.1 * uses[..., 1]).clamp(-0.3, 0.3))
     roll = (drift[..., 3] * 0.07 * uses[..., 2]).clamp(-0.25, 0.25)
-    ways, panned = (centre[:, :, -1] - centre[:, :, 0]) / config.scale, pan[:, -1] / config.scale
-    captions = _captions(names, active.tolist(), ways.tolist(), panned.tolist())
-    return Scenes(
+    made = Scenes(
         config, background, sprites.reshape(batch, objects, *sprites.shape[1:]), active, centre, size, scale, angle,
-        pan, zoom, roll, parallax, [names[b * objects : (b + 1) * objects] for b in range(batch)], captions,
+        pan, zoom, roll, parallax, [names[b * objects : (b + 1) * objects] for b in range(batch)], captions=[],
     )  # fmt: skip
+    return replace(made, captions=captions_of(made))
 
 
 @dataclass(frozen=True)
@@ -308,16 +307,20 @@ def _reflect(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return low + torch.minimum(folded, 2 * span - folded)
 
 
-def _captions(
-    names: list[str], active: list[list[bool]], shift: list[list[list[float]]], pan: list[list[float]]
-) -> list[str]:
+def captions_of(scenes: Scenes) -> list[str]:
+    """Where the camera and the objects of each scene go from its first frame to its last.
+
+    The camera comes first, for a prompt is cut to the model's ``text_len``.
+    """
+    scale = scenes.config.scale
+    ways = ((scenes.centre[:, :, -1] - scenes.centre[:, :, 0]) / scale).tolist()
+    panned = ((scenes.pan[:, -1] - scenes.pan[:, 0]) / scale).tolist()
     captions = []
-    objects = len(active[0])
-    for b, row in enumerate(active):
-        parts = [f"{names[b * objects + m]} {motion_words(shift[b][m])}" for m in range(objects) if row[m]]
-        camera = motion_words(pan[b])
+    for names, active, way, pan in zip(scenes.names, scenes.active.tolist(), ways, panned, strict=True):
+        parts = [f"{name} {motion_words(shift)}" for name, here, shift in zip(names, active, way, strict=True) if here]
+        camera = motion_words(pan)
         if camera != "stays still":
-            parts.append(f"the camera {camera}")
+            parts.insert(0, f"the camera {camera}")
         captions.append(", ".join(parts))
     return captions
 

@@ -1,7 +1,8 @@
 """Prompts as rows of numbers.
 
-``HashedWords`` needs no weights and no download: a word is a fixed random vector (seeded by its spelling) plus a mark of
-its place. nano's own cross-attention learns what the words mean. Large models use umT5 instead (Wan).
+``HashedWords`` needs no weights and no download: a word is a fixed random vector, seeded by its spelling. Where it stands is
+not told, so a prompt is a set of words: "red left, blue right" says what "blue left, red right" says. nano's own
+cross-attention learns what the words mean. Large models use umT5 instead (Wan).
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache
 from motionstream.train.causal_init import student_sheet
 from motionstream.train.check import check_settings
-from motionstream.train.dit_stage import DiTStage, whole_chunks, with_cache
+from motionstream.train.dit_stage import DiTStage, whole_chunks, with_cache, with_levels
 from motionstream.train.dmd import dmd_gradient, dmd_loss
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
@@ -45,6 +45,7 @@ class DistillConfig:
 
     Args:
         cache: chunk, sink and window, as "c3s1w1"; "" is the preset's.
+        sigmas: noise levels of the student, and of what is exported, as [1,0.7]; none = the preset's.
         num_frames: length of a rollout: the teacher's horizon.
         critic_warmup: first steps that update the critic alone, which knows the teacher's clips but not yet the student's.
         truth_weight: weight of an extra regression on the rendered truth; 0 is the paper's pure DMD. Procedural clips
@@ -57,6 +58,7 @@ class DistillConfig:
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=600, log_steps=10, sheet_steps=100))
     cache: str = ""
+    sigmas: tuple[float, ...] = ()
     batch: int = 4
     num_frames: int = 33
     critic_per_student: int = 5
@@ -101,7 +103,7 @@ class DistillStage(DiTStage):
                 f"{config.loop.steps} steps would train the critic alone (critic_warmup={config.critic_warmup}, "
                 f"critic_per_student={config.critic_per_student}): use at least {fewest}"
             )
-        preset = with_cache(preset, config.cache)
+        preset = with_levels(with_cache(preset, config.cache), config.sigmas)
         super().__init__(preset, config.loop.steps, vae, compute)
         self.config = config
         t_stride = preset.geometry.t_stride

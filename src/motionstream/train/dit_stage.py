@@ -49,6 +49,15 @@ def export_weights(path: Path, model: WanDiT, preset: PresetConfig) -> None:
     (path.parent / "config.json").write_text(to_json(preset))
 
 
+def with_levels(preset: PresetConfig, sigmas: tuple[float, ...]) -> PresetConfig:
+    """``preset`` with these noise levels of the student; () leaves its own.
+
+    Raises:
+        ValueError: levels that do not descend within (0, 1].
+    """
+    return replace(preset, sample=replace(preset.sample, student_sigmas=sigmas)) if sigmas else preset
+
+
 def with_cache(preset: PresetConfig, tag: str) -> PresetConfig:
     """The preset with cache setting ``tag`` ("c3s1w1"), or as it is for "".
 

@@ -36,7 +36,7 @@ from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache, SinkWindowCache
 from motionstream.train.causal_init import ROBUST_FLOOR, student_sheet
 from motionstream.train.check import check_settings
-from motionstream.train.dit_stage import DiTStage, clip_latents, with_cache
+from motionstream.train.dit_stage import DiTStage, clip_latents, with_cache, with_levels
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import lr_scale, muon_adamw
@@ -122,9 +122,7 @@ class RechunkStage(DiTStage):
         before: CacheConfig,
         compute: Compute,
     ) -> None:
-        preset = with_cache(preset, config.cache)
-        if config.sigmas:
-            preset = replace(preset, sample=replace(preset.sample, student_sigmas=config.sigmas))
+        preset = with_levels(with_cache(preset, config.cache), config.sigmas)
         super().__init__(preset, config.loop.steps, vae, compute)
         self.config, self.before = config, replace(preset, cache=before)
         self.before_grabs = with_cache(self.before, config.grab_cache)
