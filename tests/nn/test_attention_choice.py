@@ -129,3 +129,15 @@ def _quiet():
     import contextlib
 
     return contextlib.nullcontext()
+
+
+def test_a_way_that_is_wrong_at_its_end_alone_is_found(monkeypatch):
+    def wrong(q, k, v):
+        out = attention(q, k, v)
+        out[:, -1] *= 2
+        return out
+
+    monkeypatch.setattr(attention_choice, "ways", lambda device: {"sdpa": lambda: attention, "cudnn-tail": lambda: wrong})
+    choice = choose_attention("auto", **{**SHAPES, "queries": 400}, compute=CPU)
+    assert choice.name == "sdpa"
+    assert "numerically wrong" in choice.found["cudnn-tail"]

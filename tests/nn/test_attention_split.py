@@ -6,7 +6,7 @@ import torch
 from motionstream.device import choose_compute
 from motionstream.nn.attention import attention, attention_reference
 from motionstream.nn.attention_choice import choose_attention
-from motionstream.nn.attention_split import cudnn_part, in_parts
+from motionstream.nn.attention_split import cudnn_part, in_parts, last_round_in_parts
 
 
 def flash_part(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -64,6 +64,32 @@ def test_what_does_not_divide_is_left_whole(case):
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
+def test_the_last_round_alone_in_parts_is_the_definition(dtype, limit):
+    """300 queries of 2 heads are 6 blocks; with 4 at once the first round has 2 of each head, 256 queries."""
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(1, n, 2, 16, generator=generator).to(dtype) for n in (300, 36, 36))
+    asked = []
+
+    def whole(*given):
+        asked.append(given[0].shape[1])
+        return attention(*given)
+
+    def part(*given):
+        asked.append(given[0].shape[::2])
+        return flash_part(*given)
+
+    got, wanted = last_round_in_parts(4, 3, part, whole)(q, k, v), attention_reference(q.double(), k, v)
+    assert asked == [256, (3, 44)]
+    assert got.shape == q.shape
+    assert got.dtype == dtype
+    assert float((got.double() - wanted).norm() / wanted.norm()) < limit
+    for at_once in (3, 7):  # a whole number of rounds, or not even one: nothing is left over
+        asked.clear()
+        last_round_in_parts(at_once, 3, part, whole)(q, k, v)
+        assert asked == [300]
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("parts", [2, 5])
 @pytest.mark.parametrize("part", [cudnn_part, flash_part])
@@ -79,3 +105,13 @@ def test_a_gpu_tries_parts():
     compute = choose_compute("cuda", "bfloat16")
     choice = choose_attention("auto", queries=4680, keys=14040, heads=12, head_dim=128, compute=compute)
     assert "cudnn-2" in choice.found
+
+
+@pytest.mark.gpu
+def test_the_last_round_on_a_gpu_too():
+    generator = torch.Generator("cuda").manual_seed(0)
+    q, k, v = (torch.randn(1, n, 12, 128, generator=generator, device="cuda").bfloat16() for n in (4680, 14040, 14040))
+    got = last_round_in_parts(132, 5, cudnn_part, compiled=True)(q, k, v)
+    few = torch.cat([got[:, :64], got[:, -64:]], 1)
+    wanted = attention_reference(torch.cat([q[:, :64], q[:, -64:]], 1).double(), k, v)
+    assert float((few.double() - wanted).norm() / wanted.norm()) < 1e-2

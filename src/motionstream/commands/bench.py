@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--attention",
         metavar="WAY",
         default="auto",
-        help="auto, sdpa, products, math, flash, efficient, cudnn, cudnn-2, -3, -5 or fa3",
+        help="auto, sdpa, products, math, flash, efficient, cudnn, cudnn-2, -3, -5, -tail or fa3",
     )
     path.add_argument("--rows", metavar="WAY", default="auto", help="between products: auto, kernels, compiled or plain")
     path.add_argument("--graphs", action=argparse.BooleanOptionalAction, default=True, help="CUDA graphs (default: yes)")

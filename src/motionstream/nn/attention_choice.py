@@ -20,12 +20,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from motionstream.device import Compute, synchronize
 from motionstream.nn.attention import Attention, attention, attention_products, attention_reference
-from motionstream.nn.attention_split import cudnn_part, in_parts
+from motionstream.nn.attention_split import cudnn_part, in_parts, last_round_in_parts
 from motionstream.nn.recording import record_cuda_graph
 
 PARTS = (2, 3, 5)
 """Cuts of the visible tokens that are tried (nn/attention_split.py)."""
-NAMES = ("auto", "sdpa", "products", "math", "flash", "efficient", "cudnn", *(f"cudnn-{parts}" for parts in PARTS), "fa3")
+LAST_PARTS = 5
+"""Parts for the queries of the last round, "cudnn-tail": few blocks in many parts fill what the others leave."""
+SPLIT = (*(f"cudnn-{parts}" for parts in PARTS), "cudnn-tail")
+NAMES = ("auto", "sdpa", "products", "math", "flash", "efficient", "cudnn", *SPLIT, "fa3")
 SCORES = range(2**18, 2**26 + 1)
 """Scores of a call, of all heads, for which "products" is tried: fewer are soon made anyhow, more fill the memory."""
 HANDICAP = 1.25
@@ -33,7 +36,8 @@ HANDICAP = 1.25
 it and is replayed with that; nothing else remembers."""
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 3e-3}
 """Largest relative RMS error against float64; rounding the weights of the softmax alone gives a third of it."""
-TESTED_QUERIES, RUNS = 128, 5
+TESTED_QUERIES, RUNS = 64, 5
+"""The first and the last so many: some ways treat them differently."""
 CALLS = 5
 """In one recording: attention to a prompt is short beside a launch and a wait, and a chunk calls it hundreds of times."""
 SDP_KINDS = {
@@ -60,7 +64,8 @@ def ways(device: torch.device) -> dict[str, Callable[[], Attention]]:
         return {"sdpa": lambda: attention, "products": lambda: attention_products, "math": lambda: _of_kind("math")}
     known = {kind: (lambda kind=kind: _of_kind(kind)) for kind in SDP_KINDS}
     split = {f"cudnn-{parts}": (lambda parts=parts: _cudnn_in_parts(parts)) for parts in PARTS}
-    return {"sdpa": lambda: attention, **known, **split, "fa3": _flash_attention_3}
+    tail = partial(_cudnn_with_a_tail, device)
+    return {"sdpa": lambda: attention, **known, **split, "cudnn-tail": tail, "fa3": _flash_attention_3}
 
 
 def choose_attention(
@@ -84,7 +89,7 @@ def choose_attention(
         names = [wanted] if wanted in candidates else []
     else:
         unfit = {"math"} if queries * keys * heads in SCORES else {"math", "products"}
-        names = [name for name in candidates if name not in unfit and not (whole and name.startswith("cudnn-"))]
+        names = [name for name in candidates if name not in unfit and not (whole and name in SPLIT)]
     inputs = _inputs(queries, keys, heads, head_dim, compute)
     found: dict[str, float | str] = {}
     usable: dict[str, Attention] = {}
@@ -138,8 +143,8 @@ def _error(kernel: Attention, inputs: tuple[Tensor, Tensor, Tensor], dtype: torc
     got = kernel(q, k, v)
     if got.shape != q.shape or got.dtype != q.dtype:
         return f"gives {tuple(got.shape)} {got.dtype} for {tuple(q.shape)} {q.dtype}"
-    few = got[:, :TESTED_QUERIES].double()
-    wanted = attention_reference(q[:, :TESTED_QUERIES].double(), k, v)
+    few, queries = (torch.cat([t[:, :TESTED_QUERIES], t[:, -TESTED_QUERIES:]], dim=1).double() for t in (got, q))
+    wanted = attention_reference(queries, k, v)
     error = float((few - wanted).norm() / wanted.norm())
     limit = TOLERANCE[dtype]
     return None if error <= limit else f"numerically wrong: relative error {error:.1e}, more than {limit:.0e}"
@@ -180,6 +185,11 @@ def _of_kind(kind: str) -> Attention:
 
 def _cudnn_in_parts(parts: int) -> Attention:
     return in_parts(parts, cudnn_part, _of_kind("cudnn"), compiled=True)
+
+
+def _cudnn_with_a_tail(device: torch.device) -> Attention:
+    at_once = torch.cuda.get_device_properties(device).multi_processor_count
+    return last_round_in_parts(at_once, LAST_PARTS, cudnn_part, _of_kind("cudnn"), compiled=True)
 
 
 def _flash_attention_3() -> Attention:
