@@ -50,7 +50,7 @@ def test_where_scores_are_many_products_are_tried_too(dtype):
 @pytest.mark.parametrize(("delay", "chosen"), [(0.85, "sdpa"), (0.5, "products")])
 def test_products_must_be_faster_by_a_quarter(monkeypatch, delay, chosen):
     """What is chosen must not hang on the noise of a clock: the last bits of a replayed take do."""
-    monkeypatch.setattr(attention_choice, "_milliseconds", lambda kernel, *_: 10.0 if kernel is attention else 10.0 * delay)
+    monkeypatch.setattr(attention_choice, "milliseconds", lambda kernel, *_: 10.0 if kernel is attention else 10.0 * delay)
     choice = choose_attention("auto", **LARGE, compute=CPU)
     assert choice.name == chosen
     assert ("nothing tested is clearly faster" in choice.reason) == (chosen == "sdpa")

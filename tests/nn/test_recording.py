@@ -136,9 +136,9 @@ def test_an_attention_that_cannot_be_recorded_leaves_the_others_to_be(cuda):
 
     compute = choose_compute("cpu", "float32")
     inputs = attention_choice._inputs(12, 36, 2, 16, compute)
-    assert attention_choice._milliseconds(waits, inputs, torch.device("cuda")) > 0
+    assert attention_choice.milliseconds(waits, inputs, torch.device("cuda")) > 0
     assert cuda.replayed == 0
-    attention_choice._milliseconds(counted, inputs, torch.device("cuda"))
+    attention_choice.milliseconds(counted, inputs, torch.device("cuda"))
     assert calls == ["main"] + ["recording"] * attention_choice.CALLS
     assert cuda.replayed == attention_choice.RUNS + 2
 

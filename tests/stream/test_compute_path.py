@@ -8,7 +8,6 @@ import torch
 from motionstream.device import choose_compute
 from motionstream.models.dit import WanDiT
 from motionstream.nn.attention import attention
-from motionstream.nn.attention_choice import choose_attention
 from motionstream.presets import tiny_debug
 from motionstream.stream import compute_path
 from motionstream.stream.compute_path import ComputePath
@@ -48,22 +47,18 @@ def test_where_kernels_are_they_stay_though_fp8_cannot_be_had(monkeypatch):
         assert built(ComputePath(fp8=True)).form == "Triton kernels, text by sdpa"
 
 
-def test_kernels_attend_to_text_as_is_fastest_for_so_few_rows(monkeypatch):
+def test_kernels_attend_to_text_as_was_chosen_for_it(monkeypatch):
     pytest.importorskip("triton")
-    asked = []
-
-    def choose(wanted: str, **shape):
-        asked.append((wanted, shape))
-        return choose_attention(wanted, **shape)
-
+    asked, kernel = [], object()
     monkeypatch.setattr(compute_path, "kernels_missing", lambda config, compute: None)
-    monkeypatch.setattr(compute_path, "choose_attention", choose)
-    form = built(ComputePath(rows="kernels", attention="math"))
-    assert [(wanted, shape["keys"], shape.get("whole", False)) for wanted, shape in asked] == [
-        ("math", tiny_debug().cache.slots * 24, False),
-        ("auto", tiny_debug().model.text_len, True),
-    ]
-    assert form.cross is attention
+    monkeypatch.setattr(
+        compute_path, "choose_cross", lambda wanted, **shape: asked.append((wanted, shape)) or ("kernel", kernel)
+    )
+    form = built(ComputePath(rows="kernels", attention="math", cross="kernel"))
+    [(wanted, shape)] = asked
+    assert (wanted, shape["text_rows"], shape["image_rows"]) == ("kernel", tiny_debug().model.text_len, 0)
+    assert (form.cross_name, form.cross) == ("kernel", kernel)
+    assert form.form == "Triton kernels, text by kernel"
     assert form.attend is not attention
 
 

@@ -184,15 +184,19 @@ class ChunkGraphs:
         return self._held
 
 
+SINGLE = ("first_latent", "track_latents", "picture_latents", "prompt_rows")
+"""Fields of a condition that are one tensor or None."""
+
+
 def _tensors(condition: Condition) -> list[Tensor]:
     pairs = [*condition.text, *(condition.image or [])]
-    single = (condition.first_latent, condition.track_latents, condition.picture_latents)
+    single = [getattr(condition, name) for name in SINGLE]
     return [tensor for tensor in (*single, *(t for pair in pairs for t in pair)) if tensor is not None]
 
 
 def _form(condition: Condition) -> list[tuple[object, ...]]:
-    single = (condition.first_latent, condition.track_latents, condition.picture_latents, condition.image)
-    return [tuple(part is None for part in single), *((t.shape, t.dtype) for t in _tensors(condition))]
+    parts = (*(getattr(condition, name) for name in SINGLE), condition.image)
+    return [tuple(part is None for part in parts), *((t.shape, t.dtype) for t in _tensors(condition))]
 
 
 def _cloned(condition: Condition) -> Condition:
@@ -201,9 +205,7 @@ def _cloned(condition: Condition) -> Condition:
 
     return replace(
         condition,
-        first_latent=copy(condition.first_latent),
-        track_latents=copy(condition.track_latents),
-        picture_latents=copy(condition.picture_latents),
+        **{name: copy(getattr(condition, name)) for name in SINGLE},
         text=[(k.clone(), v.clone()) for k, v in condition.text],
         image=None if condition.image is None else [(k.clone(), v.clone()) for k, v in condition.image],
     )

@@ -34,6 +34,7 @@ class Condition:
         track_latents: ``(B, F, C_track, h, w)`` of the frames asked for, or None without motion.
         text: keys and values of the prompt, one pair a layer (:meth:`WanDiT.embed_text`).
         image: keys and values of the picture's rows (:meth:`WanDiT.embed_image`), for models with ``image_dim``.
+        prompt_rows: int32 ``(1,)``, for B = 1: the rows of ``text`` after so many, the prompt's, are equal. None = unknown.
         picture_latents: ``(B, S, C, h, w)`` latents of the picture followed by grey frames, counted from latent frame 0
             of the video; later frames have the last one's. For models with ``after_picture="grey"``
             (:func:`motionstream.models.picture.encode_picture` makes them).
@@ -44,6 +45,7 @@ class Condition:
     text: list[TextKeys]
     image: list[TextKeys] | None = None
     picture_latents: Tensor | None = None
+    prompt_rows: Tensor | None = None
 
     def without_motion(self) -> Condition:
         """Motion dropped: zero track latents, as in training."""

@@ -18,12 +18,13 @@ from motionstream.models.dit import Condition, WanDiT
 from motionstream.models.fused import FusedDiT, Times
 from motionstream.nn import row_kernels
 from motionstream.nn.attention import Attention, attention
+from motionstream.nn.cross_choice import Cross, in_calls
 from motionstream.nn.fp8 import FP8_PRODUCTS, Fp8Product, Rows
 from motionstream.nn.kv_cache import SinkWindowCache
 from motionstream.nn.products import Product
 
-Named = tuple[str, Attention]
-SDPA: Named = ("sdpa", attention)
+Named = tuple[str, Cross]
+SDPA: Named = ("sdpa", in_calls(attention))
 
 
 @dataclass
@@ -87,9 +88,8 @@ class KernelDiT(FusedDiT):
         norm, bias = weights.norm3
         q = self._project(layer, "cross_q", rows, bias, norm)
         q = row_kernels.rms_rows(q, weights.cross_norm, self.config.eps).unflatten(-1, (self.config.num_heads, -1))
-        seen = self.cross(q, *condition.text[layer])
-        if condition.image is not None:
-            seen = seen + self.cross(q, *condition.image[layer])
+        image = None if condition.image is None else condition.image[layer]
+        seen = self.cross(q, condition.text[layer], condition.prompt_rows, image)
         rows = _Rows(tokens.x, weights.cross_out(seen.flatten(2)))
         return _Rows(tokens.x, self._feed_forward(layer, rows, shift, scale), gate_ffn)
 

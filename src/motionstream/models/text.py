@@ -36,6 +36,12 @@ class HashedWords:
         return out
 
 
+def prompt_rows(text: Tensor) -> int:
+    """How many rows of ``text (1, text_len, text_dim)`` are a prompt's: all after these are zero."""
+    filled = text[0].any(dim=-1).nonzero()
+    return int(filled[-1]) + 1 if len(filled) else 0
+
+
 def words(prompt: str) -> list[str]:
     """Lower-case words without filler.
 

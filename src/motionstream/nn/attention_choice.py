@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -100,7 +101,7 @@ def choose_attention(
             if error is not None:
                 found[name] = error
                 continue
-            found[name] = round(_milliseconds(kernel, inputs, device), 3) if len(names) > 1 else 0.0
+            found[name] = round(milliseconds(kernel, inputs, device), 3) if len(names) > 1 else 0.0
             usable[name] = kernel
         except Exception as failure:  # whatever a kernel that does not belong here raises
             found[name] = " ".join(str(failure).split())[:160] or type(failure).__name__
@@ -151,7 +152,8 @@ def _error(kernel: Attention, inputs: tuple[Tensor, Tensor, Tensor], dtype: torc
 
 
 @torch.inference_mode()
-def _milliseconds(kernel: Attention, inputs: tuple[Tensor, Tensor, Tensor], device: torch.device) -> float:
+def milliseconds(kernel: Callable[..., Tensor], inputs: tuple[Any, ...], device: torch.device) -> float:
+    """Of a call, the fastest of some; on CUDA of `CALLS` recorded ones."""
     call: Callable[[], object] = partial(kernel, *inputs)
     calls = 1
     if device.type == "cuda":  # as a stream runs it: recorded, so that nothing is launched piece by piece

@@ -13,8 +13,9 @@ from motionstream.config import ModelConfig, PresetConfig
 from motionstream.device import Compute
 from motionstream.models.dit import WanDiT
 from motionstream.models.fused import FusedDiT
-from motionstream.nn.attention import Attention
+from motionstream.models.memory_rehearsal import CLIP_ROWS
 from motionstream.nn.attention_choice import NAMES, AttentionChoice, choose_attention
+from motionstream.nn.cross_choice import CROSS_NAMES, Cross, choose_cross
 from motionstream.stream.take import ComputedWith
 
 Rows = Literal["auto", "kernels", "compiled", "plain"]
@@ -27,7 +28,7 @@ class ComputePath:
     Args:
         fused: run the streaming form of the transformer (models/fused.py), or the reference itself.
         attention: "auto" = the fastest that passes its test here, or a name of ``nn.attention_choice.NAMES``.
-        cross: the same for attention to text and picture, where the kernels are used.
+        cross: the same for attention to text and picture, where the kernels are used; "kernel" = both in one of ours.
         rows: what lies between the products: "kernels" = Triton (nn/row_kernels.py), "compiled" = ``torch.compile``,
             "plain" = torch's own; "auto" = on CUDA the first of these that works, elsewhere "plain". The small decoders are
             compiled with all but "plain".
@@ -46,7 +47,7 @@ class ComputePath:
     graphs: bool = True
 
     def __post_init__(self) -> None:
-        known_of = {"attention": NAMES, "cross": NAMES, "rows": get_args(Rows)}
+        known_of = {"attention": NAMES, "cross": CROSS_NAMES, "rows": get_args(Rows)}
         for name, known in known_of.items():
             value = getattr(self, name)
             if value not in known:
@@ -68,9 +69,9 @@ class ComputePath:
         shape: dict[str, Any] = {"heads": config.num_heads, "head_dim": config.head_dim, "compute": compute}
         choice = choose_attention(self.attention, queries=queries, keys=keys, **shape)
 
-        def cross() -> tuple[str, Attention]:
-            found = choose_attention(self.cross, queries=queries, keys=config.text_len, whole=True, **shape)
-            return found.name, found.kernel
+        def cross() -> tuple[str, Cross]:
+            rows = CLIP_ROWS if config.image_dim else 0
+            return choose_cross(self.cross, queries=queries, text_rows=config.text_len, image_rows=rows, **shape)
 
         return self._form(model, config, compute, choice, cross), choice
 
@@ -80,7 +81,7 @@ class ComputePath:
         config: ModelConfig,
         compute: Compute,
         choice: AttentionChoice,
-        cross: Callable[[], tuple[str, Attention]],
+        cross: Callable[[], tuple[str, Cross]],
     ) -> FusedDiT:
         wanted = "FP8" if self.fp8 else "Triton"
         if self.fp8 or self.rows == "kernels" or (self.rows == "auto" and compute.device.type == "cuda"):
@@ -110,7 +111,7 @@ def path_as_computed(path: ComputePath, numbers: ComputedWith) -> ComputePath:
     """``path`` with what a take keeps, as far as it is known; ways that are not here are replaced by what is, and said."""
     if numbers.attention in NAMES:
         path = replace(path, attention=numbers.attention)
-    if numbers.cross in NAMES:
+    if numbers.cross in CROSS_NAMES:
         path = replace(path, cross=numbers.cross)
     if numbers.rows in get_args(Rows):
         return replace(path, rows=cast(Rows, numbers.rows))

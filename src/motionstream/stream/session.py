@@ -19,6 +19,7 @@ from motionstream.flow.schedule import few_step_sigmas
 from motionstream.models.dit import Condition
 from motionstream.models.motion import track_latents
 from motionstream.models.picture import encode_picture
+from motionstream.models.text import prompt_rows
 from motionstream.models.vae import DecoderState
 from motionstream.nn.kv_cache import CacheState
 from motionstream.stream.chunk import Chunk, ChunkStats, Mark, PendingChunk
@@ -49,6 +50,7 @@ class SessionState:
     buffer: tuple[object, ...]
     decoder: DecoderState | None
     text: list[tuple[Tensor, Tensor]]
+    prompt_rows: Tensor
     held: dict[int, Point]
 
     def nbytes(self, known: SessionState | None = None) -> int:
@@ -157,9 +159,10 @@ class StreamSession:
 
     def set_prompt(self, prompt: str) -> None:
         """Use ``prompt`` from the next chunk on. Cached chunks keep the prompt they were made with."""
-        text = self.engine.text([prompt]).to(self.engine.compute.device)
+        text, device = self.engine.text([prompt]), self.engine.compute.device
         with torch.inference_mode(), self.engine.compute.autocast():
-            self._text = self.engine.model.embed_text(text)
+            self._text = self.engine.model.embed_text(text.to(device))
+        self._prompt_rows = torch.tensor([prompt_rows(text)], dtype=torch.int32, device=device)
 
     def push(self, points: list[Point]) -> None:
         """Where held points are now, in model pixels; takes effect at the next chunk, the latest position wins.
@@ -285,7 +288,7 @@ class StreamSession:
         # Made as the stream makes its own: compiled code that has met inference tensors alone is compiled anew for others.
         with torch.inference_mode():
             decoder = None if self._decoder is None else [memory.clone() for memory in self._decoder]
-        return SessionState(cache, self.buffer.snapshot(), decoder, self._text, dict(self._held))
+        return SessionState(cache, self.buffer.snapshot(), decoder, self._text, self._prompt_rows, dict(self._held))
 
     def restore(self, state: SessionState) -> None:
         """Back to ``state``: the same input from here on gives the same frames as it gave then, bit for bit."""
@@ -293,6 +296,7 @@ class StreamSession:
         self.cache.restore(state.cache)
         self.buffer.restore(state.buffer)
         self._decoder, self._text, self._held = state.decoder, state.text, dict(state.held)
+        self._prompt_rows = state.prompt_rows
         self._pending, self._pushes = None, []
 
     def _guarded(self, make: Callable[[], Made]) -> Made:
@@ -321,7 +325,8 @@ class StreamSession:
             points = self.buffer.chunk(frames, first=index == 0, remember=remember)
             xy, visible, ids = map(lane.to_device, points)
             motion = track_latents(engine.model, engine.preset.geometry, xy, visible, ids, first=index == 0)
-            condition = Condition(self.first_latent, motion, self._text, self._image, self.picture_latents)
+            told = self._text, self._image, self.picture_latents, self._prompt_rows
+            condition = Condition(self.first_latent, motion, *told)
             tracked = Mark(device)
             self.latents = lane.denoise(condition, self.noise, self.sigmas)
             denoised = Mark(device)

@@ -1,0 +1,106 @@
+"""One pass over a prompt and a picture is two calls and their sum. The kernel: on a GPU, or with ``TRITON_INTERPRET=1``."""
+
+import importlib.util
+import os
+
+import pytest
+import torch
+
+from motionstream.device import choose_compute
+from motionstream.models.text import HashedWords, prompt_rows
+from motionstream.nn import cross_choice
+from motionstream.nn.attention import attention, attention_reference
+from motionstream.nn.cross_choice import choose_cross, in_calls
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+DEVICE = "cpu" if INTERPRETED else "cuda"
+HALF = torch.float16 if INTERPRETED else torch.bfloat16  # the interpreter has no products in bfloat16
+CPU = choose_compute("cpu", "float32")
+SHAPES = {"queries": 6, "text_rows": 8, "image_rows": 5, "heads": 2, "head_dim": 16}
+with_kernel = [pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="no Triton")]
+with_kernel += [] if INTERPRETED else [pytest.mark.gpu]
+
+
+def random(*shape: int, seed: int = 0, device: str = "cpu") -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(device)
+
+
+def test_without_triton_it_is_calls():
+    if importlib.util.find_spec("triton") is not None and not INTERPRETED:
+        pytest.skip("Triton is here")
+    name, cross = choose_cross("auto", **SHAPES, compute=CPU) if not INTERPRETED else ("sdpa", in_calls(attention))
+    assert name == "sdpa"
+    q, text, image = random(1, 6, 2, 16), (random(1, 8, 2, 16), random(1, 8, 2, 16, seed=1)), None
+    assert torch.equal(cross(q, text, None, image), attention(q, *text))
+    image = random(1, 5, 2, 16, seed=2), random(1, 5, 2, 16, seed=3)
+    assert torch.equal(cross(q, text, None, image), attention(q, *text) + attention(q, *image))
+
+
+@pytest.mark.parametrize(
+    ("kernel_ms", "error", "wanted", "chosen"),
+    [
+        (1.0, 0.0, "auto", "kernel"),
+        (3.0, 0.0, "auto", "sdpa"),
+        (1.0, 0.1, "auto", "sdpa"),
+        (3.0, 0.0, "kernel", "kernel"),
+        (1.0, 0.1, "kernel", "sdpa"),
+        (1.0, 0.0, "sdpa", "sdpa"),
+    ],
+)
+def test_the_kernel_must_be_right_and_faster(monkeypatch, kernel_ms, error, wanted, chosen):
+    def kernel(q, text, rows, image):
+        return in_calls(attention)(q, text, rows, image) * (1 + error)
+
+    monkeypatch.setattr(cross_choice, "_one_pass", lambda head_dim, several: kernel)
+    monkeypatch.setattr(cross_choice, "milliseconds", lambda way, *_: kernel_ms if way is kernel else 2.0)
+    name, cross = choose_cross(wanted, **SHAPES, compute=CPU)
+    assert name == chosen
+    assert (cross is kernel) == (chosen == "kernel")
+
+
+def test_rows_of_a_prompt():
+    text = HashedWords(8, 5)
+    assert [prompt_rows(text([prompt])) for prompt in ("", "red", "a red ball moves", "one two three four five six")] == [
+        0, 1, 3, 5,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ["several streams", "views", "rows not known"])
+def test_what_the_kernel_does_not_take_is_left_to_calls(monkeypatch, case):
+    kernel = pytest.importorskip("triton") and __import__("motionstream.nn.cross_kernel", fromlist=["cross_kernel"])
+    monkeypatch.setattr(kernel, "attend_to_both", lambda *_: pytest.fail("not for it"))
+    q, k = random(2 if case == "several streams" else 1, 6, 2, 16), random(1, 16, 2, 16)[:, :: 2 if case == "views" else 1]
+    text = (k.expand(len(q), -1, -1, -1), k.expand(len(q), -1, -1, -1))
+    rows = None if case == "rows not known" else torch.tensor([3], dtype=torch.int32)
+    one = cross_choice._one_pass(16, in_calls(attention))
+    assert torch.equal(one(q, text, rows, None), attention(q, *text))
+
+
+class TestKernel:
+    pytestmark = with_kernel
+
+    @pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-5), (HALF, 1e-2)], ids=str)
+    @pytest.mark.parametrize("prompt", [0, 1, 63, 64, 100, 149, 150])
+    @pytest.mark.parametrize("image_rows", [0, 70])
+    def test_it_is_the_definition(self, prompt, image_rows, dtype, limit):
+        from motionstream.nn.cross_kernel import attend_to_both
+
+        q = random(1, 200, 2, 32, device=DEVICE).to(dtype) * 2
+        text = [random(1, 150, 2, 32, seed=n, device=DEVICE).to(dtype) for n in (1, 2)]
+        for part in text:
+            part[:, prompt:] = part[:, prompt : prompt + 1]
+        image = [random(1, image_rows, 2, 32, seed=n, device=DEVICE).to(dtype) for n in (3, 4)] if image_rows else None
+        rows = torch.tensor([prompt], dtype=torch.int32, device=DEVICE)
+        got = attend_to_both(q, tuple(text), rows, image and tuple(image))
+        wanted = in_calls(attention_reference)(q.double(), tuple(text), None, image and tuple(image))
+        assert got.dtype == dtype
+        assert float((got.double() - wanted).norm() / wanted.norm()) < limit
+
+    def test_keys_in_float32_are_read_in_the_type_of_the_queries(self):
+        from motionstream.nn.cross_kernel import attend_to_both
+
+        q, k, v = (random(1, 40, 2, 16, seed=n, device=DEVICE) for n in range(3))
+        rows = torch.tensor([40], dtype=torch.int32, device=DEVICE)
+        got = attend_to_both(q.to(HALF), (k, v), rows)
+        wanted = attention_reference(q.double(), k, v)
+        assert float((got.double() - wanted).norm() / wanted.norm()) < 1e-2
