@@ -3,7 +3,8 @@
 #   [IN=earlier_results] [OUT=folder] [FIT_MINUTES=8] [MINUTES=8.5] runs/gpu/10-nano-teacher.sh
 # It trains for FIT_MINUTES in all, and the learning rate falls to its end by then; a call stops after MINUTES and is gone on
 # with by the next. Latents are those of IN or the package; where there are none they are trained first (VAE_MINUTES).
-# The settings are those of the shipped teacher's last part (README.md). From nothing they were not run on a GPU.
+# The settings are those of the part on one H200 that went before the shipped teacher, which then learnt other codes on two cores
+# (README.md). From nothing they were not run on a GPU.
 set -euo pipefail
 source "$(dirname "$0")/start.sh"
 run=$work/teacher

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Teacher (10) and student (20) side by side on one GPU, as what ships was trained: neither fills it alone.
+# Teacher (10) and student (20) side by side on one GPU, as a part was trained that went before what ships: neither fills it alone.
 #   [IN=earlier_results] [OUT=folder] [FIT_MINUTES=5.6] runs/gpu/15-nano-pair.sh
 # Both go on from the weights of IN or the package. Variables of 10 and 20 apply to both, so BATCH, LR and SET do too.
 set -euo pipefail

@@ -70,7 +70,7 @@ class Start(_Message):
     prompt: Prompt
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     preset: Name | None = None
-    steps: Annotated[int, Field(ge=1, le=64)] | None = None
+    steps: Annotated[int, Field(ge=1, le=8)] | None = None
 
 
 class Open(_Message):
