@@ -18,20 +18,6 @@ pytestmark = pytest.mark.browser
 Module = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def run(browser: Any, address: str) -> Any:
-    """``run(module, code, argument)``: the value of JavaScript that sees the module as ``m`` and the argument as ``a``."""
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(address)
-
-    def call(module: str, code: str, argument: Any = None) -> Any:
-        return page.evaluate(f"async (a) => {{ const m = await import('{address}static/{module}.js'); {code} }}", argument)
-
-    yield call
-    context.close()
-
-
 def test_poses_and_paths_are_those_of_the_engine(run: Module) -> None:
     points = [[3.0, 4.0], [9.0, 5.0], [6.0, 12.0]]
     pose = [5.0, -2.0, 0.7, 1.3]

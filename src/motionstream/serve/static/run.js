@@ -51,6 +51,7 @@ export class Run extends EventTarget {
       sent: (t) => this.latency.sent(t),
       now: () => clock(),
       seen: () => Math.max(this.player.shown, 0),
+      fps: () => this.player.fps,
       accepts: () => this.live,
     };
   }

@@ -2,7 +2,7 @@
 
 import { AT_REST, Region, disc, lengthOf, pinch, simplify } from "./brush.js";
 import { clock } from "./socket.js";
-import { Gesture } from "./gestures.js";
+import { Gesture } from "./gesture.js";
 import { KNOB_TOOLS, gestureAt, handles, knobAt } from "./hit.js";
 
 const MOVE_MS = 16;
@@ -53,7 +53,8 @@ export class Tools extends EventTarget {
 
   /** What can be taken hold of again: looking back, only what has been drawn there. */
   get #own() { return this.past() ? this.board.drafts : this.board.list; }
-  #knobAt(at) { return KNOB_TOOLS.includes(this.tool) ? knobAt(this.#own.find((one) => one === this.board.selected), at, this.stage.css) : null; }
+  get selected() { return this.#own.find((one) => one === this.board.selected) || null; }
+  #knobAt(at) { return KNOB_TOOLS.includes(this.tool) ? knobAt(this.selected, at, this.stage.css) : null; }
   #gestureAt(at, kinds) { return gestureAt(this.#own, at, kinds, this.stage.css); }
 
   // ---------------------------------------------------------------- pointer

@@ -1,0 +1,73 @@
+"""What the hand has drawn, undone and refused again: the board by itself in Chromium, without an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+Module = Callable[..., Any]
+
+BOARD = """
+    const { Gesture } = await import(new URL("gesture.js", a.base).href);
+    const said = [];
+    const wire = { frame: 0, t: 0, send: (message) => said.push(message), sent: () => {}, accepts: () => true };
+    Object.assign(wire, { now: () => ++wire.t, seen: () => wire.frame, fps: () => 10 });
+    const board = new m.Board(wire);
+"""
+
+
+@pytest.fixture(scope="module")
+def board(run: Module, address: str) -> Module:
+    """``board(code, argument)``: JavaScript with a ``board`` whose ``wire`` keeps what is ``said``."""
+    return lambda code, argument=None: run("gestures", BOARD + code, {"base": f"{address}static/", "given": argument})
+
+
+LINE = [[10, 10], [50, 10], [50, 30]]
+
+
+@pytest.mark.parametrize(
+    ("mode", "fields", "path", "seconds"),
+    [
+        ("once", {"seconds": 12}, [[40, 10], [50, 10], [50, 30]], 6),  # its end is where it was drawn
+        ("once", {"mode": "loop"}, [[40, 10], [50, 10], [50, 30], [10, 10]], 6),
+        ("once", {"mode": "swing"}, [[40, 10], [80, 10], [80, 30]], 6),
+        ("swing", {"seconds": 3}, [[40, 10], [80, 10], [80, 30]], 3),
+    ],
+)
+def test_a_running_path_goes_on_from_where_its_thing_is(
+    board: Module, mode: str, fields: dict[str, Any], path: list[list[float]], seconds: float
+) -> None:
+    code = """
+        const { line, mode, fields } = a.given, shape = { path: line, seconds: 6, ease: "linear", mode };
+        const gesture = board.add(new Gesture("path", [[10, 10], [12, 14]], shape));
+        board.painted(100, gesture.t);
+        wire.frame = 129; // half of its time has gone by, and it is long since what lay under the points was drawn
+        board.adjust(gesture, fields);
+        return [said, board.log.map((one) => [one.wire, one.seconds, one.points[0]])];
+    """
+    said, log = board(code, {"line": LINE, "mode": mode, "fields": fields})
+    assert [message["kind"] for message in said] == ["path", "remove", "path"]
+    assert said[2]["path"] == path
+    assert (said[2]["points"], said[2]["seen"], said[2]["seconds"]) == ([[40, 10], [42, 14]], 129, seconds)
+    assert log[0] == ["gone", 6, [10, 10]], "the past stays as it was"
+
+
+def test_a_loop_stays_where_it_was_drawn(board: Module) -> None:
+    code = """
+        const square = [[0, 0], [20, 0], [20, 20], [0, 20]];
+        const gesture = board.add(new Gesture("path", [[0, 0]], { path: square, seconds: 8, mode: "loop" }));
+        board.painted(0, gesture.t);
+        wire.frame = 69; // on its way back
+        board.adjust(gesture, { seconds: 4 });
+        board.painted(70, gesture.t);
+        wire.frame = 89;
+        board.adjust(gesture, { mode: "once" });
+        return said.filter(({ kind }) => kind === "path").slice(1);
+    """
+    second, third = board(code)
+    assert second["path"] == [[0, 10], [0, 0], [20, 0], [20, 20], [0, 20]]
+    assert third["path"] == [[20, 10], [20, 20], [0, 20], [0, 10]], "to the end of the round"
+    assert third["seconds"] == 2
