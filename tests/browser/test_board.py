@@ -71,3 +71,46 @@ def test_a_loop_stays_where_it_was_drawn(board: Module) -> None:
     assert second["path"] == [[0, 10], [0, 0], [20, 0], [20, 20], [0, 20]]
     assert third["path"] == [[20, 10], [20, 20], [0, 20], [0, 10]], "to the end of the round"
     assert third["seconds"] == 2
+
+
+TOOLS = """
+    const { Tools } = await import(new URL("tools.js", a.base).href);
+    const stage = { overlay: document.createElement("canvas"), css: 4, width: 128, height: 96, dirty: false };
+    let past = false;
+    const asked = { may: () => null, limits: () => ({}), running: () => true, past: () => past };
+    const tools = new Tools({ stage, board, camera: null, ...asked });
+    const drag = board.add(new Gesture("drag", [[40, 40]]));
+"""
+
+
+def test_a_run_of_turns_is_undone_as_one(board: Module) -> None:
+    code = """
+        board.move(drag, [9, 0, 0, 1]);
+        for (const [turn, size] of [[0.1, 1], [0.1, 1], [0, 1.5]]) tools.bend(turn, size);
+        const poses = [drag.pose];
+        for (const act of ["undo", "redo", "undo", "undo"]) {
+          board[act]();
+          poses.push(board.list.includes(drag) ? drag.pose : null);
+        }
+        return poses;
+    """
+    bent, before = [9, 0, pytest.approx(0.2), 1.5], [9, 0, 0, 1]
+    assert board(TOOLS + code) == [bent, before, bent, before, None]
+
+
+def test_looking_back_what_is_held_now_cannot_be_turned(board: Module) -> None:
+    code = "past = true; return [tools.bend(0.1, 1), tools.selected, board.selected === drag];"
+    assert board(TOOLS + code) == [False, None, True]
+
+
+def test_what_the_server_has_refused_was_never_there(board: Module) -> None:
+    code = """
+        tools.session = { pointer: 1, gesture: drag };
+        const sent = said.length;
+        board.refused(drag.id);
+        tools.follow([50, 50]);
+        board.move(drag, [5, 0, 0, 1]); // of a hand that has not heard of it
+        board.undo();
+        return [drag.wire, tools.session, board.done.length, board.log.length, said.length - sent];
+    """
+    assert board(TOOLS + code) == ["gone", None, 0, 0, 0]

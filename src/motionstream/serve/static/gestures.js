@@ -17,7 +17,7 @@ function edgesOf(points, cell) {
     .map(([dx, dy]) => [[x + (dx - dy) * half, y + (dy + dx) * half], [x + (dx + dy) * half, y + (dy - dx) * half]]));
 }
 
-/** Events: "change" whenever the list, the selection or the undo steps have changed. */
+/** Events: "change" whenever the list, the selection or the undo steps have changed; "refused" (detail: the gesture). */
 export class Board extends EventTarget {
   /** `wire`: {send(message), sent(t), now(), accepts()}, where accepts() says whether gestures may go out at once. */
   constructor(wire) {
@@ -54,7 +54,7 @@ export class Board extends EventTarget {
     Object.assign(gesture, { wire: "draft", held: null });
     this.selected = gesture;
     if (this.wire.accepts() && !(gesture.kind === "path" && this.collecting)) this.#send(gesture);
-    if (step) this.step(`${NAMES[gesture.kind]} ${gesture.number}`, () => this.#takeBack(gesture), () => this.#again(gesture));
+    if (step) this.step(`${NAMES[gesture.kind]} ${gesture.number}`, gesture, () => this.#takeBack(gesture), () => this.#again(gesture));
     this.changed();
     return gesture;
   }
@@ -96,7 +96,7 @@ export class Board extends EventTarget {
     const was = gesture.wire;
     this.end(gesture);
     const name = `${NAMES[gesture.kind]} ${gesture.number}`;
-    this.step(`removing ${name}`, () => (was === "live" && gesture.kind === "drag" ? this.#hold(gesture) : this.#again(gesture)), () => this.end(gesture));
+    this.step(`removing ${name}`, gesture, () => (was === "live" && gesture.kind === "drag" ? this.#hold(gesture) : this.#again(gesture)), () => this.end(gesture));
   }
 
   /** The take has ended, and with it everything that it held. */
@@ -173,11 +173,13 @@ export class Board extends EventTarget {
 
   /** The server has refused gesture `id`: it was never there. */
   refused(id) {
-    const gesture = this.list.find((other) => other.id === id && other.wire === "live");
+    const gesture = this.log.find((other) => other.id === id && other.wire !== "draft");
     if (!gesture) return;
-    this.list = this.list.filter((other) => other !== gesture);
-    this.log = this.log.filter((other) => other !== gesture);
+    gesture.wire = "gone";
+    for (const name of ["list", "log"]) this[name] = this[name].filter((other) => other !== gesture);
+    for (const name of ["done", "undone"]) this[name] = this[name].filter((step) => step.gesture !== gesture);
     if (this.selected === gesture) this.selected = null;
+    this.dispatchEvent(new CustomEvent("refused", { detail: gesture }));
     this.changed();
   }
 
@@ -238,11 +240,14 @@ export class Board extends EventTarget {
 
   // ---------------------------------------------------------------- undo and redo
 
-  step(label, undo, redo) {
-    this.done.push({ label, undo, redo });
+  /** Something that can be undone; `gesture`: with which it would be gone. */
+  step(label, gesture, undo, redo) {
+    const step = { label, gesture, undo, redo };
+    this.done.push(step);
     if (this.done.length > UNDO_STEPS) this.done.shift();
     this.undone = [];
     this.changed();
+    return step;
   }
 
   undo() {
