@@ -105,6 +105,20 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def run(browser: Any, address: str) -> Any:
+    """``run(module, code, argument)``: the value of JavaScript that sees the module as ``m`` and the argument as ``a``."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(address)
+
+    def call(module: str, code: str, argument: Any = None) -> Any:
+        return page.evaluate(f"async (a) => {{ const m = await import('{address}static/{module}.js'); {code} }}", argument)
+
+    yield call
+    context.close()
+
+
+@pytest.fixture(scope="module")
 def address_as_shipped() -> Iterator[str]:
     """A studio of the size that people meet."""
     with served() as found:

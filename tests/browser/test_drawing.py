@@ -171,6 +171,12 @@ def test_a_camera_key_lets_go_whatever_the_tool_is_by_then(studio: StudioPage) -
     studio.page.evaluate("dispatchEvent(new Event('blur'))")
     assert studio.get("m.camera.roll") == 0
     studio.page.keyboard.up("q")
+    for key in ("Shift", "Equal"):
+        studio.page.keyboard.down(key)
+    studio.until("m.camera.zoom > 0")
+    for key in ("Shift", "Equal"):  # that now says =, no longer +
+        studio.page.keyboard.up(key)
+    assert studio.get("m.camera.zoom") == 0
 
 
 def test_watching_again_pauses_the_stream(studio: StudioPage) -> None:

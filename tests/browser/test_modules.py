@@ -11,25 +11,11 @@ import pytest
 import torch
 
 from motionstream.serve.outbox import FramePacket
-from motionstream.stream.gestures import along, path_share, transform
 from motionstream.stream.patch import DAB_CELLS, is_dab
+from motionstream.stream.poses import along, path_share, transform
 
 pytestmark = pytest.mark.browser
 Module = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def run(browser: Any, address: str) -> Any:
-    """``run(module, code, argument)``: the value of JavaScript that sees the module as ``m`` and the argument as ``a``."""
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(address)
-
-    def call(module: str, code: str, argument: Any = None) -> Any:
-        return page.evaluate(f"async (a) => {{ const m = await import('{address}static/{module}.js'); {code} }}", argument)
-
-    yield call
-    context.close()
 
 
 def test_poses_and_paths_are_those_of_the_engine(run: Module) -> None:
@@ -190,3 +176,51 @@ def test_after_a_long_stall_the_page_jumps_to_the_present(run: Module, address: 
     assert made["skipped"] >= 60
     assert made["left"] == 0
     assert len(times) > 9
+
+
+def test_a_page_without_an_animation_loop_keeps_no_more_than_a_few_seconds(run: Module, address: str) -> None:
+    code = """
+        const { FrameStore, ChunkGrid } = await import(new URL("frames.js", a).href);
+        const canvas = new OffscreenCanvas(4, 4);
+        canvas.getContext("2d");
+        const blob = await canvas.convertToBlob();
+        const player = new m.Player(new FrameStore(), () => {}), entries = [];
+        player.reset(16, new ChunkGrid(9, 12));
+        for (let frame = 0; frame < 400; frame++) {
+            entries.push({ frame, chunk: Math.floor((frame + 3) / 12), last: false, echo: 0, blob });
+            player.push(entries.at(-1), frame * 60);
+        }
+        await Promise.all(entries.map((entry) => entry.decoding));
+        return [player.buffered, entries.filter(({ bitmap }) => bitmap).length, player.pending.at(-1).frame];
+    """
+    buffered, decoded, newest = run("player", code, f"{address}static/")
+    assert buffered == decoded <= 65
+    assert newest == 399
+
+
+def test_a_take_that_nobody_looks_at_waits_after_a_minute(run: Module) -> None:
+    code = """
+        const link = Object.assign(new EventTarget(), { said: [], send(message) { this.said.push(message); } });
+        const parts = { player: { head: 3, freeze() {} }, store: { last: 40 }, latency: { forgive() {} } };
+        const run = new m.Run({ link, ...parts });
+        run.phase = "playing";
+        for (const now of [30000, 61000, 64000]) run.unseen(now, 0);
+        return [link.said.map(({ kind, frame }) => [kind, frame ?? null]), run.phase, run.reason];
+    """
+    said, phase, reason = run("run", code)
+    assert said == [["shown", 40], ["shown", 40], ["pause", None], ["shown", 40]]
+    assert phase == "paused"
+    assert "hidden" in reason
+
+
+def test_what_the_server_has_lost_is_not_called_kept(run: Module) -> None:
+    code = """
+        const link = Object.assign(new EventTarget(), { forget() {}, resuming: false });
+        const run = new m.Run({ link, player: { freeze() {} } });
+        Object.assign(run, { phase: "playing", take: { take: "0123456789abcdef" } });
+        link.dispatchEvent(new CustomEvent("status", { detail: { status: "open" } })); // to another server, with other takes
+        for (let n = 0; n < 100 && !/server|kept/.test(run.reason); n++) await new Promise((done) => setTimeout(done, 50));
+        return [run.phase, run.reason];
+    """
+    said = "The connection was away for too long. The server no longer has what was made."
+    assert run("run", code) == ["ended", said]

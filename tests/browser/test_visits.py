@@ -267,6 +267,10 @@ def test_a_second_visitor_waits_in_line_and_then_plays(visit: Visit) -> None:
     first.page.click("#home")
     second.until("m.frame >= 3")
     assert second.get("m.phase") == "playing"
+    third = visit()
+    assert "Somebody is drawing" in third.text("#start-note")
+    second.page.click("#home")
+    third.until("document.getElementById('start-note').hidden")
 
 
 def test_phone_sized_page_fits_and_can_be_touched(visit: Visit) -> None:

@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from motionstream.camera.depth import DepthMap, depth_from_bytes, depth_from_values, flat_depth, ground_depth, load_depth
+from motionstream.camera.depth import (
+    DepthMap,
+    Kind,
+    depth_from_bytes,
+    depth_from_values,
+    flat_depth,
+    ground_depth,
+    load_depth,
+)
 from motionstream.media.images import fit_window
 
 RAMP = np.linspace(1.0, 4.0, 12 * 16).reshape(12, 16)
@@ -205,6 +213,24 @@ def test_uploads_of_the_usual_kinds():
         file = io.BytesIO()
         np.save(file, array)
         assert depth_from_bytes(file.getvalue(), most_pixels=RAMP.size).size == RAMP.shape
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_an_upload_that_is_cut_off(form: str):
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(1, 255, (64, 64)).astype(np.uint8)).save(file, form)
+    with pytest.raises(ValueError, match="the depth map is damaged"):
+        depth_from_bytes(file.getvalue()[:-400], most_pixels=10**6)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [(1e200, "relative"), (-1e40, "relative"), (1e31, "metric"), (1e-200, "inverse")]
+)
+def test_absurd_values(value: float, kind: Kind):
+    values = RAMP.astype(np.float64)
+    values[0, 0] = value
+    with pytest.raises(ValueError, match=r"holds the value .* from 1e-30 to 1e\+30"):
+        depth_from_values(values, kind)
 
 
 def test_bad_values():

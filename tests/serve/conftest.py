@@ -92,18 +92,20 @@ class FakePerformance:
         if not self.scripted:
             swarms, others = self.live.gather(index, count)
             made, echo = dataclasses.replace(made, swarms=swarms), tuple(map(max, echo, others))
-        self._active |= {begin.id: begin for begin in made.begins}
+        refused = tuple(begin.id for begin in made.begins if begin.id in self.engine.refuses)
+        self._active |= {begin.id: begin for begin in made.begins if begin.id not in refused}
         ended = tuple(key for key, _ in made.ends)
         for key in ended:
             self._active.pop(key, None)
+        self.live.forget((*ended, *refused))
         self.prompt = made.prompt or self.prompt
         self.take.inputs.append(made)
         if not self.scripted and self.live.refused:
             self.live.refused = None
         frames = np.full((count, *self.size, 3), self.grey(index), np.uint8)
-        took = {begin.id: tuple(begin.points) for begin in made.begins}
+        took = {begin.id: tuple(begin.points) for begin in made.begins if begin.id not in refused}
         marks = [[Mark(*begin.points[0], begin.kind) for begin in self._active.values()] for _ in range(count)]
-        return PerformedChunk(frames, index, first, echo, ChunkStats(0, 1, 2, 3), ended, marks, took)
+        return PerformedChunk(frames, index, first, echo, ChunkStats(0, 1, 2, 3), ended, marks, took, refused)
 
     def grey(self, index: int) -> int:
         return (40 + 20 * index + self.take.seed + 7 * len(self.take.inputs[index].begins)) % 256
@@ -130,6 +132,7 @@ class FakeEngine:
         self.preset = fast(name)
         self.compute = SimpleNamespace(reason="a fake", device=torch.device("cpu"))
         self.chunk_s, self.settled, self.fail_at, self.fail = 0.0, 0, -1, lambda: None
+        self.refuses: set[int] = set()  # gestures for which there is no room any more
         self.stepping = threading.Event()
         self.stepping.set()
         self.performances: list[FakePerformance] = []

@@ -100,12 +100,26 @@ def test_binary_messages_mean_nothing(server):
         client.until_frame(9)
 
 
-def test_steps_beyond_the_engines_end_the_take_only(server):
+def test_steps_that_no_engine_takes_are_refused(server):
     with server.visit() as client:
         client.until("ready")
-        client.say("start", picture="cat", prompt="", seed=0, steps=60)
-        assert client.error()["fatal"]
-        client.until("state", state="ended")
+        client.say("start", picture="cat", prompt="", seed=0, steps=9)
+        assert "steps" in client.error()["message"]
+        client.start()
+        client.until_frame(9)
+
+
+def test_a_take_that_cannot_begin_ends_alone(server, monkeypatch):
+    def refuse(*_, **__):
+        raise ValueError("seed=0 is not for this engine")
+
+    with server.visit() as client:
+        client.until("ready")
+        with monkeypatch.context() as patch:
+            patch.setattr(server.studio.worker, "_performance", refuse)
+            client.say("start", picture="cat", prompt="", seed=0)
+            assert client.error()["fatal"]
+            client.until("state", state="ended")
         client.start()
         client.until_frame(9)
 

@@ -7,6 +7,7 @@ import pytest
 
 from motionstream.serve.frames import FrameFile
 from motionstream.serve.images import frame_of_jpeg
+from motionstream.serve.store import TakeFolder
 
 
 def test_a_full_disk_pauses_the_take_and_loses_nothing(server, monkeypatch: pytest.MonkeyPatch):
@@ -35,6 +36,21 @@ def test_too_little_room_pauses_the_take(serve):
     with server.player() as client:
         assert "used up" in client.until("state", state="paused")["reason"]
         assert server.http.get(f"/api/takes/{client.started['take']}.mp4").status_code == 200
+
+
+def test_an_uploaded_take_that_does_not_fit_leaves_nothing(server, monkeypatch: pytest.MonkeyPatch):
+    with server.player() as client:
+        client.until_frame(9)
+        text = server.http.get(f"/api/takes/{client.started['take']}.json").text
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = list((server.studio.store.folder / "takes").iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(TakeFolder, "save", full)
+        assert server.http.post("/api/takes", content=text).status_code == 507
+    assert list((server.studio.store.folder / "takes").iterdir()) == before
 
 
 def test_what_was_made_is_kept_when_the_server_stops(serve, tmp_path):

@@ -124,3 +124,16 @@ def test_an_error_about_a_gesture_names_it(server):
         client.say("grab", id=8, points=[[20, 15]], seen=0, t=1)
         client.say("move", id=8, pose=[0, 0, 0, 5000], t=2)
         assert "id" not in client.error(), "the grab itself is held"
+
+
+def test_a_gesture_for_which_there_was_no_room_ends_nothing_but_itself(server):
+    server.engine.refuses = {3}
+    with server.player() as client:
+        client.say("pin", id=2, points=[[20, 15]], seen=0, t=1)
+        client.say("pin", id=3, points=[[20, 15]], seen=0, t=1)
+        error = client.error()
+        assert (error["id"], error["fatal"]) == (3, False)
+        assert "let something go" in error["message"]
+        client.until_frame(client.frames[-1][0].frame + 20)
+        client.say("branch", chunk=1)
+        assert 3 not in client.until("branched")["active"]

@@ -149,6 +149,22 @@ def test_a_page_that_shows_nothing_is_sent_no_more_frames():
     run(main())
 
 
+def test_a_page_that_will_tell_is_held_back_from_the_first_frame_on():
+    async def main() -> None:
+        outbox = Outbox(capacity=4, ahead=3)
+        for first in (0, 10):  # also after a reconnection
+            reader = outbox.reconnect(have=first, tells=True)
+            outbox.go_on()
+            outbox.void(first)
+            for n in range(first, first + 4):
+                outbox.put_frame(packet(n))
+            assert await empty(outbox, reader) == [first, first + 1, first + 2]
+            outbox.shown(first)
+            assert await empty(outbox, reader) == [first + 3]
+
+    run(main())
+
+
 def test_what_was_lost_on_its_way_is_sent_again_to_a_page_that_says_what_it_has():
     async def main() -> None:
         outbox = Outbox(capacity=8, ahead=6)

@@ -16,7 +16,7 @@ from motionstream.serve.protocol import ProtocolError, parse
 DOC = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
 GRAB = {"id": 1, "points": [[3.5, 4]], "seen": 0, "t": 5}
 GOOD: dict[str, dict[str, Any]] = {
-    "hello": {"v": 2, "token": "secret", "resume": "abc", "have": 7},
+    "hello": {"v": 2, "token": "secret", "resume": "abc", "have": 7, "tells": True},
     "start": {"picture": "cat", "crop": [0, 0, 64, 48], "prompt": "", "seed": 2**31 - 1, "preset": "nano", "steps": 3},
     "open": {"take": "ab"},
     "pause": {},

@@ -191,6 +191,13 @@ def test_motion_through_a_socket(server) -> None:
         client.sync()
 
 
+def cut_off() -> bytes:
+    """The beginning of a grey PNG."""
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(1, 255, (64, 64)).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()[:-400]
+
+
 def test_depth_is_uploaded_used_and_refused(server, tmp_path: Path, png: Callable[..., bytes]) -> None:
     def upload(content: bytes) -> Any:
         return server.http.post("/api/depths", content=content)
@@ -199,7 +206,13 @@ def test_depth_is_uploaded_used_and_refused(server, tmp_path: Path, png: Callabl
     holes[:, :5] = np.nan
     file = io.BytesIO()
     np.save(file, holes)
-    for content, word in ((b"", "empty"), (b"xx", "PNG"), (png(), "colour"), (file.getvalue(), "no depth")):
+    for content, word in (
+        (b"", "empty"),
+        (b"xx", "PNG"),
+        (png(), "colour"),
+        (cut_off(), "damaged"),
+        (file.getvalue(), "no depth"),
+    ):
         answer = upload(content)
         assert answer.status_code == 415
         assert word in answer.json()["error"]

@@ -199,3 +199,19 @@ def test_a_take_can_be_read_before_its_turn_to_be_saved(tmp_path: Path):
     assert take.read() == "{}"
     take.save('{"num_chunks": 1}')
     assert take.read() == '{"num_chunks": 1}'
+
+
+def test_all_that_a_take_has_on_disk_counts(tmp_path: Path):
+    store = Store(tmp_path, Limits())
+    take = store.new_take()
+    take.frames.append([(b"x" * 90, b"")])
+    take.save("{}" + " " * 1000)
+    assert take.nbytes == 90 + 1002
+    (take.path / "clean.mp4").write_bytes(bytes(500))
+    (take.path / ".clean.mp4.1-2.unfinished").write_bytes(b"of a server that was killed")
+    again = Store(tmp_path, Limits()).take(take.id)
+    assert again.nbytes == 90 + 1002 + 500
+    assert not list(take.path.glob("*.unfinished"))
+    store.drop(take)
+    assert store.take(take.id) is None
+    assert not take.path.exists()

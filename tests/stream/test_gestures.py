@@ -11,20 +11,16 @@ from hypothesis import strategies as st
 
 from motionstream.presets import nano, preset
 from motionstream.stream.gestures import (
-    AT_REST,
     CAMERA_CLEARANCE_CELLS,
     Begin,
     CameraSpeed,
     ChunkInput,
     GestureBoard,
     Motion,
-    along,
     camera_spacing,
-    follow,
-    path_share,
-    transform,
 )
 from motionstream.stream.live_input import CAMERA_POINTS
+from motionstream.stream.poses import AT_REST, along, follow, path_share, transform
 from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer
 
 GEOMETRY = dataclasses.replace(nano().geometry, fps=16.0)
@@ -37,7 +33,7 @@ def board() -> GestureBoard:
 def play(on: GestureBoard, made: ChunkInput, num_frames: int = 12) -> list[list[Point]]:
     """One chunk through the board and the track buffer, as a performance does it."""
     first = on.buffer.frame == 0
-    frames, _, _ = on.frames(made, num_frames)
+    frames = on.frames(made, num_frames).held
     on.buffer.chunk(frames, first=first)
     return frames
 
@@ -86,7 +82,7 @@ def test_a_drag_takes_its_poses_and_ends_with_its_chunk():
     assert [frame[0].x for frame in frames] == [41.0 + t for t in range(12)]
     held = play(on, ChunkInput())  # nothing new: it holds
     assert {frame[0].x for frame in held} == {52.0}
-    last, _, ended = on.frames(ChunkInput(ends=((7, 3),)), 12)
+    last, _, ended, _ = on.frames(ChunkInput(ends=((7, 3),)), 12)
     assert [len(frame) for frame in last] == [2] * 3 + [0] * 9
     assert ended == (7,)
     assert on.frames(ChunkInput(), 12)[0] == [[]] * 12
@@ -95,7 +91,7 @@ def test_a_drag_takes_its_poses_and_ends_with_its_chunk():
 def test_the_picture_itself_never_moves():
     on = board()
     begin = Begin("path", 1, ((40.0, 40.0),), 0, ((40.0, 40.0), (80.0, 40.0)), seconds=0.5, ease="linear")
-    frames, _, _ = on.frames(ChunkInput(begins=(begin,), camera=CameraSpeed(pan=(0.0, 64.0))), 9)
+    frames = on.frames(ChunkInput(begins=(begin,), camera=CameraSpeed(pan=(0.0, 64.0))), 9).held
     assert [(p.x, p.y) for p in frames[0]] == [(40.0, 40.0)]
     assert frames[1][0].x == pytest.approx(45.0)
 
@@ -117,7 +113,7 @@ def test_a_path_runs_to_its_end_and_lets_go():
     begin = Begin("path", 1, ((40.0, 40.0),), 8, ((40.0, 40.0), (64.0, 40.0)), seconds=1.5, ease="linear")
     first = play(on, ChunkInput(begins=(begin,)))
     assert first[-1][0].x == pytest.approx(52.0)
-    second, _, ended = on.frames(ChunkInput(), 12)
+    second, _, ended, _ = on.frames(ChunkInput(), 12)
     assert second[-1][0].x == pytest.approx(64.0)
     assert ended == (1,)
 
@@ -200,7 +196,7 @@ def test_a_fast_hand_is_followed_at_the_speed_the_model_can():
     begin = Begin("drag", 1, ((40.0, 40.0),), seen=8)
     frames = play(on, ChunkInput((begin,), (Motion(1, 0, ((30.0, 0.0, 0.0, 1.0),)),), ((1, 2),)))
     assert [frame[0].x for frame in frames] == pytest.approx([42.0 + 2 * t for t in range(12)])  # though let go in frame 2
-    later, _, ended = on.frames(ChunkInput(), 12)
+    later, _, ended, _ = on.frames(ChunkInput(), 12)
     assert [frame[0].x for frame in later[:3]] == pytest.approx([66.0, 68.0, 70.0])
     assert later[3:] == [[]] * 9
     assert ended == (1,)
@@ -246,13 +242,24 @@ def test_turn_and_growth_are_limited_with_the_way():
     assert pose == (4.0, 0.0, math.pi, 2.0)
 
 
-def test_too_many_points_change_nothing():
+def test_what_would_be_too_many_points_does_not_begin():
     on = board()
     grid = tuple((float(x), float(y)) for x in range(16) for y in range(16))
     crowd = tuple(Begin("pin", key, grid, 0) for key in range(1, 6))
-    with pytest.raises(ValueError, match="points at once"):
-        on.frames(ChunkInput(begins=crowd), 9)
-    assert not on.active
+    assert on.frames(ChunkInput(begins=crowd), 9).refused == (5,)
+    assert list(on.active) == [1, 2, 3, 4]
+    one_more = Begin("drag", 6, ((5.0, 5.0),), 0)
+    assert on.frames(ChunkInput(begins=(one_more,), ends=((4, 0),)), 12)[2:] == ((4,), ())
+    assert list(on.active) == [1, 2, 3, 6]
+
+
+def test_a_drag_on_its_way_has_ended_when_the_hand_takes_something_else():
+    on = board()
+    on.hand_px = 1.0
+    far = Motion(1, 0, ((50.0, 0.0, 0.0, 1.0),))
+    made = ChunkInput(begins=(Begin("drag", 1, ((5.0, 5.0),), 0),), motions=(far,), ends=((1, 1),))
+    assert on.frames(made, 12).ended == ()
+    assert on.frames(ChunkInput(begins=(Begin("drag", 2, ((60.0, 50.0),), 0),)), 12).ended == (1,)
 
 
 @pytest.mark.parametrize("name", ["nano", "wan2.1-1.3b", "wan2.2-5b"])
@@ -264,7 +271,7 @@ def test_the_camera_covers_every_canvas_with_no_more_points_than_are_kept_free(n
     given = {"pan": (0.0, 0.0), "zoom": 0.0, "roll": 0.0} | speed
     spacing = camera_spacing(geometry)
     for _ in range(3):
-        frames, _, _ = on.frames(ChunkInput(camera=CameraSpeed(**given)), 12)
+        frames = on.frames(ChunkInput(camera=CameraSpeed(**given)), 12).held
         for points in frames[1:]:
             places = np.array([[point.x, point.y] for point in points])
             assert 40 <= len(places) <= CAMERA_POINTS
@@ -285,7 +292,7 @@ def test_a_full_hand_and_the_camera_fit_together():
     begins = tuple(
         Begin("pin", key, tuple((1.0 + 0.4 * n, 2.0 + key) for n in range(208)), 0) for key in range(1, 5)
     )  # 832 points, as many as a hand may hold
-    frames, _, _ = on.frames(ChunkInput(begins=begins, camera=CameraSpeed(zoom=0.4)), 12)
+    frames = on.frames(ChunkInput(begins=begins, camera=CameraSpeed(zoom=0.4)), 12).held
     assert max(map(len, frames)) <= MAX_POINTS
 
 

@@ -163,3 +163,19 @@ def test_too_many_points_at_once():
         hand.pin(4, grid, 0, 0)
     hand.remove(1)
     hand.pin(4, grid, 0, 0)
+
+
+def test_what_is_let_go_counts_until_it_has_arrived():
+    hand = live()
+    grid = [(float(n % 16), float(n // 16)) for n in range(256)]
+    for key in (1, 2, 3):
+        hand.grab(key, grid, 0, 0)
+    hand.collect(12, time.monotonic())
+    hand.release(1, 0)
+    hand.remove(2)
+    with pytest.raises(ValueError, match="1024 points at once: at most 832"):
+        hand.pin(4, grid, 0, 0)
+    hand.grab(5, grid, 0, 0)  # a hand elsewhere lets what is on its way stop
+    hand.collect(12, time.monotonic())
+    hand.forget([1, 2])
+    hand.pin(6, grid, 0, 0)

@@ -61,7 +61,7 @@ def played(inputs: list[ChunkInput], frames: tuple[int, int]) -> list[list[tuple
     with_board = board()
     for chunk, made in enumerate(inputs):
         start, stop = chunk_span(chunk, frames)
-        points, marks, _ = with_board.frames(made, stop - start)
+        points, marks, *_ = with_board.frames(made, stop - start)
         with_board.buffer.chunk(points, first=chunk == 0)
         found += [[(round(mark.x, 4), round(mark.y, 4), mark.kind) for mark in row] for row in marks]
     return found

@@ -29,6 +29,7 @@ MAX_MISSING = 0.5  # with more of it unknown a map says too little
 FAR_OVER_NEAR = 10.0  # what a map of unknown range is given: see `depth_from_values`
 INFINITY = 1000.0  # times the median: so far away that it does not move
 SAME_ASPECT = 0.02
+MOST = 1e30  # beyond it, either way, what is computed with a depth overflows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,7 +135,7 @@ def depth_from_values(
         far_over_near: > 1, the range a "relative" map is given; it cannot be known from the map.
 
     Raises:
-        ValueError: another shape, an unknown kind, or more than half of it missing.
+        ValueError: another shape, an unknown kind, more than half of it missing, or absurdly large or small values.
     """
     if kind not in get_args(Kind):
         raise ValueError(f"kind of depth {kind!r} is unknown; use {', '.join(get_args(Kind))}")
@@ -154,6 +155,12 @@ def depth_from_values(
         raise ValueError(
             f"{source}: {100 * missing:.0f} % of it has no depth (0, negative, NaN or infinite); "
             f"give a map with at most {100 * MAX_MISSING:.0f} % of holes"
+        )
+    sizes = np.abs(values[known & (values != 0)])
+    most, least = (sizes.max(), sizes.min()) if len(sizes) else (1.0, 1.0)
+    if most > MOST or (kind != "relative" and least < 1 / MOST):
+        raise ValueError(
+            f"{source}: it holds the value {most if most > MOST else least:g}; give values from {1 / MOST:g} to {MOST:g}"
         )
     if kind == "relative":
         low, high = np.percentile(values[known], [1, 99])
@@ -211,11 +218,14 @@ def depth_from_bytes(content: bytes, kind: Kind | None = None, *, most_pixels: i
         ValueError: as `load_depth`; too large.
     """
     name = "the depth map"
-    if content.startswith(b"\x93NUMPY"):
-        _check_npy(content, name, most_pixels)
-        values = _read_numpy(io.BytesIO(content), name)
-    else:
-        values = _read_image(io.BytesIO(content), name, most_pixels)
+    try:
+        if content.startswith(b"\x93NUMPY"):
+            _check_npy(content, name, most_pixels)
+            values = _read_numpy(io.BytesIO(content), name)
+        else:
+            values = _read_image(io.BytesIO(content), name, most_pixels)
+    except OSError as error:  # no file is read here: Pillow says so of a picture that is cut off
+        raise ValueError(f"{name} is damaged ({error}); save it again") from error
     return depth_from_values(values, kind or ("relative" if values.dtype == np.uint8 else "metric"), source=name)
 
 

@@ -150,7 +150,7 @@ class Connection:
             await self._complain("bad_message", "the token is missing or wrong", fatal=True)
             raise Close(protocol.POLICY, "the token is missing or wrong")
         visitor = self.studio.meet(hello.resume)
-        if not visitor.attach(self, hello.have):
+        if not visitor.attach(self, hello.have, hello.tells):
             sentence = f"{self.studio.line.num_waiting} visitors are waiting already: come back later"
             await self._complain("busy", sentence, fatal=True)
             raise Close(protocol.DONE, sentence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from motionstream.media.images import enlarge
@@ -23,26 +24,42 @@ def enlargement(height: int) -> int:
     return -(-SHOWN_HEIGHT_PX // height) if height <= SMALL_HEIGHT_PX else 1
 
 
-def write_take_video(frames: FrameFile, path: Path, fps: float, *, tracks: bool) -> int:
-    """Write the frames kept so far; returns how many.
+class ExportStopped(Exception):
+    """Nobody waits for the video any more."""
+
+
+def write_take_video(
+    frames: FrameFile, path: Path, fps: float, *, tracks: bool, stopped: Callable[[], bool] = lambda: False
+) -> int:
+    """Write the frames kept so far; returns how many. Of a video that does not come to its end nothing is left.
 
     Args:
         path: the ``.mp4``. fps: frames per second. tracks: draw where held points were.
+        stopped: asked before each frame; True gives up.
 
     Raises:
         ValueError: nothing was kept yet, or the file cannot be written (a full disk).
+        ExportStopped: see ``stopped``.
     """
     count = frames.num_frames
     if not count:
         raise ValueError("this take has no frames yet")
     height, width, _ = frame_of_jpeg(frames.read(0)[0]).shape
     scale = enlargement(height)
-    with VideoWriter(path, fps, (height * scale, width * scale)) as video:
-        for number in range(count):
-            try:
-                packed, marks = frames.read(number)
-            except IndexError:  # a branch took the rest back while this was written
-                break
-            frame = enlarge(frame_of_jpeg(packed)[None], scale)[0]
-            video.write(draw_marks(frame, unpack_marks(marks), scale) if tracks else frame)
+    video = VideoWriter(path, fps, (height * scale, width * scale))
+    try:
+        with video:
+            for number in range(count):
+                if stopped():
+                    raise ExportStopped
+                try:
+                    packed, marks = frames.read(number)
+                except IndexError:  # a branch took the rest back while this was written
+                    break
+                frame = enlarge(frame_of_jpeg(packed)[None], scale)[0]
+                video.write(draw_marks(frame, unpack_marks(marks), scale) if tracks else frame)
+    except BaseException:
+        if video.kept is not None:
+            video.kept.unlink(missing_ok=True)
+        raise
     return video.num_frames

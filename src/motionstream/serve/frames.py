@@ -26,6 +26,7 @@ class FrameFile:
         self._frames, self._index = folder / "frames.bin", folder / "frames.idx"
         self._lock = threading.Lock()
         self._rows: list[tuple[int, int, int]] = []
+        self.version = 0  # another one whenever frames come or go
         size = self._frames.stat().st_size if self._frames.exists() else 0
         if self._index.exists():
             written = self._index.read_bytes()
@@ -62,6 +63,7 @@ class FrameFile:
             self._write(self._frames, self._end(), b"".join(jpeg + marks for jpeg, marks in frames))
             self._write(self._index, len(self._rows) * _ROW.size, b"".join(_ROW.pack(*row) for row in rows))
             self._rows += rows
+            self.version += 1
 
     def cut(self, num_frames: int) -> None:
         """Keep only the first ``num_frames``."""
@@ -69,6 +71,7 @@ class FrameFile:
             if num_frames >= len(self._rows):
                 return
             self._rows = self._rows[:num_frames]
+            self.version += 1
             os.truncate(self._index, num_frames * _ROW.size)
             os.truncate(self._frames, self._end())
 

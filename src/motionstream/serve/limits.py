@@ -29,7 +29,8 @@ class Limits:
         message_bytes: one WebSocket message from the page.
         messages_per_second: over two seconds; more are refused, ten times as many close the socket.
         take_minutes: then the take pauses.
-        takes_on_disk, pictures_on_disk, disk_bytes: the oldest go first; ``disk_bytes`` is about all takes together.
+        takes_on_disk, pictures_on_disk, disk_bytes: the oldest go first; ``disk_bytes`` is about all takes together, with
+            their videos.
         visitors_waiting: more are told to come back.
         heartbeat_seconds: silence after which a socket is closed. resume_seconds: how long a lost take waits.
         idle_turn_seconds: while others wait, a visitor who plays nothing for so long goes to the end of the line.

@@ -2,7 +2,7 @@
 
 A socket hides megabytes of buffers, which would be seconds of delay for a client that reads slowly. So at most ``ahead``
 frames are on their way: sent, and not older than what the page has said to have shown. The rest waits here, where it can
-be dropped. A client that never says what it has shown is sent everything.
+be dropped. A client that neither says what it has shown nor that it will (``tells``) is sent everything.
 
 What is on its way is kept, because a socket that breaks loses it: the page then says what it has, and is sent the rest.
 """
@@ -104,7 +104,7 @@ class Outbox:
         self._num_frames = sum(isinstance(item, FramePacket) for item in kept)
         self._on_their_way = deque((sent for sent in self._on_their_way if sent.frame < frame), self.ahead)
 
-    def reconnect(self, have: int | None = None) -> int:
+    def reconnect(self, have: int | None = None, tells: bool = False) -> int:
         """Another socket takes over: messages to the old one are void, and nothing is known to have been shown.
 
         Frames wait until `go_on`, so that a greeting can come before them.
@@ -112,6 +112,7 @@ class Outbox:
         Args:
             have: the newest frame that arrived over the old socket: those after it that were on their way are sent again.
                 None: a page that begins anew, and does not want them.
+            tells: the page has promised to say what it has shown.
 
         Returns:
             The number with which the new socket asks for the `next`; the old one gets nothing any more.
@@ -121,7 +122,7 @@ class Outbox:
         self._waiting.clear()
         self._num_frames = 0
         self._on_their_way.clear()
-        self._page_tells = False
+        self._page_tells = tells
         self._reader += 1
         self._changed.set()
         return self._reader

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from motionstream.camera.depth import Kind as DepthKind
-from motionstream.stream.gestures import POINTS_PER_GESTURE, Ease, Mode
+from motionstream.stream.gestures import POINTS_PER_GESTURE
 from motionstream.stream.live_input import MAX_ID, MAX_PATH_POINTS, MAX_PROMPT_CHARS, MAX_SECONDS
+from motionstream.stream.poses import Ease, Mode
 
 VERSION = 2
 MAX_T, MAX_FRAME, MAX_SEED = 2**32 - 1, 2**31 - 1, 2**31 - 1
@@ -61,6 +62,7 @@ class Hello(_Message):
     token: Annotated[str, Field(max_length=200)] | None = None
     resume: Name | None = None
     have: Frame | None = None
+    tells: bool = False
 
 
 class Start(_Message):

@@ -18,10 +18,13 @@ from motionstream.serve.marks import pack_marks
 from motionstream.serve.outbox import FramePacket
 from motionstream.serve.protocol import MAX_T, Ended, Error, Held
 from motionstream.stream.performance import PerformedChunk
+from motionstream.stream.track_buffer import MAX_POINTS
 
 log = logging.getLogger(__name__)
 WAITING_JOBS = 16
 """Jobs that may wait; beyond that the compute thread waits for the disk."""
+
+TOO_MANY = f"more than {MAX_POINTS} points would be held at once: let something go first"
 
 
 class Publisher:
@@ -91,6 +94,8 @@ class Publisher:
             packet = FramePacket(chunk.index, chunk.first_frame + n, echo_t, n == last, handed_over, packed)
             take.listener(take, packet)
             rows.append((packed, pack_marks(chunk.marks[n])))
+        for key in chunk.refused:
+            take.listener(take, Error(code="bad_message", message=TOO_MANY, id=key))
         for key in chunk.ended:
             take.listener(take, Ended(id=key))
         self._keep(take, rows)

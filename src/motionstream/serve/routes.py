@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Coroutine
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -13,7 +16,7 @@ from starlette.responses import FileResponse, Response
 
 from motionstream.camera.depth import depth_from_bytes
 from motionstream.serve.depths import choices, words_of
-from motionstream.serve.export import write_take_video
+from motionstream.serve.export import ExportStopped
 from motionstream.serve.images import TooLarge, WrongType, read_upload
 from motionstream.serve.store import TakeFolder
 from motionstream.serve.studio import Studio
@@ -23,6 +26,7 @@ from motionstream.stream.take import Take
 
 router = APIRouter()
 NO_STORE = {"Cache-Control": "no-store"}  # frames change after a branch, and takes grow
+STILL_THERE_SECONDS = 0.3
 DRAINED = 4
 """An upload that is too large is read on to at most so many times the limit, so that its sender hears the answer."""
 
@@ -192,14 +196,16 @@ async def add_depth(request: Request) -> DepthRow:
             raise ValueError("the depth map is empty: choose a grey PNG or a .npy file")
         depth = depth_from_bytes(content, most_pixels=studio.limits.depth_pixels)
         height, width = depth.size
-        return DepthRow(id=studio.store.add_depth(content), width=width, height=height, words=words_of(depth))
+        try:
+            key = studio.store.add_depth(content)
+        except OSError as error:
+            raise HTTPException(507, f"the depth map cannot be kept: {error.strerror or error}") from error
+        return DepthRow(id=key, width=width, height=height, words=words_of(depth))
 
     try:
         return await studio.desk(keep)
     except ValueError as error:
         raise HTTPException(415, str(error)) from error
-    except OSError as error:
-        raise HTTPException(507, f"the depth map cannot be kept: {error.strerror or error}") from error
 
 
 # ---- takes -----------------------------------------------------------------------------------------------------------
@@ -219,7 +225,11 @@ async def add_take(request: Request) -> TakeRow:
         take = Take.from_json(text)
         folder = studio.store.new_take()
         folder.fps = take.fps
-        folder.save(text)
+        try:
+            folder.save(text)
+        except OSError:
+            studio.store.drop(folder)  # it would be one that can be seen, and not played
+            raise
         return TakeRow(
             id=folder.id,
             prompt=take.prompt,
@@ -252,12 +262,12 @@ async def take_video(request: Request, key: str, tracks: bool = False) -> Respon
     """The video so far; with ``tracks`` they are drawn into it."""
     studio, folder = _studio(request), _take(request, key)
     fps = await _fps_of(studio, folder)
-
     if not folder.frames.num_frames:
         raise HTTPException(404, "this take has no frames yet")
-    path = folder.path / ("tracks.mp4" if tracks else "clean.mp4")
     try:
-        await studio.export(write_take_video, folder.frames, path, fps, tracks=tracks)
+        path = await _unless_gone(request, studio.exports.video(folder, fps, tracks=tracks))
+    except ExportStopped as error:
+        raise HTTPException(503, "the video was given up") from error
     except (ValueError, OSError) as error:
         raise HTTPException(507, f"the video cannot be written: {error}") from error
     return FileResponse(path, headers={**NO_STORE, **_download(f"motionstream-{key}.mp4")}, media_type="video/mp4")
@@ -290,6 +300,22 @@ async def _fps_of(studio: Studio, folder: TakeFolder) -> float:
     if folder.fps is None:
         folder.fps = await studio.desk(read)
     return folder.fps
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, Path]) -> Path:
+    """What comes of ``work``, which is given up when whoever asked has gone.
+
+    Raises:
+        ExportStopped: they have.
+    """
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=STILL_THERE_SECONDS))[0]:
+            if await request.is_disconnected():
+                raise ExportStopped
+        return task.result()
+    finally:
+        task.cancel()
 
 
 def _download(name: str) -> dict[str, str]:

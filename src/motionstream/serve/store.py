@@ -2,7 +2,7 @@
 
     FOLDER/pictures/<id>.jpg
     FOLDER/depths/<id>.depth
-    FOLDER/takes/<id>/take.json, frames.bin, frames.idx
+    FOLDER/takes/<id>/take.json, frames.bin, frames.idx, and the videos asked for: clean.mp4, tracks.mp4
 
 Every method may be called from any thread and may block on the disk; the event loop calls none of them directly.
 """
@@ -23,6 +23,7 @@ from motionstream.serve.frames import FrameFile
 from motionstream.serve.limits import Limits
 
 _ID = re.compile(r"[0-9a-f]{16}")
+_OTHERS = ("take.json", "clean.mp4", "tracks.mp4")
 
 
 class TakeFolder:
@@ -33,11 +34,20 @@ class TakeFolder:
         self.frames = FrameFile(path)
         self.live = False
         self.fps: float | None = None  # where it is known without reading the file
+        self.exported: dict[str, int] = {}  # name of a video -> version of the frames that it shows
         self._unsaved: str | None = None
+        self._others = 0
+        self.measure()
 
     @property
     def nbytes(self) -> int:
-        return self.frames.nbytes
+        """Its frames, its JSON and its videos."""
+        return self.frames.nbytes + self._others
+
+    def measure(self) -> None:
+        """Look again at how large the JSON and the videos are."""
+        sizes = (path.stat().st_size for path in (self.path / name for name in _OTHERS) if path.is_file())
+        self._others = sum(sizes)
 
     def hold(self, text: str) -> None:
         """Let the take's JSON be read from here until it is saved, which takes its turn."""
@@ -53,6 +63,7 @@ class TakeFolder:
         with replacing(self.path / "take.json", alone=True) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
         self._unsaved = None
+        self.measure()
 
     def read(self) -> str | None:
         """The take's JSON as it was saved last, None when it never was."""
@@ -85,6 +96,9 @@ class Store:
         depths = [path for path in self._depths_folder.glob("*.depth") if _ID.fullmatch(path.stem)]
         self._depths = {path.stem: path for path in sorted(depths, key=_age)}
         takes = [path for path in self._takes_folder.iterdir() if _ID.fullmatch(path.name) and path.is_dir()]
+        for path in takes:  # what a server that was killed has left behind
+            for left in path.glob("*.mp4.*.unfinished"):
+                left.unlink(missing_ok=True)
         self._takes = {path.name: TakeFolder(path) for path in sorted(takes, key=_age)}
 
     def close(self) -> None:
@@ -155,6 +169,12 @@ class Store:
             self._takes[take.id] = take
         self.make_room()
         return take
+
+    def drop(self, take: TakeFolder) -> None:
+        """Remove a take."""
+        with self._lock:
+            self._takes.pop(take.id, None)
+        shutil.rmtree(take.path, ignore_errors=True)
 
     def take(self, key: str) -> TakeFolder | None:
         """A take, None for an id that is not known (any more)."""

@@ -15,6 +15,7 @@ from motionstream.camera.depth import DepthMap, Kind
 from motionstream.media.images import fit_window
 from motionstream.serve.depths import depth_of
 from motionstream.serve.events import LiveTake
+from motionstream.serve.exports import Exports
 from motionstream.serve.gallery import Gallery
 from motionstream.serve.images import first_frame, read_upload
 from motionstream.serve.limits import Settings
@@ -56,7 +57,7 @@ class Studio:
         self._visitors: dict[str, Visitor] = {}
         self._desk = ThreadPoolExecutor(2, thread_name_prefix="desk")
         self.tracker = ThreadPoolExecutor(1, thread_name_prefix="tracker")
-        self._export = ThreadPoolExecutor(1, thread_name_prefix="export")
+        self.exports = Exports()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.Task[None] | None = None
 
@@ -72,10 +73,10 @@ class Studio:
             self._timer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._timer
+        await asyncio.to_thread(self.exports.close)
         await asyncio.to_thread(self.worker.stop)
         self._desk.shutdown(wait=True, cancel_futures=True)
         self.tracker.shutdown(wait=True, cancel_futures=True)
-        self._export.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self.store.close)
         self._loop = None
 
@@ -89,10 +90,6 @@ class Studio:
     async def desk(self, work: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
         """Do what may block on the disk or takes a while, off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._desk, functools.partial(work, *args, **kwargs))
-
-    async def export(self, work: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
-        """Do what takes long, one at a time, off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._export, functools.partial(work, *args, **kwargs))
 
     # ---- visitors ----------------------------------------------------------------------------------------------------
 

@@ -68,16 +68,17 @@ class Visitor:
     def connected(self) -> bool:
         return self._connection is not None
 
-    def attach(self, connection: Connection, have: int | None = None) -> bool:
+    def attach(self, connection: Connection, have: int | None = None, tells: bool = False) -> bool:
         """Speak through ``connection`` from now on; False when there is no place in line.
 
         ``have``: the newest frame that the page has; those that were lost on their way to it are sent again.
+        ``tells``: it will say what it has shown.
         """
         before, self._connection, self.lost_at = self._connection, connection, None
         if before is not None:  # another tab, or this one has noticed first that the old socket is dead
             before.end(protocol.TAKEN_OVER, "another tab took this session")
             self._let_go()
-        connection.reader = self.outbox.reconnect(have)
+        connection.reader = self.outbox.reconnect(have, tells)
         settings = self.studio.settings
         preset = self.studio.worker.loaded or settings.presets[0].name
         self.say(Welcome(session=self.session, preset=preset, limits=settings.limits.public(), heard=self.num_heard))
@@ -352,6 +353,9 @@ class Visitor:
         elif isinstance(event, (Error, DepthUsed, Held, MotionEnded, Stilled)):
             if isinstance(event, DepthUsed):
                 self._depth = event
+            elif isinstance(event, Error) and event.id is not None:  # it has not begun after all
+                self._gestures.discard(event.id)
+                self._grabs.discard(event.id)
             self.say(event)
 
     def _say_stats(self, made: Made) -> None:

@@ -9,23 +9,17 @@ poses from a hand, a *pin* keeps the first one, a *path* computes them. The *cam
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from motionstream.shapes import VideoGeometry
+from motionstream.stream.poses import AT_REST, Ease, Mode, Pose, along, follow, path_share, transform
 from motionstream.stream.swarm import Swarm
 from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer
 
 Kind = Literal["drag", "pin", "path"]
-Ease = Literal["linear", "smooth"]
-Mode = Literal["once", "loop", "swing"]
-Pose = tuple[float, float, float, float]
-"""dx, dy in pixels, angle in radians (clockwise as seen), scale; about the centre of the gesture's points."""
-
-AT_REST: Pose = (0.0, 0.0, 0.0, 1.0)
 POINTS_PER_GESTURE = 256
 CAMERA_SPACING_CELLS, CAMERA_LATTICE = 1.5, 88
 """Camera points lie so many cells apart, and further on a canvas that would then have more points than that. Between two
@@ -35,9 +29,6 @@ CAMERA_CLEARANCE_CELLS = 1.6
 MAX_ZOOM_LEVEL = 16
 """Doublings that one shot of the camera may zoom, in or out. The next shot takes hold of the picture anew: places in the
 lattice of a single one would run out of digits."""
-TURN_PER_PX, GROWTH_PER_PX = 0.04, 0.015
-"""Radians and log-scale that a hand may turn and grow a thing by in the time of one pixel of a picture 128 wide, where its
-speed is limited."""
 _CAMERA_IDS = 1 << 40
 _SWARM_IDS = {"camera": 1 << 50, "motion": 1 << 51}
 
@@ -137,63 +128,27 @@ class _Active:
         return transform(self.points, pose)
 
 
+class Played(NamedTuple):
+    """What a chunk of input comes to.
+
+    Attributes:
+        held: the points held in each frame; marks: the same for drawing.
+        ended: ids of gestures that are over. refused: of those that did not begin, as there were too many points.
+    """
+
+    held: list[list[Point]]
+    marks: list[list[Mark]]
+    ended: tuple[int, ...]
+    refused: tuple[int, ...]
+
+
+class _TooMany(Exception):
+    """More points at once than the track buffer takes."""
+
+
 def point_key(gesture: int, n: int) -> int:
     """Id in the track buffer of a gesture's ``n``-th point."""
     return gesture * 1024 + n
-
-
-def transform(points: np.ndarray, pose: Pose) -> np.ndarray:
-    """``(k, 2)`` points turned and scaled about their centre, then moved."""
-    dx, dy, angle, scale = pose
-    centre = points.mean(0)
-    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
-    offset = points - centre
-    turned = np.stack([cos * offset[:, 0] - sin * offset[:, 1], sin * offset[:, 0] + cos * offset[:, 1]], -1)
-    return centre + turned + (dx, dy)
-
-
-def follow(pose: Pose, target: Pose, reach: float, scale: float = 1.0) -> Pose:
-    """One frame's way from ``pose`` towards ``target``: at most ``reach`` pixels, and about as much turn and growth as in a
-    picture ``scale`` times smaller, where that is less of a way.
-
-    >>> follow((0.0, 0.0, 0.0, 1.0), (30.0, 40.0, 0.0, 1.0), 5.0)
-    (3.0, 4.0, 0.0, 1.0)
-    """
-    if reach <= 0:
-        return target
-    dx, dy = target[0] - pose[0], target[1] - pose[1]
-    way, turn = math.hypot(dx, dy), target[2] - pose[2]
-    grow = math.log(target[3] / pose[3])
-    small = reach / scale
-    needed = max(way / reach, abs(turn) / (small * TURN_PER_PX), abs(grow) / (small * GROWTH_PER_PX))
-    if needed <= 1:
-        return target
-    return pose[0] + dx / needed, pose[1] + dy / needed, pose[2] + turn / needed, pose[3] * math.exp(grow / needed)
-
-
-def along(path: Sequence[tuple[float, float]], share: float) -> tuple[float, float]:
-    """Displacement from a polyline's start after ``share`` in [0, 1] of its length, in pixels."""
-    corners = np.asarray(path, np.float64)
-    steps = np.hypot(*np.diff(corners, axis=0).T) if len(corners) > 1 else np.zeros(0)
-    total = float(steps.sum())
-    if total == 0:
-        return 0.0, 0.0
-    reached = np.concatenate([[0.0], np.cumsum(steps)])
-    x, y = (float(np.interp(share * total, reached, corners[:, axis])) for axis in (0, 1))
-    return x - float(corners[0, 0]), y - float(corners[0, 1])
-
-
-def path_share(age: int, total: int, ease: Ease, mode: Mode) -> float:
-    """How far along its path a gesture is after ``age`` of ``total`` frames, in [0, 1]."""
-    turns = age / max(total, 1)
-    if mode == "once":
-        u = min(turns, 1.0)
-    elif mode == "loop":
-        u = turns % 1.0
-        return u  # a loop must not slow down at its seam
-    else:
-        u = 1 - abs(1 - turns % 2.0)
-    return u * u * (3 - 2 * u) if ease == "smooth" else u
 
 
 def camera_spacing(geometry: VideoGeometry) -> float:
@@ -228,27 +183,32 @@ class GestureBoard:
         active, self.camera, view, self.shots = state  # type: ignore[assignment]
         self.active, self.view = dict(active), view.copy()  # type: ignore[call-overload,attr-defined]
 
-    def frames(self, chunk: ChunkInput, num_frames: int) -> tuple[list[list[Point]], list[list[Mark]], tuple[int, ...]]:
-        """Play ``chunk`` onto the board.
+    def frames(self, chunk: ChunkInput, num_frames: int) -> Played:
+        """Play ``chunk`` onto the ``num_frames`` next frames of the board.
 
-        Returns:
-            Points held in each of the ``num_frames`` frames, the same as marks for drawing, and the ids that ended.
-
-        Raises:
-            ValueError: more points at once than the track buffer takes; the board is then as before.
+        Gestures that would make more points at once than the track buffer takes are refused, the newest first.
         """
         before = self.snapshot()
-        try:
-            return self._play(chunk, num_frames)
-        except ValueError:
-            self.restore(before)
-            raise
+        refused: tuple[int, ...] = ()
+        while True:
+            try:
+                held, marks, ended = self._play(chunk, num_frames)
+                return Played(held, marks, ended, refused)
+            except _TooMany:
+                self.restore(before)
+                if not chunk.begins:  # of a take made by hand: in a stream only what begins makes the points more
+                    raise ValueError(f"more than {MAX_POINTS} points at once: let some go") from None
+                refused = (chunk.begins[-1].id, *refused)
+                chunk = replace(chunk, begins=chunk.begins[:-1])
 
     def _play(self, chunk: ChunkInput, num_frames: int) -> tuple[list[list[Point]], list[list[Mark]], tuple[int, ...]]:
+        stopped: tuple[int, ...] = ()
+        if any(begin.kind == "drag" for begin in chunk.begins):
+            # The hand is elsewhere: what it let go of and is still on its way stops here.
+            stopped = tuple(key for key, gesture in self.active.items() if gesture.leaving)
+        for key in stopped:
+            del self.active[key]
         for begin in chunk.begins:
-            if begin.kind == "drag":
-                # The hand is elsewhere: what it let go of and is still on its way stops here.
-                self.active = {key: gesture for key, gesture in self.active.items() if not gesture.leaving}
             places = np.asarray(begin.points, np.float64)
             self.active[begin.id] = _Active(begin, places + self.buffer.moved_since(begin.seen, places))
         if chunk.camera is not None:
@@ -291,7 +251,7 @@ class GestureBoard:
                     points += lattice
                     seen += [Mark(point.x, point.y, "camera") for point in lattice]
             if len(points) > MAX_POINTS:
-                raise ValueError(f"{len(points)} points at once: use at most {MAX_POINTS}, or let some go")
+                raise _TooMany
             held.append(points)
             marks.append(seen)
         for key in ends.keys() & self.active.keys():
@@ -299,7 +259,7 @@ class GestureBoard:
         ended = tuple(key for key, one in self.active.items() if self._over(one) or (handover and key in given_up))
         for key in ended:
             del self.active[key]
-        return held, marks, ended
+        return held, marks, (*stopped, *ended)
 
     # ------------------------------------------------------------------ gestures
 

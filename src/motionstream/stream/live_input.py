@@ -12,18 +12,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from motionstream.stream.gestures import (
-    AT_REST,
-    POINTS_PER_GESTURE,
-    Begin,
-    CameraSpeed,
-    ChunkInput,
-    Ease,
-    Kind,
-    Mode,
-    Motion,
-    Pose,
-)
+from motionstream.stream.gestures import POINTS_PER_GESTURE, Begin, CameraSpeed, ChunkInput, Kind, Motion
+from motionstream.stream.poses import AT_REST, Ease, Mode, Pose
 from motionstream.stream.swarm import PointSource, Swarm
 from motionstream.stream.track_buffer import MAX_POINTS
 
@@ -65,14 +55,23 @@ class LiveInput:
         self._lock = threading.Lock()
         self.clear({}, set(), set(), time.monotonic())
 
-    def clear(self, held: dict[int, tuple[int, Pose]], drags: set[int], used: set[int], now: float) -> None:
+    def clear(
+        self,
+        held: dict[int, tuple[int, Pose]],
+        drags: set[int],
+        used: set[int],
+        now: float,
+        leaving: dict[int, int] | None = None,
+    ) -> None:
         """Forget what is pending and go on with what is under way.
 
         Args:
             held: gestures under way, id -> (number of points, pose); ``drags``: which of them a hand moves.
             used: ids that this take has seen. now: ``time.monotonic()``.
+            leaving: drags that were let go and are still on their way, id -> number of points.
         """
         with self._lock:
+            self._leaving = dict(leaving or {})
             self._counts = {key: count for key, (count, _) in held.items()}
             self._hands = {key: _Hand(pose) for key, (_, pose) in held.items() if key in drags}
             self._used = set(used) | set(held)
@@ -138,7 +137,7 @@ class LiveInput:
             if hand is None:
                 raise ValueError(f"there is no drag {id} to release")
             hand.released = (time.monotonic(), t)
-            self._counts.pop(id, None)
+            self._leave(id)
 
     def remove(self, id: int, t: int = 0) -> None:
         """End gesture ``id`` of any kind; one that has ended already is no mistake."""
@@ -146,11 +145,12 @@ class LiveInput:
             self._check_open()
             if id in self._hands:
                 self._hands[id].released = self._hands[id].released or (time.monotonic(), t)
+                self._leave(id)
             elif id in self._counts:
                 self._removed.append((time.monotonic(), t, id))
+                del self._counts[id]
             elif id not in self._used:
                 raise ValueError(f"there is no gesture {id} to remove")
-            self._counts.pop(id, None)
 
     def camera(self, pan: tuple[float, float], zoom: float, roll: float, t: int) -> None:
         """Move the whole picture: pixels, doublings and radians per second; all zero stops it."""
@@ -183,10 +183,11 @@ class LiveInput:
     # ------------------------------------------------------------------ what the chunk loop takes
 
     def forget(self, ids: Sequence[int]) -> None:
-        """These gestures ended by themselves (a path at its end)."""
+        """These gestures have ended: a path at its end, a drag that has arrived where it was let go."""
         with self._lock:
             for key in ids:
                 self._counts.pop(key, None)
+                self._leaving.pop(key, None)
                 self._hands.pop(key, None)
 
     def gather(self, chunk: int, num_frames: int) -> tuple[tuple[Swarm, ...], tuple[int, ...]]:
@@ -267,7 +268,10 @@ class LiveInput:
             self._check_open()
             if id in self._used:
                 raise ValueError(f"gesture id {id} was used before in this take: count on")
-            total = sum(self._counts.values()) + len(points) + CAMERA_POINTS
+            # What was let go holds its points until it has arrived, or until a hand takes something else.
+            begun = {begin.id for _, _, begin in self._begins}
+            leaving = sum(count for key, count in self._leaving.items() if kind != "drag" or key in begun)
+            total = sum(self._counts.values()) + leaving + len(points) + CAMERA_POINTS
             if total > MAX_POINTS:
                 raise ValueError(
                     f"{total - CAMERA_POINTS} points at once: at most {MAX_POINTS - CAMERA_POINTS}; let some go"
@@ -277,6 +281,10 @@ class LiveInput:
             if kind == "drag":
                 self._hands[id] = _Hand()
             self._begins.append((time.monotonic(), t, begin))
+
+    def _leave(self, id: int) -> None:
+        if id in self._counts:
+            self._leaving[id] = self._counts.pop(id)
 
     def _check_open(self) -> None:
         if self.refused:

@@ -38,6 +38,7 @@ class PerformedChunk:
         ended: gestures that ended with this chunk. marks: per frame, where held points are.
         took: gestures that began with this chunk -> middles of the latent cells of the picture that each took hold of, in
             pixels, where its hand saw them.
+        refused: gestures that did not begin, because too many points are held.
     """
 
     frames: np.ndarray
@@ -48,6 +49,7 @@ class PerformedChunk:
     ended: tuple[int, ...]
     marks: list[list[Mark]]
     took: dict[int, tuple[tuple[float, float], ...]]
+    refused: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ class Performance:
             made, echo = replace(made, swarms=swarms), tuple(map(max, echo, others))
         chunk = self._play(made, index)
         self.take.inputs.append(made)
-        self.live.forget(chunk.ended)
+        self.live.forget((*chunk.ended, *chunk.refused))
         if not self.scripted and self.live.refused:
             self._hand_over()
         return replace(chunk, echo=echo)
@@ -248,13 +250,13 @@ class Performance:
         return FEWEST_SNAPSHOTS if free is None or free >= needed else 2
 
     def _play(self, made: ChunkInput, index: int) -> PerformedChunk:
-        frames, marks, ended = self.board.frames(made, self.session.frames_in_chunk(index))
+        held, marks, ended, refused = self.board.frames(made, self.session.frames_in_chunk(index))
         if made.prompt is not None and made.prompt != self.prompt:
             self.session.set_prompt(made.prompt)
             self.prompt = made.prompt
-        chunk = self.session.step_frames(frames)
+        chunk = self.session.step_frames(held)
         took = {begin.id: cells for begin in made.begins if (cells := self.board.took(begin))}
-        return PerformedChunk(chunk.frames, index, self.first_frame(index), (), chunk.stats, ended, marks, took)
+        return PerformedChunk(chunk.frames, index, self.first_frame(index), (), chunk.stats, ended, marks, took, refused)
 
     def _keep_state(self) -> None:
         known = self.snapshots.states[max(self.snapshots.states)].session if self.snapshots.states else None
@@ -268,5 +270,6 @@ class Performance:
         held = {key: (len(gesture.points), gesture.target) for key, gesture in active.items()}
         drags = {key for key, gesture in active.items() if gesture.begin.kind == "drag"}
         used = self.take.gesture_ids()
-        self.live.clear(held, drags, used, time.monotonic())
+        leaving = {key: len(gesture.points) for key, gesture in self.board.active.items() if gesture.leaving}
+        self.live.clear(held, drags, used, time.monotonic(), leaving)
         self.live.refused = None

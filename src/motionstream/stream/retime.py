@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from motionstream.stream.gestures import Begin, CameraSpeed, ChunkInput, Motion, Pose
+from motionstream.stream.gestures import Begin, CameraSpeed, ChunkInput, Motion
+from motionstream.stream.poses import Pose
 from motionstream.stream.swarm import Swarm, SwarmKind
 
 ChunkFrames = tuple[int, int]

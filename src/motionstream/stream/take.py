@@ -31,11 +31,10 @@ from motionstream.stream.gestures import (
     Begin,
     CameraSpeed,
     ChunkInput,
-    Ease,
     Kind,
-    Mode,
     Motion,
 )
+from motionstream.stream.poses import Ease, Mode
 from motionstream.stream.retime import ChunkFrames, in_chunks
 from motionstream.stream.swarm import Swarm, SwarmKind
 

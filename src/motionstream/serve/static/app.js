@@ -10,6 +10,7 @@ import { LatencyMeter } from "./latency.js";
 import { DepthPanel, MotionPanel } from "./sources.js";
 import { Motion } from "./motion.js";
 import { Meters } from "./meters.js";
+import { ServerNotice } from "./notice.js";
 import { Painter } from "./overlay.js";
 import { Panel } from "./panel.js";
 import { Player } from "./player.js";
@@ -52,6 +53,7 @@ const panel = new Panel({ tools, board, run });
 const states = new StateView({ run, link, player, store, tools, motion, startAgain, toStart });
 const start = new StartView({ onStart: begin, onTake: openTake, onClip: (file) => motionPanel.take(file), onDepth: (file) => depthPanel.take(file), tool: () => tools.tool });
 const last = new LastTake({ onOpen: openTake });
+const notice = new ServerNotice();
 let painted = { frame: 0, echo: 0 };
 let marksHidden = false;
 let frozenStats = 0;
@@ -260,6 +262,13 @@ function loop(now) {
 }
 requestAnimationFrame(loop);
 
+let hiddenAt = performance.now();
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) hiddenAt = performance.now();
+  else player.catchUp();
+});
+link.addEventListener("beat", () => document.hidden && run.unseen(performance.now(), hiddenAt));
+
 // ------------------------------------------------------------------ begin
 
 async function load() {
@@ -269,14 +278,7 @@ async function load() {
     Object.assign(limits, served);
     depthPanel.load();
     await start.load({ presets, gallery, limits, preset: health.preset });
-    if (health.status === "loading") {
-      $("start-note").textContent = "The model is being loaded. Choose a picture: it starts as soon as that is done.";
-      $("start-note").hidden = false;
-    } else if (health.busy) {
-      const waiting = health.waiting ? ` and ${health.waiting} in line` : "";
-      $("start-note").textContent = `Somebody is drawing${waiting}. Start anyway: you get a place in line.`;
-      $("start-note").hidden = false;
-    }
+    notice.show(health);
     recall({ link, run, board, panel, presets, view });
   } catch (error) {
     if (error.status === 401 || error.status === 403) {

@@ -124,6 +124,18 @@ export function along(path, share) {
   return [end[0] - path[0][0], end[1] - path[0][1]];
 }
 
+/** A line from a share of its length on: the corners passed, the place reached, the corners to come. */
+export function cutAt(path, share) {
+  const [dx, dy] = along(path, share), here = [path[0][0] + dx, path[0][1] + dy];
+  let left = share * lengthOf(path), n = 1;
+  for (; n < path.length - 1; n++) {
+    const step = lengthOf(path.slice(n - 1, n + 1));
+    if (left < step) break;
+    left -= step;
+  }
+  return share >= 1 ? [path, here, []] : [path.slice(0, n), here, path.slice(n)];
+}
+
 /** How far along its path a gesture is after `age` of `total` frames: the same rule as the engine's. */
 export function pathShare(age, total, ease, mode) {
   const turns = age / Math.max(total, 1);

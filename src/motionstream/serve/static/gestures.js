@@ -1,11 +1,12 @@
 // What the hand has drawn: drafts, what the engine holds now, and what it held before. Sends it; undoes it.
 
-import { AT_REST, along, centreOf, mixPose, pathShare, place, reachOf, round } from "./brush.js";
+import { AT_REST, round } from "./brush.js";
+import { Gesture } from "./gesture.js";
 import { notAfter } from "./latency.js";
 
 export const COLOURS = { drag: "#35d07f", pin: "#ff5a52", path: "#4c9dff", camera: "#f2b33d", motion: "#ba82ff" };
 export const NAMES = { drag: "Drag", pin: "Pin", path: "Path" };
-const HISTORY = 4000;
+const HISTORY = 4000; // poses kept of a drag
 const UNDO_STEPS = 100;
 
 /** Outline: edges of squares `cell` wide around `points` that no other one of them touches: [from, to] each. */
@@ -16,55 +17,7 @@ function edgesOf(points, cell) {
     .map(([dx, dy]) => [[x + (dx - dy) * half, y + (dy + dx) * half], [x + (dx + dy) * half, y + (dy - dx) * half]]));
 }
 
-export class Gesture {
-  constructor(kind, points, extra = {}) {
-    Object.assign(this, { kind, points, pose: AT_REST, wire: "draft", id: 0, t: 0, seen: 0, held: null, alone: false });
-    Object.assign(this, { path: null, seconds: 3, ease: "smooth", mode: "once", history: [], from: null, until: null, goneT: 0 }, extra);
-    this.measure();
-  }
-
-  measure() {
-    this.centre = centreOf(this.points);
-    this.reach = reachOf(this.points, this.centre);
-  }
-
-  /** Where the hand has it. */
-  placed(pose = this.pose) { return this.points.map((point) => place(point, this.centre, pose)); }
-
-  /** The pose that a picture shows in which input up to `echo` has taken effect. */
-  poseAt(echo) {
-    const { history } = this;
-    if (!history.length || !echo || !notAfter(history[0].t, echo)) return AT_REST;
-    let n = history.length - 1;
-    while (n > 0 && !notAfter(history[n].t, echo)) n--;
-    const next = history[n + 1];
-    if (!next) return history[n].pose;
-    const span = (next.t - history[n].t) >>> 0;
-    return span ? mixPose(history[n].pose, next.pose, ((echo - history[n].t) >>> 0) / span) : next.pose;
-  }
-
-  /** Displacement of a path in frame `frame`. */
-  travelled(frame, fps) {
-    if (this.from === null || frame === null) return [0, 0];
-    const line = this.mode === "loop" ? [...this.path, this.path[0]] : this.path;
-    return along(line, pathShare(Math.max(0, frame - this.from + 1), Math.round(this.seconds * fps), this.ease, this.mode));
-  }
-
-  message() {
-    const rounded = (list) => list.map(([x, y]) => [round(x), round(y)]);
-    const body = { id: this.id, points: rounded(this.points), seen: this.seen, t: this.t };
-    if (this.kind === "drag") return { kind: "grab", ...body };
-    if (this.kind === "pin") return { kind: "pin", ...body };
-    return { kind: "path", ...body, path: rounded(this.path), seconds: this.seconds, ease: this.ease, mode: this.mode };
-  }
-
-  plain() {
-    const { kind, points, pose, wire, id, t, seen, held, path, seconds, ease, mode, from, until, goneT, number } = this;
-    return { kind, points, pose, wire, id, t, seen, held, path, seconds, ease, mode, from, until, goneT, number, history: this.history.slice(-50) };
-  }
-}
-
-/** Events: "change" whenever the list, the selection or the undo steps have changed. */
+/** Events: "change" whenever the list, the selection or the undo steps have changed; "refused" (detail: the gesture). */
 export class Board extends EventTarget {
   /** `wire`: {send(message), sent(t), now(), accepts()}, where accepts() says whether gestures may go out at once. */
   constructor(wire) {
@@ -101,7 +54,7 @@ export class Board extends EventTarget {
     Object.assign(gesture, { wire: "draft", held: null });
     this.selected = gesture;
     if (this.wire.accepts() && !(gesture.kind === "path" && this.collecting)) this.#send(gesture);
-    if (step) this.step(`${NAMES[gesture.kind]} ${gesture.number}`, () => this.#takeBack(gesture), () => this.#again(gesture));
+    if (step) this.step(`${NAMES[gesture.kind]} ${gesture.number}`, gesture, () => this.#takeBack(gesture), () => this.#again(gesture));
     this.changed();
     return gesture;
   }
@@ -143,7 +96,7 @@ export class Board extends EventTarget {
     const was = gesture.wire;
     this.end(gesture);
     const name = `${NAMES[gesture.kind]} ${gesture.number}`;
-    this.step(`removing ${name}`, () => (was === "live" && gesture.kind === "drag" ? this.#hold(gesture) : this.#again(gesture)), () => this.end(gesture));
+    this.step(`removing ${name}`, gesture, () => (was === "live" && gesture.kind === "drag" ? this.#hold(gesture) : this.#again(gesture)), () => this.end(gesture));
   }
 
   /** The take has ended, and with it everything that it held. */
@@ -159,16 +112,23 @@ export class Board extends EventTarget {
   /** Change a draft, or replace what the engine has by its changed copy. */
   change(gesture, fields) {
     const live = gesture.wire === "live";
+    const past = Object.assign(Object.create(Gesture.prototype), gesture, { wire: "gone", goneT: this.wire.now() });
     if (live) this.wire.send({ kind: "remove", id: gesture.id });
     Object.assign(gesture, fields);
     gesture.measure();
     if (live) {
       this.log = this.log.filter((other) => other !== gesture);
-      this.log.push(Object.assign(Object.create(Gesture.prototype), gesture, { wire: "gone", goneT: this.wire.now() }), gesture);
+      this.log.push(past, gesture);
       Object.assign(gesture, { wire: "draft", held: null, from: null, until: null });
       this.#send(gesture);
     }
     this.changed();
+  }
+
+  /** Give a path another pace or mode; one that runs goes on from where its thing is on screen. */
+  adjust(path, fields) {
+    const made = path.wire === "live" ? path.goingOn(this.wire.seen(), this.wire.fps(), fields) : fields;
+    if (made) this.change(path, made);
   }
 
   /** Everything drawn ahead goes out. `cap`: the last frame that one may have seen; `all`: paths that wait for Play too. */
@@ -213,11 +173,13 @@ export class Board extends EventTarget {
 
   /** The server has refused gesture `id`: it was never there. */
   refused(id) {
-    const gesture = this.list.find((other) => other.id === id && other.wire === "live");
+    const gesture = this.log.find((other) => other.id === id && other.wire !== "draft");
     if (!gesture) return;
-    this.list = this.list.filter((other) => other !== gesture);
-    this.log = this.log.filter((other) => other !== gesture);
+    gesture.wire = "gone";
+    for (const name of ["list", "log"]) this[name] = this[name].filter((other) => other !== gesture);
+    for (const name of ["done", "undone"]) this[name] = this[name].filter((step) => step.gesture !== gesture);
     if (this.selected === gesture) this.selected = null;
+    this.dispatchEvent(new CustomEvent("refused", { detail: gesture }));
     this.changed();
   }
 
@@ -278,11 +240,14 @@ export class Board extends EventTarget {
 
   // ---------------------------------------------------------------- undo and redo
 
-  step(label, undo, redo) {
-    this.done.push({ label, undo, redo });
+  /** Something that can be undone; `gesture`: with which it would be gone. */
+  step(label, gesture, undo, redo) {
+    const step = { label, gesture, undo, redo };
+    this.done.push(step);
     if (this.done.length > UNDO_STEPS) this.done.shift();
     this.undone = [];
     this.changed();
+    return step;
   }
 
   undo() {

@@ -63,16 +63,20 @@ export function wireKeys({ run, tools, board, camera, panel, actions }) {
     if (studioKey(event, target)) event.preventDefault();
   });
 
-  // Whatever the tool and the case of the letter are by then: what was pressed for the camera lets go.
-  const steering = new Set();
+  // Whatever the tool, Shift and the letter are by then: what was pressed for the camera lets go. By the key itself, as what
+  // it says changes with Shift.
+  const steering = new Map();
   const plainKey = (key) => (key.length === 1 ? key.toLowerCase() : key);
-  addEventListener("keyup", ({ key }) => { if (steering.delete(plainKey(key))) camera.key(plainKey(key), false); });
+  addEventListener("keyup", ({ code, key }) => {
+    const steered = steering.get(code || plainKey(key));
+    if (steering.delete(code || plainKey(key))) camera.key(steered, false);
+  });
   addEventListener("blur", () => {
     if (steering.size) camera.letGo();
     steering.clear();
   });
 
-  function studioKey({ key, shiftKey, repeat }, target) {
+  function studioKey({ key, code, shiftKey, repeat }, target) {
     const control = target.closest?.("button, a, [role=slider], .pad, input");
     if (key === "Enter" && shiftKey) return done(run.playPaths());
     if (key === "Enter" && !control) return repeat || done(actions.startStop());
@@ -85,38 +89,36 @@ export function wireKeys({ run, tools, board, camera, panel, actions }) {
     const arrow = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
     if (arrow) {
       if (range || target.closest?.("[role=toolbar]")) return false;
-      if (tools.tool === "camera") return steer(key, repeat, shiftKey);
+      if (tools.tool === "camera") return steer(key, code, repeat, shiftKey);
       if (target.closest?.("button, a")) return false;
       const at = tools.arrow(...arrow, shiftKey);
       actions.cross(at);
       return true;
     }
-    if (key === "Delete" || key === "Backspace") return board.selected ? done(board.remove(board.selected)) : false;
+    if (key === "Delete" || key === "Backspace") return tools.selected ? done(board.remove(tools.selected)) : false;
     if (range && ["Home", "End"].includes(key)) return false;
     if (key === "Home") return done(actions.scrub(0));
     if (key === "End") return done(actions.scrub(null));
     if (!single.checked) return false;
-    if (tools.tool === "camera" && ["+", "=", "-", "_", "q", "e", "w", "s"].includes(key)) return steer(key, repeat);
+    if (tools.tool === "camera" && ["+", "=", "-", "_", "q", "e", "w", "s"].includes(key)) return steer(key, code, repeat);
     const act = plain[key] || plain[key.toLowerCase()];
     return act ? done(act()) : false;
   }
 
-  function steer(key, repeat, shift = false) {
+  function steer(key, code, repeat, shift = false) {
     const why = run.refusal();
     if (why) actions.refuse(why);
     else if (!repeat) {
-      steering.add(plainKey(key));
-      camera.key(key, true, shift);
+      steering.set(code || plainKey(key), plainKey(key));
+      camera.key(plainKey(key), true, shift);
     }
     return true;
   }
 
   function escape() {
     if (tools.cancel()) return;
-    if (board.selected) {
-      if (board.selected.kind === "drag") board.remove(board.selected);
-      else board.select(null);
-    }
+    if (tools.selected?.kind === "drag") board.remove(tools.selected);
+    else board.select(null);
   }
 
   const done = () => true;

@@ -106,7 +106,6 @@ export class Panel {
 
   #wireOptions() {
     const { tools, board } = this;
-    const selectedPath = () => (board.selected?.kind === "path" ? board.selected : null);
     for (const name of ["radius", "spacing", "seconds"]) {
       $(name).addEventListener("input", () => {
         tools[name] = Number($(name).value);
@@ -114,8 +113,8 @@ export class Panel {
       });
     }
     const change = (fields) => {
-      const path = selectedPath();
-      if (path) board.change(path, fields);
+      const path = tools.selected;
+      if (path?.kind === "path") board.adjust(path, fields);
     };
     $("seconds").addEventListener("change", () => change({ seconds: tools.seconds }));
     for (const name of ["mode", "ease"]) {

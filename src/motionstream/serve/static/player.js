@@ -7,6 +7,13 @@ const SLOWEST = 0.33;
 const FASTEST = 1.3;
 const FAR_BEHIND_S = 4;
 
+/** Free a frame's picture, also one that is still being decoded. */
+function letGo(entry) {
+  entry.dropped = true;
+  entry.bitmap?.close();
+  entry.bitmap = null;
+}
+
 /**
  * Calls `paint(bitmap, entry, live)` from the animation loop.
  *
@@ -19,7 +26,7 @@ export class Player {
   }
 
   reset(fps, grid) {
-    for (const entry of this.pending || []) entry.bitmap?.close?.();
+    for (const entry of this.pending || []) letGo(entry);
     this.fps = fps;
     this.grid = grid;
     this.pending = [];
@@ -64,10 +71,15 @@ export class Player {
     burst.done ||= entry.last;
     entry.arrived = now;
     entry.decoding = createImageBitmap(entry.blob).then(
-      (bitmap) => { entry.bitmap = bitmap; },
+      (bitmap) => {
+        if (entry.dropped) bitmap.close();
+        else entry.bitmap = bitmap;
+      },
       () => { entry.broken = true; },
     );
     this.pending.push(entry);
+    // A hidden page has no animation loop. One more than that stays, as what is far behind is for the loop to see.
+    if (this.pending.length > this.fps * FAR_BEHIND_S + 1) this.#drop(1);
   }
 
   freeze(frozen) {
@@ -79,7 +91,7 @@ export class Player {
 
   /** Frames from `frame` on are void. */
   cut(frame) {
-    for (const entry of this.pending) if (entry.frame >= frame) entry.bitmap?.close?.();
+    for (const entry of this.pending) if (entry.frame >= frame) letGo(entry);
     this.pending = this.pending.filter((entry) => entry.frame < frame);
     this.store.cut(frame);
     this.head = Math.min(this.head, frame - 1);
@@ -177,9 +189,12 @@ export class Player {
   #chunkFrames() { return this.grid?.others || 12; }
 
   #drop(count) {
-    for (const entry of this.pending.splice(0, Math.max(0, count))) entry.bitmap?.close?.();
+    for (const entry of this.pending.splice(0, Math.max(0, count))) letGo(entry);
     this.skipped += count;
   }
+
+  /** The page is seen again after a while: on to the present. */
+  catchUp() { if (this.live && !this.frozen) this.#catchUp(); }
 
   #catchUp() {
     const stale = this.pending.length - this.#chunkFrames();

@@ -1,11 +1,13 @@
 // The life of a take: waiting in line, starting, playing, pausing, branching, ending, and coming back after a lost socket.
 
+import * as api from "./api.js";
 import { ChunkGrid } from "./frames.js";
 import { clock } from "./socket.js";
 import { announce, banner, clockText, toast } from "./ui.js";
 
 const RESUME_WAIT_MS = 6000;
 const SHOWN_MS = 1000;
+const HIDDEN_MS = 60000; // so long a take plays on for a page that nobody sees
 
 /**
  * Phases: "idle", "draft" (drawing before the start), "waiting" (connecting or in line), "starting", "playing", "paused",
@@ -51,6 +53,7 @@ export class Run extends EventTarget {
       sent: (t) => this.latency.sent(t),
       now: () => clock(),
       seen: () => Math.max(this.player.shown, 0),
+      fps: () => this.player.fps,
       accepts: () => this.live,
     };
   }
@@ -103,13 +106,13 @@ export class Run extends EventTarget {
     else if (this.phase === "draft") this.start();
   }
 
-  pause() {
+  pause(reason = "") {
     if (this.phase !== "playing") return;
     this.asked = "pause";
     this.link.send({ kind: "pause" });
     this.player.freeze(true);
     this.latency.forgive();
-    this.#turn("paused");
+    this.#turn("paused", reason);
   }
 
   resume() {
@@ -206,10 +209,19 @@ export class Run extends EventTarget {
   }
 
   /** The take could not be taken up again. */
-  #gone() {
+  async #gone() {
+    const { take } = this, away = "The connection was away for too long.";
     this.link.forget();
     this.player.freeze(true);
-    this.#turn("ended", "The connection was away for too long. What was made is kept.");
+    this.#turn("ended", away);
+    let kept = "";
+    try {
+      await api.frameBlob(take.take, 0);
+      kept = " What was made is kept.";
+    } catch ({ status }) {
+      if (status === 404) kept = " The server no longer has what was made.";
+    }
+    if (this.phase === "ended" && this.take === take && this.reason === away) this.#turn("ended", away + kept);
   }
 
   _on_queued({ position }) {
@@ -367,6 +379,15 @@ export class Run extends EventTarget {
     this.reported = now;
     const latency = this.latency.take();
     this.link.send({ kind: "shown", frame: this.player.head, ...(latency.length ? { latency } : {}) });
+  }
+
+  /** Now and then while the page is hidden, and has no animation loop: for a moment frames are taken as they come, so that
+   * it can go on with the newest; then the take waits, as others may. `since`: when the page was hidden. */
+  unseen(now, since) {
+    if (!this.active || this.store.last < 0) return;
+    this.latency.forgive();
+    this.link.send({ kind: "shown", frame: this.store.last });
+    if (now - since > HIDDEN_MS) this.pause("nobody was looking: the page was hidden for a minute");
   }
 }
 

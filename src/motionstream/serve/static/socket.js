@@ -32,7 +32,7 @@ export function parseFrame(buffer) {
 
 /**
  * Events: "message" (detail: the JSON object), "frame" (detail: parseFrame's object), "status" (detail: {status, why}),
- * where status is "idle", "connecting", "open", "lost" or "refused".
+ * where status is "idle", "connecting", "open", "lost" or "refused"; "beat" every few seconds while open, hidden or not.
  */
 export class Link extends EventTarget {
   constructor() {
@@ -134,7 +134,7 @@ export class Link extends EventTarget {
     const late = setTimeout(() => socket.close(), 8000);
     socket.onopen = () => {
       if (socket !== this.socket) return;
-      const hello = { kind: "hello", v: VERSION };
+      const hello = { kind: "hello", v: VERSION, tells: true };
       if (getToken()) hello.token = getToken();
       if (this.session) hello.resume = this.session;
       if (this.session && this.have() >= 0) hello.have = this.have();
@@ -186,6 +186,7 @@ export class Link extends EventTarget {
       return;
     }
     this.#say({ kind: "ping", t: clock() });
+    this.dispatchEvent(new Event("beat"));
   }
 
   #closed({ code, reason }) {

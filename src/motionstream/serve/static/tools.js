@@ -2,10 +2,11 @@
 
 import { AT_REST, Region, disc, lengthOf, pinch, simplify } from "./brush.js";
 import { clock } from "./socket.js";
-import { Gesture } from "./gestures.js";
+import { Gesture } from "./gesture.js";
 import { KNOB_TOOLS, gestureAt, handles, knobAt } from "./hit.js";
 
 const MOVE_MS = 16;
+const RUN_MS = 1500; // key presses that are no farther apart are one run
 const STEP = 1 / 128, BIG_STEP = 6 / 128; // of the width
 
 /** Events: "tool" when another tool is taken, "refused" (detail: a sentence) when nothing can be drawn. */
@@ -16,6 +17,7 @@ export class Tools extends EventTarget {
     Object.assign(this, { stage, board, camera, may, limits, running, past });
     Object.assign(this, { tool: "drag", radius: 12, spacing: 6, keep: false, seconds: 3, mode: "once", ease: "smooth" });
     Object.assign(this, { hover: null, session: null, cross: null });
+    board.addEventListener("refused", ({ detail }) => { if (this.session?.gesture === detail) this.session = null; });
     const { overlay } = stage;
     overlay.addEventListener("pointerdown", (event) => this.#down(event));
     overlay.addEventListener("pointermove", (event) => this.#move(event));
@@ -53,7 +55,8 @@ export class Tools extends EventTarget {
 
   /** What can be taken hold of again: looking back, only what has been drawn there. */
   get #own() { return this.past() ? this.board.drafts : this.board.list; }
-  #knobAt(at) { return KNOB_TOOLS.includes(this.tool) ? knobAt(this.#own.find((one) => one === this.board.selected), at, this.stage.css) : null; }
+  get selected() { return this.#own.find((one) => one === this.board.selected) || null; }
+  #knobAt(at) { return KNOB_TOOLS.includes(this.tool) ? knobAt(this.selected, at, this.stage.css) : null; }
   #gestureAt(at, kinds) { return gestureAt(this.#own, at, kinds, this.stage.css); }
 
   // ---------------------------------------------------------------- pointer
@@ -275,7 +278,7 @@ export class Tools extends EventTarget {
     } else if (!session.fresh && session.gesture) {
       const { gesture } = session, before = session.origin || session.before, after = gesture.pose;
       if (before.some((value, n) => value !== after[n])) {
-        this.board.step("the last move", () => this.board.repose(gesture, before), () => this.board.repose(gesture, after));
+        this.board.step("the last move", gesture, () => this.board.repose(gesture, before), () => this.board.repose(gesture, after));
       }
     }
     this.board.changed();
@@ -293,7 +296,7 @@ export class Tools extends EventTarget {
       this.board.change(gesture, { points: moved(gesture.points), path: gesture.path && moved(gesture.path), seen: this.board.wire.seen() });
     };
     by(dx, dy);
-    this.board.step("the last move", () => by(-dx, -dy), () => by(dx, dy));
+    this.board.step("the last move", gesture, () => by(-dx, -dy), () => by(dx, dy));
   }
 
   /** Give the stroke up: nothing of it stays. */
@@ -357,12 +360,20 @@ export class Tools extends EventTarget {
     return this.cross;
   }
 
-  /** Turn or scale the selected drag. */
+  /** Turn or scale the selected drag; a run of key presses is undone as one. */
   bend(angle, scale) {
-    const gesture = this.board.selected;
+    const { board, selected: gesture } = this;
     if (!gesture || gesture.kind !== "drag" || this.may()) return false;
-    const [dx, dy, turn, size] = gesture.pose;
-    this.board.move(gesture, [dx, dy, turn + angle, Math.min(Math.max(size * scale, 0.2), 4)]);
+    const before = gesture.pose, [dx, dy, turn, size] = before, now = performance.now();
+    board.move(gesture, [dx, dy, turn + angle, Math.min(Math.max(size * scale, 0.2), 4)]);
+    const { bent } = this;
+    if (bent?.gesture === gesture && bent.after === before && bent.step === board.done.at(-1) && now - bent.at < RUN_MS) {
+      Object.assign(bent, { after: gesture.pose, at: now });
+    } else {
+      const made = { gesture, before, after: gesture.pose, at: now };
+      made.step = board.step("turning or scaling", gesture, () => board.repose(gesture, made.before), () => board.repose(gesture, made.after));
+      this.bent = made;
+    }
     this.#redraw();
     return true;
   }

@@ -1,0 +1,116 @@
+"""What the hand has drawn, undone and refused again: the board by itself in Chromium, without an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+Module = Callable[..., Any]
+
+BOARD = """
+    const { Gesture } = await import(new URL("gesture.js", a.base).href);
+    const said = [];
+    const wire = { frame: 0, t: 0, send: (message) => said.push(message), sent: () => {}, accepts: () => true };
+    Object.assign(wire, { now: () => ++wire.t, seen: () => wire.frame, fps: () => 10 });
+    const board = new m.Board(wire);
+"""
+
+
+@pytest.fixture(scope="module")
+def board(run: Module, address: str) -> Module:
+    """``board(code, argument)``: JavaScript with a ``board`` whose ``wire`` keeps what is ``said``."""
+    return lambda code, argument=None: run("gestures", BOARD + code, {"base": f"{address}static/", "given": argument})
+
+
+LINE = [[10, 10], [50, 10], [50, 30]]
+
+
+@pytest.mark.parametrize(
+    ("mode", "fields", "path", "seconds"),
+    [
+        ("once", {"seconds": 12}, [[40, 10], [50, 10], [50, 30]], 6),  # its end is where it was drawn
+        ("once", {"mode": "loop"}, [[40, 10], [50, 10], [50, 30], [10, 10]], 6),
+        ("once", {"mode": "swing"}, [[40, 10], [80, 10], [80, 30]], 6),
+        ("swing", {"seconds": 3}, [[40, 10], [80, 10], [80, 30]], 3),
+    ],
+)
+def test_a_running_path_goes_on_from_where_its_thing_is(
+    board: Module, mode: str, fields: dict[str, Any], path: list[list[float]], seconds: float
+) -> None:
+    code = """
+        const { line, mode, fields } = a.given, shape = { path: line, seconds: 6, ease: "linear", mode };
+        const gesture = board.add(new Gesture("path", [[10, 10], [12, 14]], shape));
+        board.painted(100, gesture.t);
+        wire.frame = 129; // half of its time has gone by, and it is long since what lay under the points was drawn
+        board.adjust(gesture, fields);
+        return [said, board.log.map((one) => [one.wire, one.seconds, one.points[0]])];
+    """
+    said, log = board(code, {"line": LINE, "mode": mode, "fields": fields})
+    assert [message["kind"] for message in said] == ["path", "remove", "path"]
+    assert said[2]["path"] == path
+    assert (said[2]["points"], said[2]["seen"], said[2]["seconds"]) == ([[40, 10], [42, 14]], 129, seconds)
+    assert log[0] == ["gone", 6, [10, 10]], "the past stays as it was"
+
+
+def test_a_loop_stays_where_it_was_drawn(board: Module) -> None:
+    code = """
+        const square = [[0, 0], [20, 0], [20, 20], [0, 20]];
+        const gesture = board.add(new Gesture("path", [[0, 0]], { path: square, seconds: 8, mode: "loop" }));
+        board.painted(0, gesture.t);
+        wire.frame = 69; // on its way back
+        board.adjust(gesture, { seconds: 4 });
+        board.painted(70, gesture.t);
+        wire.frame = 89;
+        board.adjust(gesture, { mode: "once" });
+        return said.filter(({ kind }) => kind === "path").slice(1);
+    """
+    second, third = board(code)
+    assert second["path"] == [[0, 10], [0, 0], [20, 0], [20, 20], [0, 20]]
+    assert third["path"] == [[20, 10], [20, 20], [0, 20], [0, 10]], "to the end of the round"
+    assert third["seconds"] == 2
+
+
+TOOLS = """
+    const { Tools } = await import(new URL("tools.js", a.base).href);
+    const stage = { overlay: document.createElement("canvas"), css: 4, width: 128, height: 96, dirty: false };
+    let past = false;
+    const asked = { may: () => null, limits: () => ({}), running: () => true, past: () => past };
+    const tools = new Tools({ stage, board, camera: null, ...asked });
+    const drag = board.add(new Gesture("drag", [[40, 40]]));
+"""
+
+
+def test_a_run_of_turns_is_undone_as_one(board: Module) -> None:
+    code = """
+        board.move(drag, [9, 0, 0, 1]);
+        for (const [turn, size] of [[0.1, 1], [0.1, 1], [0, 1.5]]) tools.bend(turn, size);
+        const poses = [drag.pose];
+        for (const act of ["undo", "redo", "undo", "undo"]) {
+          board[act]();
+          poses.push(board.list.includes(drag) ? drag.pose : null);
+        }
+        return poses;
+    """
+    bent, before = [9, 0, pytest.approx(0.2), 1.5], [9, 0, 0, 1]
+    assert board(TOOLS + code) == [bent, before, bent, before, None]
+
+
+def test_looking_back_what_is_held_now_cannot_be_turned(board: Module) -> None:
+    code = "past = true; return [tools.bend(0.1, 1), tools.selected, board.selected === drag];"
+    assert board(TOOLS + code) == [False, None, True]
+
+
+def test_what_the_server_has_refused_was_never_there(board: Module) -> None:
+    code = """
+        tools.session = { pointer: 1, gesture: drag };
+        const sent = said.length;
+        board.refused(drag.id);
+        tools.follow([50, 50]);
+        board.move(drag, [5, 0, 0, 1]); // of a hand that has not heard of it
+        board.undo();
+        return [drag.wire, tools.session, board.done.length, board.log.length, said.length - sent];
+    """
+    assert board(TOOLS + code) == ["gone", None, 0, 0, 0]
