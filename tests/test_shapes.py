@@ -67,7 +67,8 @@ def test_cells_and_tokens(settings, cells, tokens):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"height": 100}, {"width": 0}, {"height": -8}, {"patch": 2, "width": 120}, {"fps": 0.0}]
+    "settings",
+    [{"height": 100}, {"width": 0}, {"height": -8}, {"patch": 2, "width": 120}, {"fps": 0.0}, {"fps": float("nan")}],
 )
 def test_impossible_geometries_are_refused(settings):
     name, value = list(settings.items())[-1]

@@ -47,8 +47,8 @@ class VideoGeometry:
         for name, value in (("height", self.height), ("width", self.width)):
             if value <= 0 or value % cell:
                 raise ValueError(f"{name}={value} must be a positive multiple of {cell} (stride x patch) pixels")
-        if self.fps <= 0:
-            raise ValueError(f"fps={self.fps} must be positive")
+        if not 0 < self.fps < math.inf:
+            raise ValueError(f"fps={self.fps} must be a positive number")
 
     @property
     def latent_height(self) -> int:

@@ -265,3 +265,10 @@ def test_from_strokes_is_the_same_as_the_function():
     strokes = [Stroke(points=[(0, 1, 2), (1, 9, 2)], radius_px=8)]
     direct = tracks_from_strokes(strokes, num_frames=9, fps=16, size=SIZE)
     assert Tracks.from_strokes(strokes, num_frames=9, size=SIZE).allclose(direct)
+
+
+@pytest.mark.parametrize("index", [[2], [-1], [[0, 7]]])
+def test_a_track_that_is_not_there_cannot_be_selected(index):
+    tracks = Tracks.from_points([[[1.0, 2.0], [3.0, 4.0]]], size=(8, 8), fps=16)
+    with pytest.raises(ValueError, match=r"there is no track (2|-1|7); use 0 to 1"):
+        tracks.select(index)

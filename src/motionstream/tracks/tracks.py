@@ -229,6 +229,8 @@ class Tracks:
             if index.shape != (self.num_tracks,):
                 raise ValueError(f"a mask must have the shape ({self.num_tracks},), got {tuple(index.shape)}")
             index = index.nonzero()[:, 0]
+        if wrong := [n for n in index.flatten().tolist() if not 0 <= n < self.num_tracks]:
+            raise ValueError(f"there is no track {wrong[0]}; use 0 to {self.num_tracks - 1}")
         index = index.long().expand(self.batch, -1)  # (B, M)
         return self._gathered(index, self.ids.gather(1, index))
 
