@@ -24,7 +24,8 @@ def replacing(path: Path, *, alone: bool = False) -> Iterator[Path]:
         yield unfinished
         os.replace(unfinished, path)
     except OSError as error:
-        error.filename, error.filename2 = str(path), None  # a full disk names no file; the unfinished one is not the user's
+        if error.errno is not None and error.filename in (None, str(unfinished)):
+            error.filename = str(path)  # a full disk names no file, and the unfinished one is not the user's
         raise
     finally:
         unfinished.unlink(missing_ok=True)

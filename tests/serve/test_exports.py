@@ -3,8 +3,11 @@
 import asyncio
 import threading
 import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +22,12 @@ from motionstream.serve.routes import _unless_gone
 from motionstream.serve.store import Store, TakeFolder
 
 GREY = jpeg(np.full((32, 48, 3), 90, np.uint8), 92), b""
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """On a thread of its own: the browser's tests leave a loop running on this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 @pytest.fixture
@@ -70,7 +79,7 @@ def test_a_video_is_written_once_for_all_who_ask_until_the_take_grows(folder: Ta
         assert written == [False, True, False]
         exports.close()
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_video_that_nobody_waits_for_is_given_up(folder: TakeFolder, slow: list[str]):
@@ -85,7 +94,7 @@ def test_a_video_that_nobody_waits_for_is_given_up(folder: TakeFolder, slow: lis
         await asyncio.wait({first, second})
         exports.close()
 
-    asyncio.run(main())
+    run(main())
     assert slow == ["clean.mp4", "stopped"]
 
 
@@ -99,7 +108,7 @@ def test_no_video_outlives_the_server(folder: TakeFolder, slow: list[str]):
             await asked
 
     begun = time.monotonic()
-    asyncio.run(main())
+    run(main())
     assert time.monotonic() - begun < 0.9
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("export")]
 
@@ -114,7 +123,7 @@ def test_who_has_gone_waits_for_nothing(folder: TakeFolder, slow: list[str]):
             await _unless_gone(SimpleNamespace(is_disconnected=gone), exports.video(folder, 16, tracks=False))
         exports.close()
 
-    asyncio.run(main())
+    run(main())
     assert slow == ["clean.mp4", "stopped"]
 
 

@@ -172,7 +172,8 @@ class Worker:
         if self._engine is None or self.loaded != name:
             if self._engine is not None:  # the old one goes first: both may not fit into memory
                 device, self._engine, self.loaded = self._engine.compute.device, None, None
-                release(device)
+                if device.type == "cuda":
+                    release(device)
             self.status = "loading"
             self._note(f"loading {name}")
             try:
