@@ -58,3 +58,18 @@ def test_a_full_disk_names_the_file(tmp_path: Path):
         raise OSError(errno.ENOSPC, "No space left on device")
     sentence = sentence_of(error.value)
     assert sentence == f"{tmp_path / 'a.png'}: No space left on device; make room or choose another place"
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["[enforce fail at inline_container.cc:672] . unexpected pos 13696 vs 13584", "I/O error: File too large (os error 27)"],
+)
+def test_libraries_that_find_the_disk_full_say_so_of_the_file(tmp_path: Path, said: str):
+    with pytest.raises(OSError, match="No space left") as error, replacing(tmp_path / "a.safetensors"):
+        raise RuntimeError(said)
+    assert (
+        sentence_of(error.value)
+        == f"{tmp_path / 'a.safetensors'}: No space left on device; make room or choose another place"
+    )
+    with pytest.raises(RuntimeError, match="a bug"), replacing(tmp_path / "a.safetensors"):
+        raise RuntimeError("a bug")

@@ -142,7 +142,7 @@ def _show_warning(
 
 @contextlib.contextmanager
 def _clean_stop() -> Iterator[None]:
-    """On SIGTERM leave as after an error, so that what was written so far is kept."""
+    """On SIGTERM, and when the terminal is closed, leave as after an error, so that what was written so far is kept."""
 
     def leave(*_: Any) -> NoReturn:
         raise SystemExit(TERMINATED)
@@ -150,8 +150,11 @@ def _clean_stop() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # only there may signals be handled
         yield
         return
-    before = signal.signal(signal.SIGTERM, leave)
+    ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    ends = [end for end in ends if signal.getsignal(end) is not signal.SIG_IGN]  # nohup
+    before = {end: signal.signal(end, leave) for end in ends}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for end, handler in before.items():
+            signal.signal(end, handler)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+
+_LACKS_ROOM = re.compile(r"unexpected pos \d|os error (27|28|122)\b")
+"""How torch's archives and safetensors say that the disk is full, which are no errors of the system to Python."""
 
 
 @contextlib.contextmanager
@@ -23,12 +28,27 @@ def replacing(path: Path, *, alone: bool = False) -> Iterator[Path]:
     try:
         yield unfinished
         os.replace(unfinished, path)
-    except OSError as error:
+    except Exception as error:
+        if not isinstance(error, OSError):
+            if _LACKS_ROOM.search(str(error)):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            raise
         if error.errno is not None and error.filename in (None, str(unfinished)):
             error.filename = str(path)  # a full disk names no file, and the unfinished one is not the user's
         raise
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Let an OSError of the block that names no file, as a full disk's, name ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextlib.contextmanager

@@ -331,3 +331,16 @@ def test_a_student_of_other_noise_levels_is_not_trained_on_unsaid(work, tmp_path
     )
     assert main([*command, *settings, "sigmas=[1]"]) == 0
     assert json.loads((tmp_path / "run" / "config.json").read_text())["sample"]["student_sigmas"] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("checkpoint.pt", b""), ("checkpoint.pt", b"PK0"), ("train_config.json", b"{")]
+)
+def test_a_damaged_run_is_named(work, tmp_path, capsys, name, content):
+    out = tmp_path / "run"
+    command = ["train", "vae", *SMALL, "--out", str(out), "--set", "batch=1", "fit_clips=4", "num_frames=5"]
+    assert main([*command, "--steps", "1"]) == 0
+    (out / name).write_bytes(content)
+    assert main([*command, "--steps", "2", "--resume"]) == 2
+    assert f"{out / name} cannot be read" in capsys.readouterr().err
+    assert (out / name).read_bytes() == content

@@ -60,7 +60,7 @@ def load_known_points(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         xy (P, 2) in pixels of the picture, depth (P,).
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read known points from {str(path)!r}: {error}; check the path") from error
     rows = []

@@ -162,7 +162,7 @@ def _print(report: dict[str, Any], lines: list[str]) -> None:
 
 def _seeds(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) < 2**31 for part in parts) or len(set(parts)) != len(parts):
+    if not all(part.isdecimal() and int(part) < 2**31 for part in parts) or len({int(part) for part in parts}) < len(parts):
         raise argparse.ArgumentTypeError(f"{text!r} must be different whole numbers with commas, such as 0,1,2")
     return tuple(int(part) for part in parts)
 

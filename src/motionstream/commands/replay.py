@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.stream.take import Take
 
     try:
-        take = Take.from_json(Path(args.take).read_text(encoding="utf-8"))
+        take = Take.from_json(Path(args.take).read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise UserError(f"{args.take}: not a take: it is not text in UTF-8") from error
     except ValueError as error:

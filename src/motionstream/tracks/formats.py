@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from motionstream.files import replacing, said_if_unwritable
-from motionstream.tracks.io import DAMAGED, DEFAULT_FPS, load_tracks, save_tracks
+from motionstream.tracks.io import DAMAGED, DEFAULT_FPS, load_tracks, resampled, save_tracks
 from motionstream.tracks.tracks import Tracks
 
 FORMS = ("motionstream", "tapvid", "cotracker", "ati", "wan-move")
@@ -94,7 +94,7 @@ def load_any_tracks(
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     if fps is not None and fps != tracks.fps:
-        tracks = tracks.resample(fps=fps)
+        tracks = resampled(tracks, fps)
     if num_frames is None:
         return tracks
     return tracks.slice_frames(0, min(num_frames, tracks.num_frames)).pad_frames(num_frames, "hold")

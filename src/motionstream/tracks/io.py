@@ -75,7 +75,7 @@ def load_tracks(path: str | Path, num_frames: int | None = None, fps: float | No
         if not tracks.visible.any():
             raise ValueError("no point is ever visible on the canvas; give at least one visible point inside it")
         if fps is not None and fps != tracks.fps:
-            tracks = _resampled(tracks, fps)
+            tracks = resampled(tracks, fps)
         if num_frames is not None and num_frames < tracks.num_frames:
             tracks = tracks.slice_frames(0, num_frames)
         return tracks if num_frames is None else tracks.pad_frames(num_frames, "hold")
@@ -85,7 +85,8 @@ def load_tracks(path: str | Path, num_frames: int | None = None, fps: float | No
         raise ValueError(f"{path}: {error}") from error
 
 
-def _resampled(tracks: Tracks, fps: float) -> Tracks:
+def resampled(tracks: Tracks, fps: float) -> Tracks:
+    """``tracks.resample``, where that gives no more than a file may hold (ValueError)."""
     T = math.ceil(tracks.num_frames * fps / tracks.fps)
     if T > MAX_FRAMES or T * tracks.num_tracks * tracks.batch > MAX_POINTS:
         raise ValueError(

@@ -150,7 +150,7 @@ def _prepare(stage: Stage, folder: Path, config: Any, given: dict[str, str], res
     if checkpoint.exists():
         if not resume:
             raise ValueError(f"{folder} already holds a run: pass --resume to go on with it, or another --out folder")
-        saved = json.loads(config_path.read_text())
+        saved = _read_config(config_path)
         # a run from before there was a setting has what is usual today
         usual = {one.name: one.default for one in fields(config) if isinstance(one.default, str | int | float | tuple)}
         saved = json.loads(json.dumps(usual)) | saved
@@ -167,7 +167,7 @@ def _prepare(stage: Stage, folder: Path, config: Any, given: dict[str, str], res
                     f"{folder} was trained with another {name} (mark {before.get(name)}, now {given.get(name)}): resume "
                     "with what it began with, or choose another --out folder"
                 )
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = _read_checkpoint(checkpoint)
         stage.load_state_dict(state.pop("stage"))
         _truncate_metrics(folder / "metrics.jsonl", int(state["step"]))
         return state
@@ -178,6 +178,28 @@ def _prepare(stage: Stage, folder: Path, config: Any, given: dict[str, str], res
         )
     (folder / "metrics.jsonl").unlink(missing_ok=True)
     return {}
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if isinstance(state, dict) and {"stage", "step"} <= state.keys():
+            return state
+        said = "it is not one of ours"
+    except Exception as error:  # torch raises nearly anything for a damaged archive
+        said = " ".join(str(error).split())[:160] or type(error).__name__
+    raise ValueError(f"{path} cannot be read ({said}): put back a copy, or begin anew in another --out folder")
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        saved = json.loads(path.read_text())
+        if isinstance(saved, dict):
+            return saved
+        said = "it is no object"
+    except (OSError, ValueError) as error:
+        said = str(error)
+    raise ValueError(f"{path} cannot be read ({said}): put back a copy, or begin anew in another --out folder")
 
 
 def _write_config(folder: Path, config: Any, given: dict[str, str], steps: int) -> None:
@@ -203,8 +225,9 @@ def _append(path: Path, row: dict[str, float]) -> None:
 def _truncate_metrics(path: Path, step: int) -> None:
     """Drop rows after the checkpoint: they are about to be made again."""
     if path.exists():
-        rows = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
-        path.write_text("".join(row + "\n" for row in rows))
+        rows = [line for line in path.read_text(errors="replace").splitlines() if _step_of(line) <= step]
+        with replacing(path, alone=True) as partial:
+            partial.write_text("".join(row + "\n" for row in rows))
 
 
 def _step_of(line: str) -> float:

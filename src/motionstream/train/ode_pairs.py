@@ -80,7 +80,8 @@ def make_pairs(
             f"{folder} holds trajectories of {changed[0]}={was!r}, not {wanted!r}: choose another --out folder, or make "
             "more of the same"
         )
-    about.write_text(json.dumps(now, indent=2) + "\n")
+    with replacing(about, alone=True) as partial:
+        partial.write_text(json.dumps(now, indent=2) + "\n")
     scene = SceneConfig.of(preset.geometry, config.num_frames)
     conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0, min_per_object=8, max_per_object=96)
     sigmas = euler_sigmas(config.steps, preset.sample.shift, compute.device)

@@ -76,7 +76,7 @@ def convert(job: Conversion, *, dry_run: bool = False) -> Report:
     if job.role not in (None, *ROLES):
         raise ValueError(f"role={job.role!r} is unknown: use {' or '.join(ROLES)}")
     checkpoint = open_checkpoint(job.source, part=job.part, stems=(job.role,) if job.role else ROLES)
-    read = (job.source.resolve(), checkpoint.path.resolve())
+    read = [job.source.resolve(), checkpoint.path.resolve(), *([job.lora.resolve()] if job.lora is not None else [])]
     if job.target.exists() and job.target.resolve() in (*read, *(path.parent for path in read)):
         raise ValueError(f"{job.target} is where the source lies: choose another place to write to")
     if is_taehv(checkpoint):

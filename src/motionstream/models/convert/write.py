@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from motionstream.files import replacing
+from motionstream.files import named, replacing
 from motionstream.models.convert.source import INDEX
 
 _CODES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
@@ -133,7 +133,7 @@ def _write_file(path: Path, plan: Plan, values: Iterator[tuple[str, Tensor]]) ->
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the data start on a multiple of 8 bytes
-    with path.open("wb") as file:
+    with named(path.with_suffix("")), path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name, (shape, dtype) in plan.items():
             given, value = next(values)
