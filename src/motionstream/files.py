@@ -41,17 +41,6 @@ def replacing(path: Path, *, alone: bool = False) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def named(path: Path) -> Iterator[None]:
-    """Let an OSError of the block that names no file, as a full disk's, name ``path``."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is not None and error.filename is None:
-            error.filename = str(path)
-        raise
-
-
-@contextlib.contextmanager
 def said_if_unwritable(path: Path) -> Iterator[None]:
     """Turn an OSError of the block into a sentence about ``path``.
 

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from motionstream.files import named, replacing
+from motionstream.files import replacing
 from motionstream.models.convert.source import INDEX
 
 _CODES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64"}
@@ -48,16 +48,10 @@ def write_safetensors(
         else [f"{stem}-{i + 1:05d}-of-{len(groups):05d}.safetensors" for i in range(len(groups))]
     )
     paths = [folder / name for name in names]
-    partial = [path.with_name(path.name + ".partial") for path in paths]
     source = iter(values)
-    try:
-        for path, group in zip(partial, groups, strict=True):
-            _write_file(path, {name: plan[name] for name in group}, source)
-        for done, path in zip(partial, paths, strict=True):
-            os.replace(done, path)
-    finally:
-        for path in partial:
-            path.unlink(missing_ok=True)
+    with contextlib.ExitStack() as all_of_them:  # at its end each takes its place
+        for path, group in zip(paths, groups, strict=True):
+            _write_file(all_of_them.enter_context(replacing(path, alone=True)), {name: plan[name] for name in group}, source)
     if len(groups) > 1:
         where = {name: file for group, file in zip(groups, names, strict=True) for name in group}
         paths.append(folder / (stem + INDEX))
@@ -133,7 +127,7 @@ def _write_file(path: Path, plan: Plan, values: Iterator[tuple[str, Tensor]]) ->
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the data start on a multiple of 8 bytes
-    with named(path.with_suffix("")), path.open("wb") as file:
+    with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name, (shape, dtype) in plan.items():
             given, value = next(values)
