@@ -34,7 +34,8 @@ from motionstream.nn.attention_choice import choose_attention
 from motionstream.nn.fp8 import Fp8Product, Rows, rounded
 from motionstream.nn.products import Product
 from motionstream.stream.compute_path import ComputePath
-from motionstream.stream.engine import StreamEngine, find_config, load_engine
+from motionstream.stream.engine import StreamEngine, load_engine
+from motionstream.stream.find_weights import find_config
 
 RUNS = 10
 

@@ -15,7 +15,7 @@ from motionstream.device import choose_compute
 from motionstream.models.memory_measure import measure_denoise, measure_teacher
 from motionstream.models.memory_plan import MemoryOptions
 from motionstream.models.memory_rehearsal import rehearse_denoise, rehearse_teacher
-from motionstream.stream.engine import find_config
+from motionstream.stream.find_weights import find_config
 
 
 def main() -> int:

@@ -84,6 +84,22 @@ def test_overrides_reach_any_depth():
         ("sample.student_sigmas=[1, 'a']", "must be a list"),
         ("model.num_heads=7", "must be a multiple of num_heads=7"),
         ("geometry.height=97", "height=97 must be a positive multiple"),
+        ("geometry.height=80000", "at most 65536"),
+        ("geometry.fps=1" + 400 * "0", "VideoGeometry.fps=1000.* must be a number"),
+        ("model.num_heads=0", "num_heads=0 must be a whole number from 1 to"),
+        ("model.dim=-256", "dim=-256 must be a whole number from 1 to"),
+        ("model.mask_channels=0", "mask_channels=0 must be a whole number from 1 to"),
+        ("model.image_dim=-1", "image_dim=-1 must be a whole number from 0 to"),
+        ("model.eps=0", "eps=0.0 must be a finite number above 0"),
+        ("model.tracks.channels=-1", "channels=-1 must be"),
+        ("model.tracks.max_period=NaN", "max_period=nan must be"),
+        ("vae.width=0", "width=0 must be"),
+        ("cache.window_chunks=1000000000000", "window_chunks in 0 to 999"),
+        ("sample.student_sigmas=[NaN]", "must descend strictly"),
+        ("sample.hand_px=-1", "hand_px=-1.0 must be a finite number of at least 0"),
+        ("sample.motion_guidance=Infinity", "motion_guidance=inf must be a finite number$"),
+        ("clip_frames=32", "32 frames do not fit the latent grid"),
+        ("more_sizes=[[96]]", "must be pairs of height and width"),
     ],
 )
 def test_wrong_overrides_are_refused_in_one_sentence(override, words):
@@ -135,9 +151,6 @@ def test_models_that_cannot_be_are_refused():
         ModelConfig(dim=15, num_heads=5)
     with pytest.raises(ValueError, match="repeat"):
         ModelConfig(prediction="x0", first_frame="concat")
-    for wrong in ({"mask_channels": 0}, {"image_dim": -1}):
-        with pytest.raises(ValueError, match=r"mask_channels=.* must be >= 1 and image_dim="):
-            ModelConfig(**wrong)
 
 
 def test_another_size_moves_what_is_given_in_pixels():

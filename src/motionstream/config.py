@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 import re
 import types
 import typing
@@ -19,6 +20,8 @@ from motionstream.errors import UserError
 from motionstream.shapes import VideoGeometry
 
 ConfigT = TypeVar("ConfigT")
+MOST = 1_000_000
+"""Of any size or count: beyond lies no model, but a file that is damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,9 @@ class TrackConfig:
     first_pad: Literal["repeat", "zero"] = "zero"
 
     def __post_init__(self) -> None:
+        _check_counts(self, 1, "code_dim", "id_range")
+        _check_counts(self, 0, "channels")
+        _check_positive(self, "max_period")
         periods = self.origin_periods
         if self.code == "origin" and (self.code_dim != 4 * len(periods) + 2 or min(periods, default=0) <= 0):
             raise ValueError(
@@ -108,14 +114,16 @@ class ModelConfig:
     rope_theta: float = 10_000.0
 
     def __post_init__(self) -> None:
+        _check_counts(self, 1, "latent_channels", "dim", "ffn_dim", "num_heads", "num_layers", "patch", "freq_dim")
+        _check_counts(self, 1, "text_dim", "text_len", "mask_channels")
+        _check_counts(self, 0, "image_dim")
+        _check_positive(self, "eps", "rope_theta")
         if self.dim % self.num_heads:
             raise ValueError(f"dim={self.dim} must be a multiple of num_heads={self.num_heads}")
         if (self.dim // self.num_heads) % 2:
             raise ValueError(f"head width {self.dim // self.num_heads} must be even for rotary positions")
         if self.prediction == "x0" and self.first_frame != "repeat":
             raise ValueError('prediction="x0" is a residual on the repeated first frame: use first_frame="repeat"')
-        if self.mask_channels < 1 or self.image_dim < 0:
-            raise ValueError(f"mask_channels={self.mask_channels} must be >= 1 and image_dim={self.image_dim} >= 0")
 
     @property
     def head_dim(self) -> int:
@@ -155,6 +163,10 @@ class VAEConfig:
     depth: int = 3
     depth_out: int = 2
 
+    def __post_init__(self) -> None:
+        _check_counts(self, 1, "latent_channels", "stride", "t_stride", "width", "width_out")
+        _check_counts(self, 0, "depth", "depth_out")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CacheConfig:
@@ -171,10 +183,9 @@ class CacheConfig:
     window_chunks: int = 1
 
     def __post_init__(self) -> None:
-        if self.chunk_frames < 1 or self.sink_chunks < 0 or self.window_chunks < 0:
+        if not (1 <= self.chunk_frames <= 999 and 0 <= self.sink_chunks <= 999 and 0 <= self.window_chunks <= 999):
             raise ValueError(
-                f"cache c{self.chunk_frames}s{self.sink_chunks}w{self.window_chunks} is invalid: "
-                "chunk_frames must be >= 1, sink_chunks and window_chunks >= 0"
+                f"cache {self.tag} is invalid: chunk_frames must lie in 1 to 999, sink_chunks and window_chunks in 0 to 999"
             )
 
     @classmethod
@@ -225,8 +236,13 @@ class SampleConfig:
     late_codes: bool = True
 
     def __post_init__(self) -> None:
+        _check_counts(self, 1, "teacher_steps")
+        _check_positive(self, "shift")
+        for name in ("text_guidance", "motion_guidance", "hand_px"):
+            if not math.isfinite(value := getattr(self, name)) or (name == "hand_px" and value < 0):
+                raise ValueError(f"{name}={value} must be a finite number{' of at least 0' if name == 'hand_px' else ''}")
         sigmas = self.student_sigmas
-        if not sigmas or sigmas[0] > 1 or sigmas[-1] <= 0 or any(a <= b for a, b in itertools.pairwise(sigmas)):
+        if not sigmas or not (sigmas[0] <= 1 and sigmas[-1] > 0 and all(a > b for a, b in itertools.pairwise(sigmas))):
             raise ValueError(f"student_sigmas={list(sigmas)} must descend strictly within (0, 1]")
 
 
@@ -255,6 +271,11 @@ class PresetConfig:
     clip_frames: int = 33
     more_sizes: tuple[tuple[int, int], ...] = ()
 
+    def __post_init__(self) -> None:
+        self.geometry.latent_frames(self.clip_frames)
+        if any(len(size) != 2 or min(size) < 1 for size in self.more_sizes):
+            raise ValueError(f"more_sizes={self.more_sizes} must be pairs of height and width in pixels")
+
     def sized(self, height: int, width: int) -> PresetConfig:
         """The same for pictures of another size; what is given in pixels grows with the width, and no more sizes are known.
 
@@ -274,6 +295,18 @@ class PresetConfig:
         size = self.cache.chunk_frames
         (a, b), (c, d) = self.geometry.frame_span(0, size), self.geometry.frame_span(size, 2 * size)
         return b - a, d - c
+
+
+def _check_counts(config: Any, least: int, *names: str) -> None:
+    for name in names:
+        if not least <= (value := getattr(config, name)) <= MOST:
+            raise ValueError(f"{name}={value} must be a whole number from {least} to {MOST}")
+
+
+def _check_positive(config: Any, *names: str) -> None:
+    for name in names:
+        if not 0 < (value := getattr(config, name)) < math.inf:
+            raise ValueError(f"{name}={value} must be a finite number above 0")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -316,7 +349,7 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
         if value is None and type(None) in args:
             return None
         return _coerce(next(a for a in args if a is not type(None)), value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**1000:
         return float(value)
     if hint in (int, float, str, bool) and type(value) is not hint:
         kind = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[hint]

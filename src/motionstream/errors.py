@@ -37,6 +37,8 @@ def sentence_of(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.filename is not None:
         fix = "make room or choose another place" if error.errno in NO_ROOM else "check the path and its permissions"
         return f"{error.filename}: {error.strerror or ' '.join(map(str, error.args)) or type(error).__name__}; {fix}"
+    if isinstance(error, OverflowError):
+        return f"a number is too large to compute with ({' '.join(map(str, error.args))})"
     if isinstance(error, (ValueError, OSError, FloatingPointError)):
         return " ".join(str(error).split()) or type(error).__name__
     return None

@@ -16,6 +16,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+MAX_SIDE_PX = 65_536
+
 
 @dataclass(frozen=True, kw_only=True)
 class VideoGeometry:
@@ -29,7 +31,7 @@ class VideoGeometry:
         fps: frames per second at which motion is meant.
 
     Raises:
-        ValueError: if a size is not positive or not a multiple of ``stride * patch``.
+        ValueError: if a size is not positive, not a multiple of ``stride * patch``, or above 65,536.
     """
 
     height: int
@@ -45,8 +47,10 @@ class VideoGeometry:
                 raise ValueError(f"{name}={value} must be at least 1")
         cell = self.stride * self.patch
         for name, value in (("height", self.height), ("width", self.width)):
-            if value <= 0 or value % cell:
-                raise ValueError(f"{name}={value} must be a positive multiple of {cell} (stride x patch) pixels")
+            if not 0 < value <= MAX_SIDE_PX or value % cell:
+                raise ValueError(
+                    f"{name}={value} must be a positive multiple of {cell} (stride x patch) pixels, at most {MAX_SIDE_PX}"
+                )
         if not 0 < self.fps < math.inf:
             raise ValueError(f"fps={self.fps} must be a positive number")
 

@@ -63,7 +63,7 @@ def browser() -> Iterator[Any]:
 @contextmanager
 def served(*more: str) -> Iterator[str]:
     """Where ``motionstream demo``, with these options, serves nano."""
-    from motionstream.stream.engine import weights_folder
+    from motionstream.stream.find_weights import weights_folder
 
     try:
         weights_folder("nano")

@@ -73,7 +73,7 @@ EASED = {"linear": 0.25, "ease-in": 0.0625, "ease-out": 0.4375, "ease-in-out": 0
         ({"preset": "dolly-in", "amount": -1.0}, "amount of dolly-in must be above 0 and at most 100 scene units, got -1"),
         ({"preset": "tilt-up", "amount": 91.0}, "at most 90 degrees, got 91"),
         ({"preset": "tilt-up", "amount": float("nan")}, "got nan"),
-        ({"preset": "pan-left", "duration_s": 0.0}, "duration_s must be a number above 0, got 0"),
+        ({"preset": "pan-left", "duration_s": 0.0}, "duration_s must be a number above 0 and below 1e+06, got 0"),
         ({"preset": "pan-left", "easing": "bounce"}, "unknown easing 'bounce'; use one of linear"),
     ],
 )

@@ -78,4 +78,5 @@ def test_mistakes_are_one_sentence(folder: Path, check_sentence):
     refused("none.pt does not exist", "none.pt", "ours")
     refused("invalid choice: 'onnx'", "base.safetensors", "ours", "--to", "onnx")
     refused("photo.png is neither .safetensors nor", "photo.png", "ours")
+    refused("--lora-alpha is of a --lora, and none is given", "base.safetensors", "ours", "--lora-alpha", "4")
     assert not Path("ours").exists()

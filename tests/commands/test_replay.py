@@ -160,7 +160,7 @@ def test_another_model_and_its_full_decoder(recorded: str, small: StreamEngine, 
 
     monkeypatch.setattr("motionstream.stream.engine.load_engine", load)
     other = dataclasses.replace(small.preset, name="other")
-    monkeypatch.setattr("motionstream.stream.engine.find_config", lambda *_, **__: (other, None))
+    monkeypatch.setattr("motionstream.stream.find_weights.find_config", lambda *_, **__: (other, None))
     words = ["--preset", "wan2.1-1.3b", "--weights", "W", "--full-vae", "--encoders", "E", "--size", "480x320"]
     assert replay(*words) == 0
     assert replay("--preset", "nano") == 0

@@ -1,4 +1,5 @@
 import os
+import signal
 from pathlib import Path
 
 import av
@@ -96,6 +97,27 @@ def test_an_interruption_keeps_the_old_file_and_the_new_frames(tmp_path: Path, e
     assert len(os.listdir(tmp_path)) == 3
 
 
+def test_a_second_ctrl_c_waits_until_the_frames_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Both are real signals: the first while frames are made, the second while the partial file is finished."""
+    finish = VideoWriter._finish
+
+    def interrupted(video: VideoWriter, target: Path) -> None:
+        signal.raise_signal(signal.SIGINT)
+        finish(video, target)
+
+    monkeypatch.setattr(VideoWriter, "_finish", interrupted)
+
+    def write_and_stop() -> None:
+        with VideoWriter(tmp_path / "clip.mp4", 16, (32, 48)) as video:
+            video.write(clip(4))
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_and_stop()
+    assert len(read_video(tmp_path / "clip.partial.mp4")[0]) == 4
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_nothing_is_left_when_nothing_was_written(tmp_path: Path):
     with pytest.raises(ValueError, match="no frame was given"), VideoWriter(tmp_path / "a.mp4", 16, (32, 48)):
         pass
@@ -116,6 +138,7 @@ def test_nothing_is_left_when_nothing_was_written(tmp_path: Path):
         ("nowhere/clip.mp4", "create"),
         ("folder.mp4", "is a folder"),
         ("file.txt/clip.mp4", "is a file; choose another output"),
+        (f"{'ü' * 99}.mp4", "is longer than 200 bytes; choose a shorter one"),
     ],
 )
 def test_outputs_that_cannot_be(tmp_path: Path, name: str, complaint: str):

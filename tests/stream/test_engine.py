@@ -95,9 +95,17 @@ def test_wrong_numbers_of_steps_are_refused(engine, picture, steps):
     refused(f"steps={steps} must be between 1 and 8", lambda: engine.start(picture, steps=steps))
 
 
-@pytest.mark.parametrize("seed", [-1, 2**31, 10**30])
+def test_seeds_and_sizes_of_numpy_and_json_are_what_they_say(engine, picture):
+    made = [engine.start(picture, seed=seed).step().frames for seed in (7, np.int64(7))]
+    assert (made[0] == made[1]).all()
+    assert load_engine("nano", size=[96, 128], device="cpu").preset.geometry.width == 128
+    for size in (96, [96], [96, 128, 3], [96.0, 128.0], "96x128"):
+        refused(r"size=.* must be \(height, width\) in pixels", lambda size=size: load_engine("nano", size=size))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 10**30, 1.5])
 def test_wrong_seeds_are_refused(engine, picture, seed):
-    refused(f"seed={seed} must lie in", lambda: engine.start(picture, seed=seed))
+    refused(f"seed={seed} must be a whole number in", lambda: engine.start(picture, seed=seed))
     assert engine.start(picture, seed=2**31 - 1).step().frames.shape == (9, 32, 48, 3)
 
 

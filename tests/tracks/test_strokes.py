@@ -41,8 +41,9 @@ def test_brush_sizes():
     for radius, spacing in ((-1, 8), (8, 0)):
         with pytest.raises(ValueError, match="a brush needs"):
             brush_offsets(radius, spacing)
-    with pytest.raises(ValueError, match="raise spacing_px"):
-        brush_offsets(1e6, 1)
+    for radius, spacing in ((1e6, 1), (20, 1e-300)):
+        with pytest.raises(ValueError, match="raise spacing_px"):
+            brush_offsets(radius, spacing)
 
 
 def test_begins_late_pauses_and_holds_or_releases():

@@ -13,7 +13,7 @@ from motionstream.models.load import save_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache
 from motionstream.presets import tiny_debug
-from motionstream.stream.engine import read_config
+from motionstream.stream.find_weights import read_config
 from motionstream.stream.random_parts import random_planes
 from motionstream.train.rechunk import RechunkConfig, RechunkStage
 from motionstream.train.teacher import condition_of

@@ -46,6 +46,7 @@ def _pair(
 
 
 DEGREES, SCENE = "degrees", "scene units"
+MOST_SECONDS = 1e6
 MOVES: dict[str, Move] = {
     **_pair("pan-right", "pan-left", lambda a: Pose(rotation=turn(pan_deg=a)), 12, DEGREES, "turns right / turns left", 360),
     **_pair("tilt-up", "tilt-down", lambda a: Pose(rotation=turn(tilt_deg=a)), 9, DEGREES, "turns up / turns down", 90),
@@ -114,8 +115,8 @@ class PresetPath:
             raise ValueError(
                 f"the amount of {self.preset} must be above 0 and at most {move.limit:g} {move.unit}, got {self.amount}"
             )
-        if not (math.isfinite(self.duration_s) and 0 < self.duration_s < 1e6):
-            raise ValueError(f"duration_s must be a number above 0, got {self.duration_s}")
+        if not (math.isfinite(self.duration_s) and 0 < self.duration_s < MOST_SECONDS):
+            raise ValueError(f"duration_s must be a number above 0 and below {MOST_SECONDS:g}, got {self.duration_s}")
 
     @property
     def in_scene_units(self) -> bool:

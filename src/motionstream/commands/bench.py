@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.files import replacing
     from motionstream.media.output import check_output
     from motionstream.stream.compute_path import ComputePath
-    from motionstream.stream.engine import find_config
+    from motionstream.stream.find_weights import find_config
 
     if args.layers and not args.random_weights:
         raise UserError(f"--layers {args.layers} cuts a network that was trained whole: add --random-weights")

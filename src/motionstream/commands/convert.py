@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from motionstream.commands.options import positive_number
+from motionstream.errors import UserError
 
 if TYPE_CHECKING:
     from motionstream.models.convert.fit import Fit
@@ -48,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
 
     from motionstream.models.convert.transfer import Conversion, convert, read_preset
 
+    if args.lora_alpha is not None and args.lora is None:
+        raise UserError("--lora-alpha is of a --lora, and none is given: name its file, or leave --lora-alpha out")
     job = Conversion(
         source=args.source,
         target=args.target,

@@ -83,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
 def _models(args: argparse.Namespace) -> tuple[tuple[PresetConfig, ...], Any]:
     """The models that can be played here, the one asked for first; and what loads one of them by name."""
     from motionstream.presets import PRESETS
-    from motionstream.stream.engine import find_config, load_engine
+    from motionstream.stream.engine import load_engine
+    from motionstream.stream.find_weights import find_config
 
     asked, options = weights_named(args), load_options(args)
     # Says what is wrong with it before anything is started.

@@ -79,13 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def number(text: str) -> float:
-    """An argparse type: a finite number of either sign."""
+    """An argparse type: a number of either sign, smaller than a million."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not abs(value) < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number")
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number between -1e6 and 1e6")
     return value
 
 

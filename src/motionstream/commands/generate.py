@@ -74,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
     if args.tracks is not None:
         load_tracks(args.tracks)
 
-    from motionstream.stream.engine import find_config, load_engine
+    from motionstream.stream.engine import load_engine
+    from motionstream.stream.find_weights import find_config
 
     known = {key: options[key] for key in ("preset", "size", "random_weights") if key in options}
     config = find_config(name, **known)[0]

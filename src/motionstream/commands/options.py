@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from motionstream.shapes import MAX_SIDE_PX
+
 if TYPE_CHECKING:
     from motionstream.media.video import VideoWriter
 
@@ -34,7 +36,7 @@ def positive_number(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0, below a billion")
     return value
 
 
@@ -45,7 +47,7 @@ def canvas_size(text: str) -> tuple[int, int]:
     (480, 832)
     """
     width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal() and 1 <= int(width) <= 65_536 and 1 <= int(height) <= 65_536):
+    if not (width.isdecimal() and height.isdecimal() and all(1 <= int(side) <= MAX_SIDE_PX for side in (width, height))):
         raise argparse.ArgumentTypeError(f"{text!r} must be WIDTHxHEIGHT in pixels, such as 832x480")
     return int(height), int(width)
 

@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     if not take.num_chunks:
         raise UserError(f"{args.take}: the take has no chunk, so there is nothing to replay")
 
-    from motionstream.stream.engine import find_config, load_engine
+    from motionstream.stream.engine import load_engine
+    from motionstream.stream.find_weights import find_config
 
     named, options = args.weights or args.preset or take.preset, load_options(args)
     config, dtype = find_config(named, preset=options.get("preset"))[0], args.dtype

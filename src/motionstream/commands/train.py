@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         return _status(args.out)
     from motionstream.device import choose_compute
     from motionstream.presets import PRESETS, preset
-    from motionstream.stream.engine import read_config
+    from motionstream.stream.find_weights import read_config
     from motionstream.train.loop import run as run_loop
 
     config = _config(args)
@@ -207,7 +207,7 @@ def _stage(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> 
 
 def _check_levels(folder: Path, config: Any, chosen: Any) -> None:
     """Refuse a student made for other noise levels than the preset's, unless the settings say which (ValueError)."""
-    from motionstream.stream.engine import read_config
+    from motionstream.stream.find_weights import read_config
 
     if config.sigmas or not (folder / "config.json").is_file():
         return
@@ -221,7 +221,7 @@ def _check_levels(folder: Path, config: Any, chosen: Any) -> None:
 
 def _made_for(folder: Path) -> Any:
     """The cache setting that a student was made for: the ``config.json`` beside it says so."""
-    from motionstream.stream.engine import read_config
+    from motionstream.stream.find_weights import read_config
 
     return read_config(folder).cache
 
@@ -246,7 +246,7 @@ def _listed(levels: tuple[float, ...]) -> str:
 
 
 def _average(args: argparse.Namespace, config: Any, chosen: Any) -> int:
-    from motionstream.stream.engine import read_config
+    from motionstream.stream.find_weights import read_config
     from motionstream.train.average import average_students
     from motionstream.train.dit_stage import with_cache
 

@@ -20,7 +20,8 @@ from motionstream.eval.tasks import Gallery, Suite, run_tasks
 from motionstream.eval.teacher import load_teacher
 from motionstream.eval.video_suite import VideoSuite
 from motionstream.marks import mark_of
-from motionstream.stream.engine import StreamEngine, weights_folder
+from motionstream.stream.engine import StreamEngine
+from motionstream.stream.find_weights import weights_folder
 
 SETTINGS_OF_MODEL = ("setting", "sigmas", "dtype")
 """What of the environment, besides the weights, decides what a model makes."""

@@ -13,7 +13,8 @@ from motionstream.models.dit import Condition, WanDiT
 from motionstream.models.guided import guided_predictor
 from motionstream.models.load import load_weights
 from motionstream.models.motion import track_latents
-from motionstream.stream.engine import StreamEngine, weights_folder
+from motionstream.stream.engine import StreamEngine
+from motionstream.stream.find_weights import weights_folder
 from motionstream.tracks.origin import make_ids
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from motionstream.errors import UserError
+
+LONGEST_NAME = 200
+"""Bytes: file systems take 255, and an unfinished file has a longer name than it will have in the end."""
 
 
 def check_output(
@@ -19,11 +23,14 @@ def check_output(
 
     Raises:
         UserError: one of ``inputs``.
-        ValueError: another suffix, a folder that does not exist or cannot be written, or a folder of that name.
+        ValueError: another suffix, too long a name, a folder that does not exist or cannot be written, or a folder of
+            that name.
     """
     path = Path(path)
     if path.suffix.lower() not in suffixes:
         raise ValueError(f"output {str(path)!r} must end in {' or '.join(suffixes)}")
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise ValueError(f"the name of output {path.name[:40]}... is longer than {LONGEST_NAME} bytes; choose a shorter one")
     if path.is_dir():
         raise ValueError(f"output {str(path)!r} is a folder; name a file in it")
     if path.parent.is_file():

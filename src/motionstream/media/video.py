@@ -14,6 +14,8 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -117,7 +119,7 @@ class VideoWriter:
         elif self._container is None or not self.num_frames:
             self._discard()
         else:
-            with contextlib.suppress(ValueError):  # the error on its way matters more
+            with contextlib.suppress(ValueError), _undisturbed():  # the error on its way matters more
                 self._finish(_free_name(self.path))
 
     def _mux(self, frame: av.VideoFrame | None) -> None:
@@ -201,6 +203,19 @@ def read_video(
                 "pixels, too many for memory; give max_frames or a smaller size"
             )
     return np.stack(frames), file.fps
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Without Ctrl-C: an impatient second one would lose the frames that the first one is about to keep."""
+    if threading.current_thread() is not threading.main_thread():  # only there may signals be handled
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _free_name(path: Path) -> Path:

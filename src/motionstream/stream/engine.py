@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from importlib import resources
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +18,21 @@ import torch
 from torch import Tensor
 
 from motionstream.causal.graphs import streams_to_record
-from motionstream.config import PresetConfig, from_dict
+from motionstream.config import PresetConfig
 from motionstream.device import Compute, choose_compute, synchronize
 from motionstream.models.dit import WanDiT
 from motionstream.models.fused import FusedDiT
 from motionstream.models.init import init_from_scratch
 from motionstream.models.load import load_model, load_weights
 from motionstream.models.picture import reads_grey
-from motionstream.models.tensor_files import read_settings
 from motionstream.models.text import HashedWords
 from motionstream.models.tiny_vae import TinyVAE
 from motionstream.models.vae import DecoderState, NanoVAE
 from motionstream.nn.attention_choice import AttentionChoice
 from motionstream.nn.compiled import Compiled
-from motionstream.presets import PRESETS
-from motionstream.presets import preset as named_preset
 from motionstream.stream import wan_parts
 from motionstream.stream.compute_path import ComputePath, computed_with
+from motionstream.stream.find_weights import find_config
 from motionstream.stream.lane import Lane, decoded_frames
 from motionstream.stream.memory_check import place_encoders, weights_dtype
 from motionstream.stream.random_parts import RandomRows, random_dit, random_planes, random_vae, stamp_mask
@@ -201,11 +199,11 @@ class StreamEngine:
         elif not isinstance(first_frame, np.ndarray) or first_frame.dtype != np.uint8 or first_frame.shape != wanted:
             found = f"{getattr(first_frame, 'dtype', type(first_frame).__name__)} {getattr(first_frame, 'shape', '')}"
             raise ValueError(f"first_frame is {found}: give uint8 of shape {wanted} (see media.images.load_first_frame)")
-        if not isinstance(seed, int) or not 0 <= seed < 2**31:
-            raise ValueError(f"seed={seed!r} must lie in [0, 2147483647]")
+        if not isinstance(seed, Integral) or not 0 <= seed < 2**31:
+            raise ValueError(f"seed={seed!r} must be a whole number in [0, 2147483647]")
         if not isinstance(prompt, str):
             raise ValueError(f'prompt={prompt!r} must be text; use "" for none')
-        return StreamSession(self, first_frame, prompt, seed, steps)
+        return StreamSession(self, first_frame, prompt, int(seed), steps)
 
     def synchronize(self) -> None:
         synchronize(self.compute.device)
@@ -302,84 +300,6 @@ def _random_wan(
     return StreamEngine(
         config, model, own_vae, compute, picture_rows=rows, random_weights=True, picture_latents=latents, path=path
     )
-
-
-def find_config(
-    name_or_path: str | Path,
-    *,
-    preset: str | None = None,
-    size: tuple[int, int] | None = None,
-    random_weights: bool = False,
-) -> tuple[PresetConfig, Path | None]:
-    """The configuration that :func:`load_engine` would use, and the folder; nothing large is read.
-
-    Raises:
-        ValueError: no such weights, a ``config.json`` of another preset, or a size that does not fit.
-    """
-    name = str(name_or_path)
-    if random_weights and name_or_path in PRESETS:
-        config, folder = named_preset(name), None
-    else:
-        folder = weights_folder(name_or_path)
-        config = named_preset(name) if folder is None else read_config(folder)
-    if preset is not None:
-        _check_agrees(config, named_preset(preset), name if folder is None else str(folder / "config.json"))
-    if size is None or size == (config.geometry.height, config.geometry.width):
-        return config, folder
-    if config.vae_kind == "nano" and size not in config.more_sizes:
-        known = [(config.geometry.height, config.geometry.width), *config.more_sizes]
-        *first, last = (f"{width}x{height}" for height, width in known)
-        sizes = f"{', '.join(first)} or {last}" if first else last
-        raise ValueError(f"{config.name} makes {sizes} pixels, not {size[1]}x{size[0]}: give --size such a one, or none")
-    return config.sized(*size), folder
-
-
-def _check_agrees(config: PresetConfig, wanted: PresetConfig, where: str) -> None:
-    """Weights fit a preset when the network and its latents are the same; size, cache and sampling may differ."""
-
-    def facts(one: PresetConfig) -> dict[str, object]:
-        geometry = {f"geometry.{key}": getattr(one.geometry, key) for key in ("stride", "t_stride", "patch")}
-        kinds = {"vae_kind": one.vae_kind, "text_kind": one.text_kind}
-        return {f"model.{key}": value for key, value in vars(one.model).items()} | geometry | kinds
-
-    found = facts(config)
-    for key, value in facts(wanted).items():
-        if found[key] != value:
-            raise ValueError(
-                f"{where} is of {config.name}, which is not {wanted.name} ({key} is {found[key]!r}, not {value!r}): "
-                f"leave --preset out, or convert the weights to {wanted.name}"
-            )
-
-
-def weights_folder(name_or_path: str | Path) -> Path | None:
-    """Where the weights are; None for a preset that has none by design. A ``Path`` is a folder, whatever its name."""
-    name = str(name_or_path)
-    if name_or_path in PRESETS:
-        bundled = Path(str(resources.files("motionstream"))) / "weights" / name
-        if bundled.is_dir():
-            return bundled
-        if name == "tiny-debug":
-            return None
-        if (config := named_preset(name)).vae_kind != "nano":
-            raise ValueError(
-                f"preset {name!r} has no weights here: {wan_parts.how_to_get(config)}; --random-weights only measures speed"
-            )
-        raise ValueError(f"preset {name!r} has no bundled weights here: train it (runs/nano_cpu.sh) and pass the folder")
-    if Path(name).is_dir():
-        return Path(name)
-    raise ValueError(f"{name!r} is neither a preset ({', '.join(PRESETS)}) nor a folder with weights")
-
-
-def read_config(folder: Path) -> PresetConfig:
-    """``config.json`` of a weights folder."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ValueError(f"{folder} has no config.json: it is not a folder of motionstream weights")
-    values = read_settings(path)
-    try:
-        return from_dict(PresetConfig, values)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 def generate(

@@ -86,7 +86,7 @@ def brush_offsets(radius_px: float, spacing_px: float) -> np.ndarray:
     """
     if radius_px < 0 or spacing_px <= 0:
         raise ValueError(f"a brush needs radius_px >= 0 and spacing_px > 0, got {radius_px} and {spacing_px}")
-    if math.pi * (radius_px / spacing_px) ** 2 > MAX_BRUSH_POINTS:
+    if radius_px / spacing_px > math.sqrt(MAX_BRUSH_POINTS / math.pi):  # not squared, which could overflow
         raise ValueError(f"a brush of radius {radius_px} px has too many points; raise spacing_px ({spacing_px})")
     reach = math.floor(radius_px / spacing_px + 1e-9)
     steps = np.arange(-reach, reach + 1)

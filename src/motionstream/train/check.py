@@ -44,4 +44,6 @@ def _wrong(name: str, value: float) -> str:
     if name in ABOVE_ZERO:
         return "" if 0 < value < math.inf else "be above 0"
     least = 1 if isinstance(value, int) and name not in FROM_ZERO else 0
-    return "" if least <= value < math.inf else f"be at least {least}"
+    if value == math.inf:
+        return "be finite"
+    return "" if least <= value else f"be at least {least}"

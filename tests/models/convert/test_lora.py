@@ -116,6 +116,7 @@ def test_loras_that_do_not_belong(tmp_path, make_preset, make_model):
     }
     refused("LoRA of another base", flux)
     refused(r"lacks a half of 1 LoRA pairs \(blocks.0.self_attn.q\)", {a: down})
+    refused("has no rows, a LoRA of rank 0", {a: torch.ones(0, 32), b: torch.ones(32, 0)})
     refused("holds no LoRA matrices", {"blocks.0.self_attn.q.weight": up})
     refused("1 tensors besides LoRA matrices", {a: down, b: up, "blocks.0.self_attn.q.diff_b": up})
 

@@ -85,6 +85,8 @@ def read_lora(checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]], alpha:
     if half := [module for module, pair in sides.items() if len(pair) < 2]:
         raise ValueError(f"{path} lacks a half of {len(half)} LoRA pairs ({', '.join(half[:3])}): download it again")
     pairs = {module: Pair(pair["down"], pair["up"], alphas.get(module)) for module, pair in sides.items()}
+    if hollow := [pair.down for pair in pairs.values() if 0 in checkpoint.entries[pair.down].shape]:
+        raise ValueError(f"{path}: {hollow[0]} has no rows, a LoRA of rank 0: download it again")
     _check_base(checkpoint, pairs, shapes)
     stored = _trained_alpha(path)
     return Lora(checkpoint, pairs, alpha if stored is None else stored)
