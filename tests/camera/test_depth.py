@@ -63,6 +63,8 @@ def test_mostly_holes_are_refused(missing: float):
         depth_from_values(values, "inverse", source="it")
     with pytest.raises(ValueError, match=r"100 % of it has no depth"):
         depth_from_values(np.full((4, 4), np.nan), "relative")
+    with pytest.raises(ValueError, match="all that it holds is infinitely far"):
+        depth_from_values(np.full((4, 4), np.inf), "metric")
 
 
 def test_relative_depth_is_spread_over_the_assumed_range():

@@ -168,6 +168,14 @@ def test_a_clip_without_anything_to_follow(folder: Path, check_sentence, capsys)
     assert load_tracks("out.npz").visible[0, 14:].all()
 
 
+def test_points_that_all_come_after_the_clip(folder: Path, check_sentence):
+    ms.write_video("clip.mp4", np.full((6, 60, 80, 3), 90, np.uint8), fps=24)
+    Path("late.csv").write_text("9, 30, 30\n14, 30, 30\n")
+    assert cli.main(["track", "clip.mp4", "-o", "out.npz", "--points", "late.csv"]) == 2
+    check_sentence("all points are given for frame 9 or later, and the last frame that was read is 5")
+    assert not Path("out.npz").exists()
+
+
 def test_help_names_every_tracker(capsys):
     with pytest.raises(SystemExit):
         cli.main(["track", "--help"])

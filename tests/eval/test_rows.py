@@ -47,6 +47,10 @@ def test_other_runs_are_refused(tmp_path):
     RowFile(tmp_path, IDENTITY).add(row("a"))
     with pytest.raises(UserError, match="frames: 9 there, 17 now"):
         RowFile(tmp_path, IDENTITY | {"frames": 17})
+    for damaged in ("{", "[1]"):
+        (tmp_path / RUN).write_text(damaged)
+        with pytest.raises(UserError, match=r"run\.json (is not valid JSON|does not say what its rows are)"):
+            RowFile(tmp_path, IDENTITY)
     (tmp_path / RUN).unlink()
     with pytest.raises(UserError, match="says what they are"):
         RowFile(tmp_path, IDENTITY)

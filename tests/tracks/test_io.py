@@ -164,6 +164,11 @@ def test_bad_npz(tmp_path):
     np.savez(path, **{**arrays, "xy": np.array([{}], dtype=object)})
     with pytest.raises(ValueError, match="not readable as NPZ"):
         load_tracks(path)
+    foreign = {"points": np.zeros((3, 9, 2)), "occluded": np.zeros((3, 9))}, {"tracks": arrays["xy"], "visibility": [1]}
+    for other in foreign:
+        np.savez(path, **other)
+        with pytest.raises(ValueError, match="another project's tracks; bring them over by: motionstream tracks convert"):
+            load_tracks(path)
     cases = [
         ({"version": 3}, "version is 3"),
         ({"visible": arrays["visible"][:, :2]}, "visible must be torch.bool"),

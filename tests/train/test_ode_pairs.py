@@ -45,6 +45,9 @@ def test_trajectories_of_two_sizes_are_not_mixed(parts, tmp_path):
     with pytest.raises(ValueError, match=r"trajectories of size=\[48, 32\], not \[64, 48\]"):
         make_pairs(*parts, PRESET.sized(48, 64), replace(CONFIG, clips=4), CPU, tmp_path)
     assert len(list(tmp_path.glob("pairs_*.safetensors"))) == 1
+    (tmp_path / "pairs_config.json").write_text("[")
+    with pytest.raises(ValueError, match=r"pairs_config\.json is not valid JSON"):
+        make_pairs(*parts, PRESET, CONFIG, CPU, tmp_path)
 
 
 def test_the_picture_alone_has_no_trajectory(parts, tmp_path):

@@ -151,6 +151,8 @@ def depth_from_values(
     far = np.isposinf(values) if kind == "metric" else np.zeros(values.shape, dtype=bool)
     known = np.isfinite(values) if kind == "relative" else np.isfinite(values) & (values > 0)
     missing = 1 - (known | far).mean()
+    if far.any() and not known.any():
+        raise ValueError(f"{source}: all that it holds is infinitely far; give a map with the depth of something")
     if missing > MAX_MISSING or not known.any():
         raise ValueError(
             f"{source}: {100 * missing:.0f} % of it has no depth (0, negative, NaN or infinite); "

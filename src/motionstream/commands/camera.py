@@ -128,22 +128,23 @@ def run(args: argparse.Namespace) -> int:
     picture = open_picture(args.image)
     path = load_camera(args.path) if args.path is not None else None
     _preset_path(args, 1.0)
-    depth = _depth_of(args, picture, path)
 
     from motionstream.stream.engine import load_engine
+    from motionstream.stream.find_weights import find_config
 
-    engine = load_engine(args.weights or args.model, device=args.device, dtype=args.dtype, size=args.size)
-    geometry = engine.preset.geometry
+    named = args.weights or args.model
+    geometry = find_config(named, size=args.size)[0].geometry
     scale = args.scale or shown_scale(geometry.height)
     check_scale(scale, geometry)
+    grid = args.grid or default_grid(geometry)
+    _check_grid(grid, geometry)
+    depth = _depth_of(args, picture, path)
     num_frames = args.frames or (DEFAULT_FRAMES if path is None else _frames_of(path, geometry.fps))
     path = path or _preset_path(args, max((num_frames - 1) / geometry.fps, 1 / geometry.fps))
     assert path is not None
     first_frame, placed = fit_picture(picture, geometry.width, geometry.height, args.fit)
     say(f"picture: {placed}")
     canvas = (geometry.height, geometry.width)
-    grid = args.grid or default_grid(geometry)
-    _check_grid(grid, geometry)
     tracks = camera_tracks(
         depth.on_frame(placed, working_size(canvas)),
         path,
@@ -160,6 +161,7 @@ def run(args: argparse.Namespace) -> int:
         save_tracks(tracks_file, tracks)
     if args.prompt is None:
         args.prompt = _prompt_of(path)
+    engine = load_engine(named, device=args.device, dtype=args.dtype, size=args.size)
     say(f"compute: {engine.compute.reason}")
     engine.warmup()
     result = stream_video(args, engine, first_frame, tracks, output, scale=scale, sheet=sheet)

@@ -124,9 +124,10 @@ def run(args: argparse.Namespace) -> int:
     path = _path_of(args)
 
     from motionstream.stream.engine import load_engine
+    from motionstream.stream.find_weights import find_config
 
-    engine = load_engine(args.weights or args.preset, device=args.device, dtype=args.dtype, size=args.size)
-    geometry = engine.preset.geometry
+    named = args.weights or args.preset
+    geometry = find_config(named, size=args.size)[0].geometry
     scale = args.scale or shown_scale(geometry.height)
     check_scale(scale, geometry)
     first_frame, placed = fit_picture(picture, geometry.width, geometry.height, args.fit)
@@ -134,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
     tracks = _tracks_of(args, geometry, mask, path, placed)
     if tracks_file is not None:
         save_tracks(tracks_file, tracks)
+    engine = load_engine(named, device=args.device, dtype=args.dtype, size=args.size)
     say(f"compute: {engine.compute.reason}")
     engine.warmup()
     if output.suffix.lower() == ".mp4":

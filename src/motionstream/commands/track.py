@@ -98,6 +98,11 @@ def run(args: argparse.Namespace) -> int:
                 drawing.add(window)
             bar.set_postfix_str(f"{int(window.visible[-1].sum())} of {len(queries)} points seen", refresh=False)
             bar.update(len(window.frames))
+        if queries[:, 0].min() >= spool.num_frames:
+            raise UserError(
+                f"all points are given for frame {queries[:, 0].min():g} or later, and the last frame that was read is "
+                f"{spool.num_frames - 1}: give points for frames of the clip"
+            )
     num_frames, seconds = spool.num_frames, time.perf_counter() - began
     if args.frames is not None and num_frames < args.frames:
         say(f"the video has {num_frames} frames, {args.frames} were asked for")

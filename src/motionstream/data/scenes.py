@@ -33,7 +33,7 @@ class SceneConfig:
     """What scenes look like.
 
     Args:
-        num_frames, height, width, fps: of the clip; ``num_frames`` may be any positive number.
+        num_frames, height, width: of the clip; ``num_frames`` may be any positive number.
         max_objects: sprites a scene may hold.
         object_px: smallest and largest extent of a sprite in pixels.
         p_static: chance that an object rests; of the first one, a fifth of it.
@@ -50,7 +50,6 @@ class SceneConfig:
     num_frames: int = 33
     height: int = 96
     width: int = 128
-    fps: float = 16.0
     max_objects: int = 3
     object_px: tuple[float, float] = (26.0, 58.0)
     p_static: float = 0.3
@@ -66,7 +65,7 @@ class SceneConfig:
 
     @classmethod
     def of(cls, geometry: VideoGeometry, num_frames: int, **more: Any) -> SceneConfig:
-        """Scenes of a model's size and frame rate; ``more`` are the other fields.
+        """Scenes of a model's size; ``more`` are the other fields.
 
         Defaults in pixels grow with pictures larger than `HOME_SIZE`, so that scenes look the same; what ``more`` gives does
         not.
@@ -76,7 +75,7 @@ class SceneConfig:
         grown: dict[str, Any] = {
             "object_px": (low * scale, high * scale), "speed_px": cls.speed_px * scale, "pan_px": cls.pan_px * scale,
         }  # fmt: skip
-        here = {"num_frames": num_frames, "height": geometry.height, "width": geometry.width, "fps": geometry.fps}
+        here = {"num_frames": num_frames, "height": geometry.height, "width": geometry.width}
         return cls(**(here | grown | more))
 
     @property

@@ -66,6 +66,8 @@ class RowFile:
             found = json.loads(described.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UserError(f"{described} is not valid JSON ({error}): choose another --out, or remove it") from error
+        if not isinstance(found, dict):
+            raise UserError(f"{described} does not say what its rows are: choose another --out, or remove it")
         for name in sorted(wanted.keys() | found.keys()):
             if wanted.get(name) != found.get(name):
                 raise UserError(

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from motionstream.files import replacing, said_if_unwritable
-from motionstream.tracks.io import DAMAGED, DEFAULT_FPS, load_tracks, resampled, save_tracks
+from motionstream.tracks.io import DAMAGED, DEFAULT_FPS, FOREIGN, load_tracks, resampled, save_tracks
 from motionstream.tracks.tracks import Tracks
 
 FORMS = ("motionstream", "tapvid", "cotracker", "ati", "wan-move")
@@ -54,9 +54,8 @@ def form_of(path: str | Path) -> str:
         raise ValueError(f"cannot read {path}: {error.strerror or error}; check the path") from error
     except DAMAGED as error:
         raise ValueError(f"{path}: not readable as NPZ ({error}); check the file") from error
-    if {"points", "occluded"} <= names:
-        return "tapvid"
-    return "cotracker" if {"tracks", "visibility"} <= names else "motionstream"
+    tapvid, cotracker = (known <= names for known in FOREIGN)
+    return "tapvid" if tapvid else "cotracker" if cotracker else "motionstream"
 
 
 def load_any_tracks(

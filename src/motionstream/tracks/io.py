@@ -51,6 +51,8 @@ DAMAGED = (
     tokenize.TokenError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What NumPy raises of a damaged file."""
+FOREIGN = ({"points", "occluded"}, {"tracks", "visibility"})
+"""Arrays by which TAP-Vid's and CoTracker's archives are known."""
 
 
 def load_tracks(path: str | Path, num_frames: int | None = None, fps: float | None = None) -> Tracks:
@@ -287,6 +289,8 @@ def _read_npz(path: Path) -> Tracks:
         # What NumPy says of any other file is advice on pickles, which are never opened here.
         why = "it holds something else than an archive of arrays" if "pickle" in str(error) else error
         raise ValueError(f"not readable as NPZ ({why}); save it again with save_tracks") from error
+    if "format" not in arrays and any(names <= arrays.keys() for names in FOREIGN):
+        raise ValueError("these are another project's tracks; bring them over by: motionstream tracks convert FILE OWN.npz")
     header = {key: array.item() for key, array in arrays.items() if array.ndim == 0}
     size, fps = _read_header(header)
     missing = [key for key in ("xy", "visible", "ids") if key not in arrays]

@@ -22,6 +22,7 @@ from motionstream.flow.sample import sample_euler
 from motionstream.flow.schedule import euler_sigmas
 from motionstream.models.dit import WanDiT
 from motionstream.models.guided import guided_predictor
+from motionstream.models.tensor_files import read_settings
 from motionstream.models.vae import NanoVAE
 from motionstream.train.check import check_settings
 from motionstream.train.dit_stage import clip_latents
@@ -65,14 +66,15 @@ def make_pairs(
     ``given``: marks of the weights, by name.
 
     Raises:
-        ValueError: ``folder`` holds shards of other settings (but for ``clips``), another size or other weights.
+        ValueError: ``folder`` holds shards of other settings (but for ``clips``), another size or other weights, or what
+            says so is damaged.
     """
     clip_latents(preset, config.num_frames)
     folder.mkdir(parents=True, exist_ok=True)
     about = folder / "pairs_config.json"
     size = [preset.geometry.width, preset.geometry.height]
     now = json.loads(json.dumps(to_dict(config))) | {"size": size, "given": given or {}}
-    before = json.loads(about.read_text()) if about.exists() and list(folder.glob("pairs_*.safetensors")) else now
+    before = read_settings(about) if about.exists() and list(folder.glob("pairs_*.safetensors")) else now
     changed = [key for key in now if key != "clips" and before.get(key, now[key]) != now[key]]
     if changed:
         was, wanted = before[changed[0]], now[changed[0]]
