@@ -16,6 +16,15 @@ from motionstream.camera.depth import (
 )
 from motionstream.media.images import fit_window
 
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 65535, (40, 40)).astype(np.uint16))
+
+
+def _png(image: Image.Image) -> bytes:
+    packed = io.BytesIO()
+    image.save(packed, "PNG")
+    return packed.getvalue()
+
+
 RAMP = np.linspace(1.0, 4.0, 12 * 16).reshape(12, 16)
 
 
@@ -147,6 +156,7 @@ def write(path: Path, content: object) -> Path:
         ("d.png", None, "does not exist; check the path"),
         ("d.npy", None, "does not exist; check the path"),
         ("d.png", b"hello", "is not a PNG, TIFF, .npy or .npz file"),
+        ("d.png", _png(NOISE)[:-300], "is damaged (image file is truncated"),
         ("d.npy", b"hello", "not readable as NumPy data"),
         ("d.npz", b"PK hello", "not readable as NumPy data"),
         ("d.npy", np.array([{"a": 1}]), "not readable as NumPy data"),

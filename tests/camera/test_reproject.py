@@ -9,6 +9,7 @@ from motionstream.camera.keyframes import KeyframePath, poses_of
 from motionstream.camera.moves import MOVES, PresetPath
 from motionstream.camera.pose import Pinhole, Pose, turn
 from motionstream.camera.reproject import CameraTracker, camera_tracks
+from motionstream.camera.surface import Surface
 
 MOVED = [
     "pan-left",
@@ -206,6 +207,13 @@ def test_paths_that_leave_the_scene(world, path, frame: int):
     with pytest.raises(ValueError, match=r"the camera leaves the scene: in frame \d .* shorten the path or lower") as raised:
         camera_tracks(flat_depth((8, 8)), path, world.pinhole, num_frames=9, fps=FPS, grid=(6, 8))
     assert f"in frame {frame} " in str(raised.value)
+
+
+@pytest.mark.parametrize("pose", [Pose(zoom=40.0), Pose(position=(0.0, 0.0, 0.97))])
+def test_a_picture_that_fills_the_view_has_no_holes(pose: Pose):
+    """However close: a pixel of it may then be wider than any patch is elsewhere."""
+    pinhole = Pinhole.from_fov((96, 128), 60)
+    assert Surface(flat_depth((96, 128)), pinhole).seen_from(pose).covered == 1
 
 
 def test_bad_values(world):

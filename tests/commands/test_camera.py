@@ -99,6 +99,15 @@ def test_a_depth_model_is_asked(engine, folder: Path, capsys, monkeypatch: pytes
     assert shift[0] < shift[-1]  # to the right, and more below, where it is near
 
 
+def test_a_metric_model_is_not_spread(engine, folder: Path, check_sentence, monkeypatch: pytest.MonkeyPatch):
+    from motionstream.camera.depth import depth_from_values
+
+    metric = depth_from_values(np.full((60, 80), 2.0), "metric")
+    monkeypatch.setattr("motionstream.camera.estimate.estimate_depth", lambda *_, **__: metric)
+    assert camera("--preset", "pan-left", "--depth-model", "mine", "--far-over-near", "4") == 2
+    check_sentence("--far-over-near 4 is for relative depth, and this model gives metric: leave it out")
+
+
 def test_the_whole_chain_with_a_model(folder: Path, last_json: Callable):
     assert camera("--preset", "orbit-left", "--depth", "ground", "--frames", "13", "--draw-tracks") == 0
     assert last_json()["frames"] == 13
@@ -182,6 +191,10 @@ def write_path(**changes: object) -> None:
             "--far-over-near 4 is for relative depth, not for metric: add --depth-kind relative",
         ),
         (["--preset", "pan-left", "--depth-model", "mine", "--depth-steps", "9"], "--depth-steps 9 is for a depth map"),
+        (
+            ["--preset", "pan-left", "--depth", "holes.npy", "--depth-kind", "relative", "--depth-steps", "9"],
+            "--depth-steps 9 is of a unit, and relative depth has none",
+        ),
         (["--preset", "pan-left", "--model", "mega"], "unknown preset 'mega'"),
         (["--preset", "pan-left", "--save-tracks", "t.txt"], "must end in .npz or .json"),
         (["--preset", "pan-left", "--frames", "5000"], "'5000' must be a whole number from 1 to 2000"),

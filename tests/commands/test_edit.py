@@ -122,6 +122,7 @@ def test_with_a_model(folder: Path, last_json: Callable):
         (["--path", "zigzag"], "invalid choice: 'zigzag'"),
         (["--easing", "bounce"], "unknown easing 'bounce'"),
         (["--duration", "1", "--speed", "3"], "not allowed with argument"),
+        (["--from", "30,30", "--to", "30,30", "--speed", "3", "--rotate", "90"], "--speed needs a way to go"),
         (["--rotate", "inf"], "'inf' must be a number"),
         (["--grow", "0"], "'0' must be a number above 0"),
         (["--preset", "mega"], "unknown preset 'mega'"),

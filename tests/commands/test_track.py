@@ -168,6 +168,17 @@ def test_a_clip_without_anything_to_follow(folder: Path, check_sentence, capsys)
     assert load_tracks("out.npz").visible[0, 14:].all()
 
 
+def test_clips_longer_than_a_file_of_tracks(clip: Path, capsys, check_sentence, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("motionstream.commands.track.MAX_FRAMES", 12)
+    assert track("--grid", "4") == 0
+    assert "the first 12 frames were tracked, which is all that a tracks file holds" in capsys.readouterr().err
+    assert load_tracks("out.npz").num_frames == 12
+    monkeypatch.setattr("motionstream.tracks.io.MAX_POINTS", 100)
+    assert cli.main(["track", "clip.mp4", "-o", "out.json", "--grid", "4", "--draw", "drawn.mp4"]) == 2
+    check_sentence("16 tracks of 12 frames are too many for JSON")
+    assert not Path("drawn.mp4").exists()
+
+
 def test_points_that_all_come_after_the_clip(folder: Path, check_sentence):
     ms.write_video("clip.mp4", np.full((6, 60, 80, 3), 90, np.uint8), fps=24)
     Path("late.csv").write_text("9, 30, 30\n14, 30, 30\n")

@@ -5,7 +5,7 @@ from PIL import Image
 
 import motionstream as ms
 from motionstream import cli
-from motionstream.media.decode import upright
+from motionstream.media.decode import VideoFile
 from motionstream.tracks.io import load_tracks
 
 
@@ -55,11 +55,12 @@ def test_tracks_info_and_convert(folder: Path, capsys, last_json, check_sentence
 def test_drawing_on_a_video_reads_no_more_than_is_drawn(folder: Path, monkeypatch):
     seen = []
 
-    def count(frame, *more):
+    def count(self, frame, *more):
         seen.append(frame)
-        return upright(frame, *more)
+        return upright(self, frame, *more)
 
-    monkeypatch.setattr("motionstream.media.decode.upright", count)
+    upright = VideoFile.upright
+    monkeypatch.setattr(VideoFile, "upright", count)
     ms.write_video("below.mp4", np.zeros((60, 30, 40, 3), np.uint8), fps=16)
     assert cli.main(["tracks", "draw", "tracks.json", "--video", "below.mp4", "-o", "paths.png"]) == 0
     assert len(seen) == 1

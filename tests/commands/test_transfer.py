@@ -1,5 +1,6 @@
 """`motionstream transfer` on tiny-debug (random weights) and on a stand-in that records which points it is shown."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -183,6 +184,20 @@ def test_a_clip_in_which_nothing_moves(recording, folder: Path, capsys):
     assert "nothing in the clip moved" in capsys.readouterr().err
 
 
+def test_more_points_than_a_file_holds(recording, folder: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    write_clip("clip.mp4")
+    assert transfer("--save-tracks", "all.npz") == 0
+    whole = load_tracks("all.npz")
+    monkeypatch.setattr("motionstream.tracks.io.MAX_POINTS", whole.num_frames * whole.num_tracks - 1)
+    assert transfer("--save-tracks", "some.npz") == 0
+    captured = capsys.readouterr()
+    assert f" of {whole.num_frames} frames are written, for a file holds" in captured.err
+    assert json.loads(captured.out.splitlines()[-1])["tracks"] == "some.npz"
+    some = load_tracks("some.npz")
+    assert 0 < some.num_frames < whole.num_frames
+    assert some.xy[0, -1][some.visible[0, -1]].equal(whole.xy[0, some.num_frames - 1][whole.visible[0, some.num_frames - 1]])
+
+
 def test_a_clip_without_trackable_points(recording, folder: Path, check_sentence):
     ms.write_video("clip.mp4", np.full((20, 64, 96, 3), 30, np.uint8), fps=16)
     assert transfer() == 2
@@ -203,7 +218,7 @@ def test_a_clip_without_trackable_points(recording, folder: Path, check_sentence
         (["-o", "out.avi"], "must end in .mp4"),
         (["-o", "./clip.mp4"], "is also what is read, which would be lost"),
         (["--save-tracks", "a.csv"], "must end in .npz or .json"),
-        (["--grid", "128"], "too dense"),
+        (["--grid", "128"], "a grid of 128 points across is too dense for this size of video: use at most 48"),
         (["--scale", "64", "--beside"], "--scale 64 makes a video of 6144 pixels; use at most 41"),
     ],
 )
@@ -218,6 +233,7 @@ def test_bad_input(recording, folder: Path, check_sentence, capsys, arguments: l
     captured = capsys.readouterr()
     assert complaint in captured.err.splitlines()[-1]
     assert captured.out == ""
+    assert not recording.loads
     assert not Path("out.mp4").exists()
 
 

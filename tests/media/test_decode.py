@@ -1,5 +1,6 @@
 """Clips of other programs: what is shown when, in which shape, and what is left of damaged ones."""
 
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -125,3 +126,62 @@ def test_packets_that_cannot_be_decoded_are_left_out(tmp_path: Path):
     spoil(path, range(40))
     with pytest.raises(ValueError, match=r"spoilt\.mp4' has no readable frame; check or convert the file"):
         read_video(path)
+
+
+COLOURS = {"R": (255, 0, 0), "G": (0, 255, 0), "B": (0, 0, 255), "W": (255, 255, 255)}
+MATRICES = {
+    "RG/BW": (1, 0, 0, 1),
+    "GR/WB": (-1, 0, 0, 1),
+    "BW/RG": (1, 0, 0, -1),
+    "WB/GR": (-1, 0, 0, -1),
+    "BR/WG": (0, 1, -1, 0),
+    "RB/GW": (0, 1, 1, 0),
+}
+"""How the corners red, green / blue, white look by the a, b, c, d of a file's display matrix."""
+
+
+@pytest.mark.parametrize("corners", MATRICES)
+def test_turned_and_mirrored_videos_are_seen_as_players_show_them(tmp_path: Path, corners: str):
+    picture = np.zeros((48, 64, 3), np.uint8)
+    for name, rows, columns in (("R", 0, 0), ("G", 0, 1), ("B", 1, 0), ("W", 1, 1)):
+        picture[24 * rows : 24 * rows + 24, 32 * columns : 32 * columns + 32] = COLOURS[name]
+    path = write_video(tmp_path / "clip.mp4", np.stack([picture] * 4), 25)
+    content = path.read_bytes()
+    at = content.index(b"tkhd") + 4 + 4 + 20 + 16  # of version 0
+    a, b, c, d = (65536 * value for value in MATRICES[corners])
+    path.write_bytes(content[:at] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + content[at + 36 :])
+    for size in (None, (40, 30)):
+        seen = read_video(path, size=size)[0][0]
+        assert seen.shape[:2] == (size or ((64, 48) if b else (48, 64)))
+        H, W, _ = seen.shape
+        spots = seen[[H // 4, 3 * H // 4]][:, [W // 4, 3 * W // 4]] > 127
+        named = {tuple(np.array(colour, bool).tolist()): name for name, colour in COLOURS.items()}
+        assert "".join(named[tuple(spot)] for spot in spots.reshape(4, 3).tolist()) == corners.replace("/", "")
+
+
+def test_a_file_that_changes_its_size_keeps_the_first(tmp_path: Path):
+    """As recorded calls do: half white, half black, first small and then large."""
+    stream = b""
+    for width, height in ((64, 48), (128, 96)):
+        encoder = av.CodecContext.create("libx264", "w")
+        encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = width, height, "yuv420p", Fraction(1, 25)
+        half = np.zeros((height, width, 3), np.uint8)
+        half[:, width // 2 :] = 255
+        packets = []
+        for t in range(4):
+            frame = av.VideoFrame.from_ndarray(half, format="rgb24").reformat(format="yuv420p")
+            frame.pts = t
+            packets += encoder.encode(frame)
+        stream += b"".join(map(bytes, [*packets, *encoder.encode(None)]))
+    (tmp_path / "call.h264").write_bytes(stream)
+    frames, _ = read_video(tmp_path / "call.h264")
+    assert frames.shape == (8, 48, 64, 3)
+    assert (frames[:, :, 40:] > 200).all()
+    assert (frames[:, :, :24] < 50).all()
+
+
+def test_a_clock_slower_than_the_stated_rate_is_believed(write: Callable):
+    path = write("lie.mkv", greys([10 * t for t in range(20)]), [67 * t for t in range(20)])
+    file = VideoFile(path)
+    assert (file.varying, len(list(file.frames()))) == (False, 20)
+    assert file.fps == pytest.approx(15, abs=0.2)

@@ -67,10 +67,21 @@ def test_a_hidden_point_is_given_up_in_time(moving):
     assert not tracks.visible[0, 14:, 0].any()
 
 
-def test_a_camera_that_adapts_to_the_light_loses_nothing(moving):
+@pytest.mark.parametrize(
+    "light",
+    [
+        np.linspace(1, 0.5, 30),
+        np.linspace(0.5, 1, 30),
+        np.repeat([1, 0.5], 15),
+        np.repeat([0.5, 1], 15),
+        np.linspace(1, 1.6, 30),
+    ],
+    ids=["slowly darker", "slowly brighter", "dark at once", "bright at once", "white at last"],
+)
+def test_a_camera_that_adapts_to_the_light_loses_nothing(moving, light: np.ndarray):
     frames = moving(lambda x, y, t: (x - 0.5 * t, y), num_frames=30).astype(np.float32)
-    fading = frames * np.linspace(1, 0.5, 30)[:, None, None, None]
-    tracks = track_points(fading.round().astype(np.uint8), grid_queries((96, 128), 8))
+    changing = (frames * light[:, None, None, None]).clip(0, 255)
+    tracks = track_points(changing.round().astype(np.uint8), grid_queries((96, 128), 8))
     inside = tracks.xy[0, -1, :, 0] < 120
     assert tracks.visible[0, -1][inside].float().mean() > 0.8
 

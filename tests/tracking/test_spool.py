@@ -32,6 +32,21 @@ def test_the_file_is_the_usual_one(tmp_path: Path, name: str):
     assert sorted(os.listdir(tmp_path)) == sorted([name, f"again.{name}"])
 
 
+def test_no_more_is_written_than_can_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("motionstream.tracks.io.MAX_POINTS", 20)
+    xy, visible = np.full((7, 3, 2), 5, np.float32), np.ones((7, 3), bool)
+    with pytest.raises(ValueError, match=r"3 tracks of 7 frames are too many for JSON, .*; write \.npz"):
+        write(tmp_path / "a.json", xy, visible, [6])
+    tracks = ms.Tracks.from_points(xy, visible=visible, size=(30, 40), fps=12.5)
+    with pytest.raises(ValueError, match=r"too many for JSON"):
+        save_tracks(tmp_path / "b.json", tracks)
+    assert os.listdir(tmp_path) == []
+    write(tmp_path / "a.npz", xy, visible, [6])
+    assert load_tracks(tmp_path / "a.npz").allclose(tracks, atol=0)
+    with pytest.raises(ValueError, match=r"fps must be a number from 0\.01"):
+        TrackSpool(tmp_path / "c.npz", num_tracks=3, size=(30, 40), fps=1 / 150)
+
+
 def test_nothing_is_left_after_a_failure(tmp_path: Path):
     xy, visible = np.zeros((3, 2, 2), np.float32), np.ones((3, 2), bool)
     spool = TrackSpool(tmp_path / "a.npz", num_tracks=2, size=(30, 40), fps=8)

@@ -71,6 +71,9 @@ def test_an_ati_file_holds_121_frames_at_24_fps(tmp_path: Path):
 
     save_any_tracks(tmp_path / "c.pth", some_tracks(150, fps=24))
     assert load_any_tracks(tmp_path / "c.pth", size=SIZE).num_frames == ATI_FRAMES
+    late = Tracks.from_points(np.full((150, 1, 2), 5.0), visible=np.arange(150)[:, None] > 130, size=SIZE, fps=24)
+    with pytest.raises(ValueError, match=r"holds 121 frames at 24 per second, and no point is visible in them"):
+        save_any_tracks(tmp_path / "d.pth", late)
     # what ATI's own reader finds
     packed = torch.load(tmp_path / "a.pth", weights_only=True)
     with np.load(io.BytesIO(packed)) as arrays:

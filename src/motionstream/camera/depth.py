@@ -203,6 +203,8 @@ def load_depth(
     except FileNotFoundError as error:
         raise ValueError(f"{name} does not exist; check the path") from error
     except OSError as error:
+        if error.errno is None:  # Pillow's, of a picture that is cut off
+            raise ValueError(f"{name} is damaged ({error}); save it again") from error
         raise ValueError(f"cannot read {name}: {error.strerror or error}; check the path") from error
     if values.dtype.kind in "fiu":
         values = values / steps_per_unit

@@ -14,7 +14,8 @@ from motionstream.camera.depth import EDGE_RATIO, DepthMap
 from motionstream.camera.pose import Pinhole, Pose
 
 MIN_LONG_EDGE_PX = 256  # smaller canvases are resolved more finely than their pixels
-MAX_PATCH_PX = 16
+MAX_PATCH_PX, WIDEST_PATCH = 16, 1.5
+"""A patch is at most so wide, in pixels or, where all are wider, in medians of them: slanted ones reach to the horizon."""
 TOLERANCE = 0.005  # of the depth: what is this close to the front is part of it
 
 
@@ -95,7 +96,9 @@ class Surface:
         far = z + self._spread(z, np.zeros_like(z)) / 2 + TOLERANCE * z
         ahead = (z > 0) & np.isfinite(uv).all(axis=-1)
         ahead &= ((uv + extent / 2 >= 0) & (uv - extent / 2 <= [w, h])).all(axis=-1)
-        uv, extent, far = uv[ahead], np.minimum(extent[ahead], MAX_PATCH_PX), far[ahead]
+        uv, far, extent = uv[ahead], far[ahead], extent[ahead]
+        if len(extent):  # nearly all of one view are of a size; few patches fill a close one
+            extent = np.minimum(extent, max(MAX_PATCH_PX, WIDEST_PATCH * float(np.median(extent))))
         first = np.ceil(uv - extent / 2 - 0.5 - 1e-6).astype(int)
         count = np.maximum(np.floor(uv + extent / 2 - 0.5 + 1e-6).astype(int) - first + 1, 1)
         names = np.flatnonzero(ahead.ravel())

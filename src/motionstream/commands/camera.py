@@ -218,6 +218,8 @@ def _check_depth_options(args: argparse.Namespace) -> None:
     elif args.depth in ("plane", "ground") and given:
         raise UserError(f"--{given[0]} is for a depth map, and --depth {args.depth} reads none: give a file or leave it out")
     kind = args.depth_kind or ("relative" if args.depth_model else "metric")  # what a model gives is not known yet
+    if args.depth_steps is not None and kind == "relative":
+        raise UserError(f"--depth-steps {args.depth_steps:g} is of a unit, and relative depth has none: leave it out")
     if args.far_over_near is not None and kind != "relative":
         far = args.far_over_near
         raise UserError(f"--far-over-near {far:g} is for relative depth, not for {kind}: add --depth-kind relative")
@@ -233,6 +235,8 @@ def _depth_of(args: argparse.Namespace, picture: Image.Image, path: CameraPath |
     far = args.far_over_near or FAR_OVER_NEAR
     if args.depth_model is not None:
         depth = estimate_depth(picture, args.depth_model, kind=args.depth_kind, device=args.device, far_over_near=far)
+        if args.far_over_near is not None and depth.metric:
+            raise UserError(f"--far-over-near {far:g} is for relative depth, and this model gives metric: leave it out")
     elif args.depth in ("plane", "ground"):
         depth = flat_depth(size) if args.depth == "plane" else ground_depth(size)
     else:

@@ -201,6 +201,8 @@ def _tracks_of(
     """Tracks on the model's canvas."""
     from motionstream.tracks.paths import move_mask, walk
 
+    if args.speed is not None and path.length_px <= 0:
+        raise UserError("--speed needs a way to go, and --from and --to are one place: use --duration")
     duration_s = args.duration or MOVING * (args.frames - 1) / geometry.fps
     pace: dict[str, Any] = {"duration_s": duration_s} if args.speed is None else {"speed_px_s": args.speed}
     phase = walk(path, num_frames=args.frames, fps=geometry.fps, easing=args.easing, **pace)

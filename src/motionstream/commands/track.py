@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from motionstream.commands.options import canvas_size, say, tell_kept, whole_number
@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.tracking.points import track_windows
     from motionstream.tracking.spool import TrackSpool
     from motionstream.tracking.tracker import make_tracker
+    from motionstream.tracks.io import check_fits_json
 
     output = check_output(args.output, (".npz", ".json"), inputs=(args.points,))
     if args.draw is not None:
@@ -82,7 +83,10 @@ def run(args: argparse.Namespace) -> int:
     if args.tracker in ("lk", "dis") and not queries[:, 0].any():
         _check_texture(clip)
     tracker = make_tracker(args.tracker, **tracker_options(args))
-    expected = min(clip.expected_frames or MAX_FRAMES, args.frames or MAX_FRAMES)
+    most = args.frames or MAX_FRAMES
+    expected = min(clip.expected_frames or most, most)
+    if output.suffix.lower() == ".json" and clip.expected_frames:
+        check_fits_json(expected, len(queries))
     began, num_seen = time.perf_counter(), 0
     with contextlib.ExitStack() as stack:
         spool = stack.enter_context(TrackSpool(output, num_tracks=len(queries), size=clip.size, fps=clip.fps))
@@ -91,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
             stack.enter_context(tell_kept(drawing.video))
             stack.enter_context(drawing)
         bar = stack.enter_context(_progress(expected if clip.expected_frames else None))
-        for window in track_windows(_first(clip.frames(), args.frames), queries, tracker=tracker):
+        for window in track_windows(itertools.islice(clip.frames(), most), queries, tracker=tracker):
             spool.write(window.xy, window.visible)
             num_seen += int(window.visible.sum())
             if drawing is not None:
@@ -104,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
                 f"{spool.num_frames - 1}: give points for frames of the clip"
             )
     num_frames, seconds = spool.num_frames, time.perf_counter() - began
+    if args.frames is None and num_frames == MAX_FRAMES:
+        say(f"the first {MAX_FRAMES} frames were tracked, which is all that a tracks file holds")
     if args.frames is not None and num_frames < args.frames:
         say(f"the video has {num_frames} frames, {args.frames} were asked for")
     late = int((queries[:, 0] >= num_frames).sum())
@@ -145,13 +151,6 @@ def _check_texture(clip: Clip) -> None:
             f"{clip.path}: its first frame is flat or dark, so no point in it can be followed; give --points with t where "
             "the picture begins, or another clip"
         )
-
-
-def _first(frames: Iterator[np.ndarray], count: int | None) -> Iterator[np.ndarray]:
-    for index, frame in enumerate(frames):
-        yield frame
-        if count is not None and index + 1 >= count:
-            return
 
 
 def _progress(total: int | None) -> Any:

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 def run_draw(args: argparse.Namespace) -> int:
     import numpy as np
 
-    from motionstream.media.decode import VideoFile, upright
+    from motionstream.media.decode import VideoFile
     from motionstream.media.images import open_picture, write_picture
     from motionstream.media.output import check_output
     from motionstream.media.video import VideoWriter
@@ -88,7 +88,7 @@ def run_draw(args: argparse.Namespace) -> int:
     H, W = tracks.size
     if args.video is not None:
         video = VideoFile(args.video)
-        below: Iterator[np.ndarray] = (upright(frame, video.pixel_aspect) for frame in video.frames())
+        below: Iterator[np.ndarray] = map(video.upright, video.frames())
         if video.fps != tracks.fps:
             tracks = tracks.resample(fps=video.fps)
     elif args.image is not None:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from motionstream.commands.options import MOST_STEPS, device_arguments, say, size_argument, tell_kept, whole_number
 from motionstream.commands.streaming import check_scale, shown_scale
 from motionstream.commands.track import tracker_arguments, tracker_options
-from motionstream.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,15 +93,17 @@ def run(args: argparse.Namespace) -> int:
     tracker = make_tracker(args.tracker, **tracker_options(args))
 
     from motionstream.stream.engine import load_engine
+    from motionstream.stream.find_weights import find_config
 
-    engine = load_engine(args.weights or args.preset, device=args.device, dtype=args.dtype, size=args.size)
-    geometry = engine.preset.geometry
+    named = args.weights or args.preset
+    geometry = find_config(named, size=args.size)[0].geometry
     scale = args.scale or shown_scale(geometry.height)
     check_scale(scale, geometry, side_by_side=2 if args.beside else 1)
     first_frame, placed = fit_picture(picture, geometry.width, geometry.height)
     say(f"picture: {placed}")
     motion = ClipMotion(clip, geometry, fit=_FITS[args.fit], across=args.grid, mask=mask, tracker=tracker, pins=args.pins)
     say(f"clip: {clip.fps:g} fps, {motion.window}; tracked at its own rate, shown at {geometry.fps:g} fps")
+    engine = load_engine(named, device=args.device, dtype=args.dtype, size=args.size)
     say(f"compute: {engine.compute.reason}")
     engine.warmup()
     shown: list[LiveSeen] | None = None if saved is None else []
@@ -225,12 +226,17 @@ class _Tails:
 
 
 def _save_shown(path: Path, seen: list[LiveSeen], geometry: VideoGeometry) -> str:
+    """Write what was shown, as many frames as fit; where it went, "" for nowhere."""
     from motionstream.tracking.borrow import tracks_of
     from motionstream.tracks.io import MAX_POINTS, save_tracks
 
-    count = len(seen) * len({int(name) for now in seen for name in now.ids})
-    if count > MAX_POINTS:
-        raise UserError(f"{count} points are too many for --save-tracks; use --frames, or a shorter clip")
+    names: set[int] = set()
+    for count, now in enumerate(seen):
+        names.update(map(int, now.ids))
+        if (count + 1) * len(names) > MAX_POINTS:  # every point has a place in every frame
+            say(f"tracks: the first {count} of {len(seen)} frames are written, for a file holds {MAX_POINTS} points")
+            seen = seen[:count]
+            break
     tracks = tracks_of(seen, (geometry.height, geometry.width), geometry.fps)
     if not tracks.visible.any():
         say("no point was ever shown, so no tracks were written")

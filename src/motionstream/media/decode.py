@@ -2,7 +2,7 @@
 
     file = VideoFile("clip.mp4")
     for frame in file.frames():                # an av.VideoFrame; the same one again while it is held
-        picture = upright(frame, file.pixel_aspect)
+        picture = file.upright(frame)
 
 A browser's recordings, screen recordings and GIFs show each frame for as long as it says; `VideoFile` then gives what is
 shown at every 1 / fps seconds. Files of a constant rate are given frame by frame, as they are.
@@ -11,6 +11,7 @@ shown at every 1 / fps seconds. Files of a constant rate are given frame by fram
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from array import array
 from collections.abc import Iterator
@@ -48,7 +49,6 @@ class VideoFile:
     Attributes:
         fps: frames per second of what `frames` gives. varying: whether the frames of the file are not evenly spaced.
         expected_frames: how many `frames` will give, as the file claims, or 0 where it does not say.
-        pixel_aspect: width of a stored pixel over its height, for `upright`.
 
     Raises:
         ValueError: one sentence: missing, unreadable, or without a video.
@@ -60,12 +60,15 @@ class VideoFile:
             what = "is a folder" if self.path.is_dir() else "does not exist"
             raise ValueError(f"video {str(path)!r} {what}; check the path")
         self.varying, self._last_s = False, 0.0
+        self._stored: tuple[int, int] | None = None  # (width, height) of the first frame
         with self._opened() as (container, stream):
             stated = float(stream.average_rate or stream.guessed_rate or 0)
             seconds = float(container.duration or 0) / av.time_base
-            self.pixel_aspect = _pixel_aspect(stream)
+            self._pixel_aspect = _pixel_aspect(stream)
             self.fps = stated if stream.average_rate and stated <= MAX_STATED_FPS else 0.0
             measured = self._measure(container, stream)
+            if measured and not self.varying and measured < (1 - VARIES) * self.fps:
+                self.fps = measured  # fewer than stated: the file says what a camera should give, its clock what it gave
             self.fps = self.fps or measured or min(stated, MAX_STATED_FPS)
             self._stored_frames = int(stream.frames or 0)
             if not self.varying:
@@ -93,12 +96,13 @@ class VideoFile:
         tick_s = float(stream.time_base)
         rounding = 1 if usual >= 3 else 0  # of a clock that is hardly finer than the frames every gap counts
         self.varying = bool((np.abs(gaps - usual) > VARIES * usual + rounding).any())
-        if self.varying:
-            self.fps = min(1 / (usual * tick_s), MAX_STATED_FPS)
-            self._last_s = min(max(last[1] * tick_s, 1 / self.fps), MAX_HOLD_S)
-            steps = gaps * tick_s
-            total = np.where(steps > MAX_HOLD_S, 1 / self.fps, steps).sum() + self._last_s
-            self.expected_frames = int(np.ceil(total * self.fps - EARLY - 1e-6))
+        if not self.varying:
+            return len(gaps) / float(gaps.sum() * tick_s)  # the mean: times are rounded to milliseconds in WebM
+        self.fps = min(1 / (usual * tick_s), MAX_STATED_FPS)
+        self._last_s = min(max(last[1] * tick_s, 1 / self.fps), MAX_HOLD_S)
+        steps = gaps * tick_s
+        total = np.where(steps > MAX_HOLD_S, 1 / self.fps, steps).sum() + self._last_s
+        self.expected_frames = int(np.ceil(total * self.fps - EARLY - 1e-6))
         return 1 / (usual * tick_s)
 
     def frames(self) -> Iterator[av.VideoFrame]:
@@ -110,6 +114,26 @@ class VideoFile:
             ValueError: nothing can be decoded.
         """
         return self._by_time() if self.varying else self._decoded()
+
+    def upright(self, frame: av.VideoFrame, size: tuple[int, int] | None = None) -> np.ndarray:
+        """A frame of `frames` as (H, W, 3) uint8 RGB, turned as it is meant to be seen, with square pixels.
+
+        A file that changes its size on the way, as recorded calls do, keeps that of its first frame.
+
+        Args:
+            size: (H, W) to scale to, in pixels, instead.
+        """
+        width, height = self._stored or (frame.width, frame.height)
+        width = max(1, round(width * self._pixel_aspect))
+        quarters, mirrored = _orientation(frame)
+        if size is not None:
+            height, width = size if quarters % 2 == 0 else size[::-1]
+        if (width, height) == (frame.width, frame.height):
+            array = frame.to_ndarray(format="rgb24")
+        else:
+            how = Interpolation.BICUBIC if size is None else Interpolation.AREA
+            array = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation=how)
+        return np.rot90(array[:, ::-1] if mirrored else array, quarters)
 
     def _by_time(self) -> Iterator[av.VideoFrame]:
         held: av.VideoFrame | None = None
@@ -138,6 +162,8 @@ class VideoFile:
                     failed += 1
                     continue
                 count += len(frames)
+                if frames and self._stored is None:
+                    self._stored = frames[0].width, frames[0].height
                 yield from frames
         if not count:
             raise ValueError(self.say_empty())
@@ -173,23 +199,15 @@ class VideoFile:
             raise ValueError(f"cannot read video {str(self.path)!r}: {reason}; check or convert the file") from error
 
 
-def upright(frame: av.VideoFrame, pixel_aspect: Fraction = Fraction(1), size: tuple[int, int] | None = None) -> np.ndarray:
-    """A frame as (H, W, 3) uint8 RGB, turned as it is meant to be seen, with square pixels.
-
-    Args:
-        pixel_aspect: as of the `VideoFile`; others than 1 make the stored frame wider or narrower.
-        size: (H, W) to scale to, in pixels, instead.
-    """
-    quarters = round(getattr(frame, "rotation", 0) / 90) % 4  # counterclockwise; PyAV 13 does not tell
-    if size is not None:
-        height, width = size if quarters % 2 == 0 else size[::-1]
-        array = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation=Interpolation.AREA)
-    elif pixel_aspect != 1:
-        width = max(1, round(frame.width * pixel_aspect))
-        array = frame.to_ndarray(format="rgb24", width=width, height=frame.height, interpolation=Interpolation.BICUBIC)
-    else:
-        array = frame.to_ndarray(format="rgb24")
-    return np.rot90(array, quarters)
+def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
+    """Quarters of a turn, counterclockwise, and whether the stored frame is mirrored (left and right) before it."""
+    beside: Any = frame.side_data
+    matrix = next((bytes(part) for part in beside if part.type.name == "DISPLAYMATRIX"), None)
+    if matrix is not None:
+        a, b, _, c, d = np.frombuffer(matrix, "=i4")[:5].tolist()
+        if a * d - b * c < 0:
+            return round(-math.degrees(math.atan2(-b, -a)) / 90) % 4, True
+    return round(getattr(frame, "rotation", 0) / 90) % 4, False  # PyAV 13 does not tell
 
 
 def _pixel_aspect(stream: Any) -> Fraction:

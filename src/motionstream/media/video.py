@@ -25,7 +25,7 @@ from typing import Any, Literal, Self
 import av
 import numpy as np
 
-from motionstream.media.decode import VideoFile, upright
+from motionstream.media.decode import VideoFile
 from motionstream.media.images import enlarge
 from motionstream.media.output import check_output
 
@@ -193,7 +193,7 @@ def read_video(
     shown: av.VideoFrame | None = None
     for frame in file.frames():
         if frame is not shown:
-            shown, picture = frame, upright(frame, file.pixel_aspect, size)
+            shown, picture = frame, file.upright(frame, size)
         frames.append(picture)
         if len(frames) == max_frames:
             break

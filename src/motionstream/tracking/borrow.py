@@ -23,7 +23,7 @@ from motionstream.media.images import Fit, PictureFit, fit_window
 from motionstream.shapes import VideoGeometry
 from motionstream.tracking.choose import MovingPoints
 from motionstream.tracking.clip import Clip
-from motionstream.tracking.live import LivePoints, LiveSeen, at_rate
+from motionstream.tracking.live import LEAST_SPACING_PX, LivePoints, LiveSeen, at_rate
 from motionstream.tracking.tracker import PointTracker
 from motionstream.tracks.tracks import Tracks
 
@@ -58,8 +58,7 @@ class ClipMotion:
         track_s: seconds spent in the tracker. ever_moving: the most points that were shown because they moved.
 
     Raises:
-        UserError: a mask that is white only where the clip is cut away.
-        ValueError: a grid that is too dense for the clip.
+        UserError: a mask that is white only where the clip is cut away, or a grid that is too dense.
     """
 
     def __init__(
@@ -79,6 +78,9 @@ class ClipMotion:
         self.clip = clip.within(self.window)
         usual = geometry.width / geometry.point_spacing(CELLS)
         spacing_px = self.clip.size[1] / (across or usual)
+        if across is not None and spacing_px < LEAST_SPACING_PX:
+            most = self.clip.size[1] // LEAST_SPACING_PX
+            raise UserError(f"a grid of {across} points across is too dense for this size of video: use at most {most}")
         self.points = LivePoints(spacing_px, mask=_cut(mask, self.window), tracker=tracker)
         cell, place = geometry.reach_px * self.times, geometry.point_spacing(CELLS) * self.times
         pins_px = {"some": PIN_CELLS * place, "none": 0.0, "all": 1e-6}[pins]

@@ -10,7 +10,7 @@ import av
 import cv2
 import numpy as np
 
-from motionstream.media.decode import VideoFile, upright
+from motionstream.media.decode import VideoFile
 from motionstream.media.images import PictureFit
 
 
@@ -35,7 +35,7 @@ class Clip:
         self.window: PictureFit | None = None
         self._file = VideoFile(path)
         self.fps, self.expected_frames = self._file.fps, self._file.expected_frames
-        shape = upright(next(self._file.frames()), self._file.pixel_aspect).shape
+        shape = self._file.upright(next(self._file.frames())).shape
         self.source = shape[0], shape[1]
         self.size = self.source if size is None else size
 
@@ -52,7 +52,7 @@ class Clip:
             if index % step:
                 continue
             if frame is not shown:
-                shown, picture = frame, self._fitted(upright(frame, self._file.pixel_aspect))
+                shown, picture = frame, self._fitted(self._file.upright(frame))
             yield picture
 
     def _fitted(self, frame: np.ndarray) -> np.ndarray:

@@ -19,6 +19,9 @@ from motionstream.tracking.tracker import Seen, check_frame, check_points
 FLAT = 6.0
 """Contrast in grey levels below which a patch cannot be searched for: it is only looked at where it should be."""
 
+DARK, WHITE = 16, 250
+"""Levels between which a pixel tells of the exposure."""
+
 FORGET_LIGHT = 0.995
 """What a camera's exposure was is forgotten slowly, so that small errors do not add up over an hour."""
 
@@ -129,13 +132,16 @@ class FlowTracker:
     def _show(self, frame: np.ndarray) -> None:
         """Take a frame in, brought to one exposure: by the median change of its pixels from frame to frame."""
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        # the offset keeps dark pixels, which are mostly noise, from having a say
-        small = cv2.resize(grey, (64, 48), interpolation=cv2.INTER_AREA).astype(np.float32) + 16
+        small = cv2.resize(grey, (64, 48), interpolation=cv2.INTER_AREA).astype(np.float32)
         if self._small is not None:
-            change = float(np.median(small / self._small))
+            # dark pixels are mostly noise, and white ones do not say how bright they are
+            brighter = np.maximum(small, self._small)
+            fair = (brighter > DARK) & (brighter < WHITE)
+            change = float(np.median((small[fair] + 1) / (self._small[fair] + 1))) if fair.any() else 1.0
             self._log_gain = FORGET_LIGHT * self._log_gain + float(np.log(np.clip(change, 0.5, 2.0)))
         self._small = small
         table = np.clip(np.arange(256) / np.exp(self._log_gain), 0, 255).round().astype(np.uint8)
+        self._white = float(table[WHITE])
         self._grey = cv2.LUT(grey, table)
         self._blurred = cv2.LUT(cv2.blur(frame, (3, 3)), table)
 
@@ -168,7 +174,10 @@ class FlowTracker:
     def _looks_right(self, rows: np.ndarray, xy: np.ndarray) -> np.ndarray:
         points, settings = self._points, self.settings
         alike = likeness(points.patch[rows], cut_patches(self._grey, xy, settings.patch_px))
-        off = np.abs(points.colour[rows] - self._colours(xy)).max(axis=1)
+        was, now = points.colour[rows], self._colours(xy)
+        off = np.where((now >= self._white) & (was > now), 0.0, np.abs(was - now)).max(
+            axis=1
+        )  # it may be brighter than white
         return (alike >= settings.min_likeness) & (off <= settings.max_colour)
 
     def _remember(self, rows: np.ndarray) -> None:

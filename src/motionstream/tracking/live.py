@@ -18,6 +18,7 @@ import numpy as np
 from motionstream.tracking.appearance import MIN_TRACKABLE, trackability
 from motionstream.tracking.tracker import PointTracker, check_frame, make_tracker
 
+LEAST_SPACING_PX = 4
 PATIENCE_FRAMES = 12
 """A point that is hidden for so long gives up its place."""
 MAX_POINTS_PER_CELL = 2
@@ -50,8 +51,8 @@ class LivePoints:
     """
 
     def __init__(self, spacing_px: float, *, mask: np.ndarray | None = None, tracker: str | PointTracker = "lk") -> None:
-        if spacing_px < 4:
-            raise ValueError(f"points {spacing_px:g} pixels apart are too dense: use at least 4")
+        if spacing_px < LEAST_SPACING_PX:
+            raise ValueError(f"points {spacing_px:g} pixels apart are too dense: use at least {LEAST_SPACING_PX}")
         self.tracker = make_tracker(tracker) if isinstance(tracker, str) else tracker
         if not self.tracker.growing:
             raise ValueError(f"tracker {tracker!r} takes points only at its start; for streams use lk, dis or tapir")

@@ -19,7 +19,8 @@ from typing import IO, Any, Self
 import numpy as np
 
 from motionstream.files import replacing, said_if_unwritable
-from motionstream.tracks.io import MAX_FRAMES, TRACKS_FORMAT, VERSION
+from motionstream.tracks.io import MAX_FRAMES, TRACKS_FORMAT, VERSION, check_fits_json
+from motionstream.tracks.tracks import check_fps
 
 
 class TrackSpool:
@@ -30,14 +31,14 @@ class TrackSpool:
         size: (H, W) of the canvas in pixels. fps: frames per second.
 
     Raises:
-        ValueError: another suffix, or nothing visible to write.
+        ValueError: another suffix, a frame rate out of range, nothing visible to write, or more than such a file holds.
     """
 
     def __init__(self, path: str | Path, *, num_tracks: int, size: tuple[int, int], fps: float) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() not in (".npz", ".json"):
             raise ValueError(f"{self.path.name!r} must end in .json or .npz to hold tracks")
-        self.num_tracks, self.size, self.fps, self.num_frames = num_tracks, size, fps, 0
+        self.num_tracks, self.size, self.fps, self.num_frames = num_tracks, size, check_fps(fps), 0
         self._any_visible = False
         self._xy: IO[bytes] = tempfile.TemporaryFile(dir=self.path.parent)
         self._visible: IO[bytes] = tempfile.TemporaryFile(dir=self.path.parent)
@@ -49,6 +50,8 @@ class TrackSpool:
             raise ValueError(f"frames of {self.num_tracks} tracks expected, got xy {xy.shape} and visible {visible.shape}")
         if self.num_frames + len(xy) > MAX_FRAMES:
             raise ValueError(f"a tracks file holds at most {MAX_FRAMES} frames; use --frames, or cut the video")
+        if self.path.suffix.lower() == ".json":
+            check_fits_json(self.num_frames + len(xy), self.num_tracks)
         shown = visible & (xy >= 0).all(axis=-1) & (xy[..., 0] < W) & (xy[..., 1] < H)
         self._any_visible |= bool(shown.any())
         with said_if_unwritable(self.path):

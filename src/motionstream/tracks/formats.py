@@ -135,6 +135,11 @@ def save_any_tracks(path: str | Path, tracks: Tracks, *, form: str | None = None
         return tracks
     if form == "ati":
         tracks = _for_ati(tracks)
+        if not tracks.visible.any():
+            raise ValueError(
+                f"cannot save to {path}: an ATI file holds {ATI_FRAMES} frames at {ATI_FPS:g} per second, and no point is "
+                "visible in them"
+            )
         _write(path, lambda file: torch.save(_ati_bytes(tracks), file))
         return tracks
     H, W = tracks.size

@@ -221,9 +221,19 @@ def _read_tracks(document: dict[str, Any], size: tuple[int, int], fps: float) ->
     return tracks
 
 
+def check_fits_json(num_frames: int, num_tracks: int) -> None:
+    """Refuse what `load_tracks` would not read again from a JSON (ValueError); an NPZ may be larger."""
+    if num_frames > MAX_FRAMES or num_frames * num_tracks > MAX_POINTS:
+        raise ValueError(
+            f"{num_tracks} tracks of {num_frames} frames are too many for JSON, which holds {MAX_FRAMES} frames and "
+            f"{MAX_POINTS} points; write .npz"
+        )
+
+
 def _json_text(tracks: Tracks) -> str:
     if tracks.batch != 1:
         raise ValueError(f"JSON holds one sample, but these tracks have {tracks.batch}; save them as .npz")
+    check_fits_json(tracks.num_frames, tracks.num_tracks)
     header = {**_header(TRACKS_FORMAT, tracks.size, tracks.fps), "num_frames": tracks.num_frames}
     xy, visible = tracks.xy[0].numpy(), tracks.visible[0].numpy()
     forms = []
