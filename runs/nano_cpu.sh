@@ -45,7 +45,7 @@ folder nano large
 
 if [ "${DISTILL:-0}" -gt 0 ]; then
     size=(${small[@]+"${small[@]}"})
-    train distill distilled "$DISTILL" "${made[@]}" --student "$work/short" --set cache=$short batch=4 critic_per_student=3 critic_warmup=12 \
+    train distill distilled "$DISTILL" "${made[@]}" --student "$work/short" --set cache=$short batch=4 critic_per_student=3 critic_warmup=$(($(steps "$DISTILL") < 15 ? 1 : 12)) \
         lr_student=3e-5 lr_critic=1e-4 truth_weight=0.3 score_shift=3.0 ema=0.95 text_guidance=1.0 motion_guidance=1.0 \
         "${told[@]}" 'tracks_per_object=[12,128]' p_twin=0.3 p_camera=0.25 p_anchor=1.0
     # Distilled on small pictures; what that gained is added to the student of large ones.

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from motionstream.cli import main
+from motionstream.stream.session import StreamSession
 
 TINY = ["--preset", "tiny-debug", "--device", "cpu", "--dtype", "float32"]
 
@@ -39,6 +40,22 @@ def test_a_horizon_has_windows_and_a_plot(tmp_path, capsys):
     assert (tmp_path / "far.png").is_file()
 
 
+def test_a_horizon_that_is_stopped_early_still_reports(tmp_path, capsys, monkeypatch):
+    step, made = StreamSession.launch, []
+
+    def interrupted(session):
+        made.append(1)
+        if len(made) == 40:
+            raise KeyboardInterrupt
+        return step(session)
+
+    monkeypatch.setattr(StreamSession, "launch", interrupted)
+    assert main(["bench", *TINY, "--horizon", "300", "--out", str(tmp_path / "far.json")]) == 0
+    report = report_of(capsys)
+    assert report["interrupted"] is True
+    assert report["chunks"] < 40
+
+
 def test_the_reference_can_be_measured_too(capsys):
     assert main(["bench", *TINY, "--chunks", "4", "--reference", "--json"]) == 0
     assert report_of(capsys)["path"].startswith("the reference")
@@ -57,6 +74,8 @@ def test_few_layers_of_a_random_model(capsys):
         (["--chunks", "3"], "--chunks 3 is too few to measure"),
         (["--vs", "magic"], "invalid choice: 'magic'"),
         (["--horizon", "10"], "'10' must be a whole number from 300"),
+        (["--reference", "--attention", "math"], "--attention is of the fast path, and --reference takes the slow one"),
+        (["--reference", "--rows", "plain"], "--rows is of the fast path"),
         (["--layers", "1"], "--layers 1 cuts a network that was trained whole: add --random-weights"),
         (["--attention", "magic"], "attention 'magic' is unknown: use one of auto, sdpa"),
         (["--horizon", "300", "--chunks", "40"], "--horizon 300 and --chunks 40 both say how many chunks: give one of them"),

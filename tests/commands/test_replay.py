@@ -12,8 +12,10 @@ import pytest
 
 import motionstream as ms
 from motionstream import cli
+from motionstream.commands.replay import _makes
 from motionstream.config import to_json
 from motionstream.models.load import save_weights
+from motionstream.presets import preset
 from motionstream.stream.compute_path import ComputePath
 from motionstream.stream.engine import StreamEngine, load_engine
 from motionstream.stream.performance import Performance
@@ -64,7 +66,7 @@ def test_a_take_is_made_again_bit_for_bit(recorded: str, last_json: Callable[[],
 
 def test_dtype_and_attention_are_those_of_the_recording(recorded: str, last_json, monkeypatch, capsys):
     take = Take.from_json(Path("take.json").read_text())
-    assert take.computed_with == ("cpu", "float32", "sdpa", "sdpa", "plain")
+    assert take.computed_with == ("cpu", "float32", "sdpa", "sdpa", "plain", "outlines")
     assert cli.main(["replay", "take.json", "-o", "out.mp4", "--device", "cpu"]) == 0
     assert last_json()["frames_sha256"] == recorded  # wherever bfloat16 would have been chosen, too
     path = ComputePath(attention="products")
@@ -76,7 +78,7 @@ def test_dtype_and_attention_are_those_of_the_recording(recorded: str, last_json
     load = load_engine
     monkeypatch.setattr("motionstream.stream.engine.load_engine", lambda *a, **k: used.append(load(*a, **k)) or used[-1])
     assert replay() == 0
-    assert used[0].computed_with == ("cpu", "float32", "products", "sdpa", "plain")
+    assert used[0].computed_with == ("cpu", "float32", "products", "sdpa", "plain", "outlines")
     assert last_json()["frames_sha256"] == hashlib.sha256(b"".join(frames)).hexdigest()
     capsys.readouterr()
     Path("take.json").write_text(json.dumps({**json.loads(show.take.to_json()), "computed_with": None}))
@@ -118,6 +120,20 @@ def test_it_is_said_where_the_last_bits_may_differ(recorded: str, capsys, number
     Path("take.json").write_text(take.to_json())
     assert replay() == 0
     assert f"computed with {', '.join(numbers)}, this is cpu, float32, sdpa" in capsys.readouterr().err
+
+
+def test_without_opencv_things_are_found_otherwise_and_that_is_said(recorded: str, capsys, monkeypatch):
+    monkeypatch.setattr("motionstream.stream.compute_path.can_outline", lambda: False)
+    assert replay() == 0
+    assert "plain, outlines, this is cpu, float32, sdpa, sdpa, plain, discs" in capsys.readouterr().err
+
+
+def test_wan_is_replayed_in_any_size_that_it_can_make(recorded: str):
+    take = dataclasses.replace(Take.from_json(Path("take.json").read_text()), preset="wan2.1-1.3b")
+    for width, height, made in ((480, 320, True), (481, 320, False)):
+        assert _makes(preset("wan2.1-1.3b"), dataclasses.replace(take, width=width, height=height)) is made
+    assert not _makes(preset("wan2.2-5b"), dataclasses.replace(take, width=480, height=320))
+    assert _makes(preset("nano"), dataclasses.replace(take, width=128, height=96))
 
 
 def test_another_canvas_gets_scaled_lengths(recorded: str, small: StreamEngine, monkeypatch: pytest.MonkeyPatch, capsys):

@@ -118,6 +118,36 @@ def test_a_path_runs_to_its_end_and_lets_go():
     assert ended == (1,)
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_a_path_takes_along_what_it_begins_on_all_the_way(late: bool):
+    """In every chunk: later ones move in the very frame in which they take hold."""
+    on = board()
+    if late:
+        play(on, ChunkInput())
+    anchors = on.buffer.num_anchors
+    path = Begin("path", 1, ((92.0, 74.0),), on.buffer.frame, ((92.0, 74.0), (172.0, 74.0)), 0.3)
+    play(on, ChunkInput(begins=(path,)))
+    way = (on.buffer.place[:anchors] - on.buffer.home).numpy()
+    taken = np.hypot(*way.T) > 0.5
+    assert taken[np.hypot(*(on.buffer.home.numpy() - [92.0, 74.0]).T) < 8].all()
+    assert way[taken] == pytest.approx(np.tile([80.0, 0.0], (int(taken.sum()), 1)), abs=1e-3)
+
+
+def test_a_quick_second_drag_counts():
+    """Let go, something else taken, moved and let go, all within a frame."""
+    on = board()
+    on.hand_px = 3.0
+    play(on, ChunkInput())
+    play(on, ChunkInput(begins=(Begin("drag", 1, ((40.0, 40.0),), 11),)), 4)
+    moved = Motion(2, 0, (AT_REST, *((2.5, 0.0, 0.0, 1.0),) * 3))
+    frames = play(
+        on, ChunkInput(begins=(Begin("drag", 2, ((120.0, 100.0),), 15),), motions=(moved,), ends=((1, 2), (2, 2))), 4
+    )
+    assert any(point.id == 2 * 1024 for frame in frames for point in frame)
+    nearest = int(np.hypot(*(on.buffer.home.numpy() - [120.0, 100.0]).T).argmin())
+    assert (on.buffer.place[nearest] - on.buffer.home[nearest]).tolist() == pytest.approx([2.5, 0.0], abs=1e-4)
+
+
 def test_a_grab_finds_what_moved_after_the_frame_that_was_seen():
     on = board()
     play(on, ChunkInput(), 9)

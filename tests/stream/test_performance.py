@@ -5,6 +5,7 @@ import pytest
 
 from motionstream.stream import performance
 from motionstream.stream.gestures import Begin, CameraSpeed, ChunkInput, Motion
+from motionstream.stream.lane import Lane
 from motionstream.stream.performance import Performance, SnapshotStore
 from motionstream.stream.take import Take
 
@@ -120,6 +121,40 @@ def test_live_input_is_refused_while_a_take_plays(engine, picture):
         again.step()
         again.live.pin(1, [(5.0, 5.0)], seen=0, t=1)
         assert again.step().marks[0]
+
+
+def test_a_step_that_fails_leaves_the_take_what_was_seen(engine, picture, monkeypatch):
+    """Once in decoding, once in a source of points: what goes on is what is played again."""
+    with Performance(engine, picture, "", seed=0) as show:
+        seen = [show.step().frames]
+        show.live.grab(1, [(20.0, 12.0)], seen=8, t=1)
+        show.live.move(1, (6.0, 3.0, 0.0, 1.0), t=2)
+        with monkeypatch.context() as broken:
+            broken.setattr(Lane, "decode", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                show.step()
+        assert show.session.buffer.frame == show.frame
+        assert show.active == ()
+        seen.append(show.step().frames)
+        show.live.grab(2, [(20.0, 12.0)], seen=8, t=3)
+        show.live.move(2, (6.0, 3.0, 0.0, 1.0), t=4)
+        with monkeypatch.context() as broken:
+            broken.setattr(show.live, "gather", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                show.step()
+        seen.append(show.step().frames)
+        assert show.active == (2,)
+    with Performance.of_take(engine, Take.from_json(show.take.to_json())) as again:
+        assert all(np.array_equal(again.step().frames, frames) for frames in seen)
+
+
+def test_numbers_of_numpy_and_long_prompts(engine, picture):
+    with Performance(engine, picture, "", np.int64(3), steps=np.int64(2)) as show:
+        show.step()
+    take = Take.from_json(show.take.to_json())
+    assert (take.seed, take.steps) == (3, 2)
+    with pytest.raises(ValueError, match="1001 characters: a take holds at most 1000"):
+        Performance(engine, picture, 1001 * "x", 0)
 
 
 def test_branching_into_the_future_is_refused(engine, picture):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motionstream.stream.pushes import resample_pushes, taken_hold
+from motionstream.stream.pushes import merge_pairs, resample_pushes, taken_hold
 from motionstream.stream.track_buffer import Point
 
 
@@ -55,6 +55,30 @@ def test_release_and_grab_again():
     assert None in path, "let go in between"
     assert all(p is None or p[0] <= 6 or p == (30.0, 9.0) for p in path), "nothing slides from one grab to the next"
     assert resample_pushes({}, [(0.0, [Point(5, 1.0, 1.0, False)])], 3) == ([[], [], []], {})
+
+
+def test_let_go_and_grabbed_again_at_once_is_seen_as_two():
+    """Between two frames: what was held would be dragged to where the point is next."""
+    held = {1: Point(1, 10, 10)}
+    gone, back = [Point(1, 11, 10, False)], [Point(1, 90, 90)]
+    events = [(0.0, [Point(1, 11, 10)]), (0.14, gone), (0.141, back), (0.3, [Point(1, 92, 90)])]
+    frames, after = resample_pushes(held, events, 12)
+    seen = [[point.x for point in frame] for frame in frames]
+    let_go = seen.index([])
+    assert all(x < 20 for frame in seen[:let_go] for x in frame)
+    assert all(x > 80 for frame in seen[let_go + 1 :] for x in frame)
+    assert (after[1].x, after[1].y) == (92, 90)
+    frames, after = resample_pushes(held, events[:3], 12)  # the last event of all: it is held from the next chunk on
+    assert (frames[-1], after[1].x) == ([], 90)
+
+
+def test_merged_events_keep_that_a_point_was_let_go():
+    events = [(0.1 * t, [Point(1, float(t), 5.0, visible=t != 6)]) for t in range(20)]
+    merged = merge_pairs(events)
+    assert len(events) > len(merged) >= 10
+    assert [point.visible for _, points in merged for point in points].count(False) == 1
+    flickering = [(0.1 * t, [Point(1, float(t), 5.0, visible=bool(t % 2))]) for t in range(20)]
+    assert len(merge_pairs(flickering)) == 10  # or they would become more and more
 
 
 def test_before_the_first_frame_a_point_takes_hold_where_it_was_pushed_first():

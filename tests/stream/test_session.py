@@ -241,11 +241,71 @@ def test_too_many_points_are_refused_and_do_no_harm(engine, picture):
     with engine.start(picture) as session, engine.start(picture) as untouched:
         with pytest.raises(ValueError, match=f"10000 points at once: use at most {MAX_POINTS}"):
             session.push([Point(n, 1.0, 1.0) for n in range(10_000)])
-        session.push([Point(n, 1.0, 1.0, False) for n in range(MAX_POINTS)])
-        with pytest.raises(ValueError, match="points at once"):
-            session.push([Point(MAX_POINTS, 1.0, 1.0)])
         assert np.array_equal(session.step().frames, untouched.step().frames)
+        session.push([Point(n, 1.0, 1.0) for n in range(MAX_POINTS)])
+        with pytest.raises(ValueError, match=f"{MAX_POINTS + 1} points at once"):
+            session.push([Point(MAX_POINTS, 1.0, 1.0)])
+        session.push([Point(n, 1.0, 1.0, False) for n in range(MAX_POINTS)])  # who lets go of all holds none
         session.push([Point(MAX_POINTS, 1.0, 1.0)])
+        session.step()
+        assert session.buffer.grips.keys() == {MAX_POINTS}
+
+
+def test_a_picture_that_is_filled_anew_is_not_the_streams(engine, picture):
+    given = picture.copy()
+    with engine.start(given) as session, engine.start(picture) as other:
+        given[:] = 0
+        assert np.array_equal(session.buffer.picture, other.buffer.picture)
+
+
+def test_a_snapshot_holds_what_waits_to_be_shown(engine, picture):
+    with engine.start(picture) as session:
+        session.step()
+        session.push([Point(1, 10.0, 16.0)])
+        state = session.snapshot()
+        frames = session.step().frames
+        session.push([Point(1, 30.0, 16.0)])
+        session.restore(state)
+        assert np.array_equal(session.step().frames, frames)
+
+
+@pytest.mark.parametrize("part", ["denoise", "decode", "commit"])
+def test_a_chunk_that_fails_leaves_nothing(engine, picture, monkeypatch, part: str):
+    """What was pushed for it is shown by the next try."""
+    with engine.start(picture) as session, engine.start(picture) as other:
+        for x in (10.0, 20.0):
+            for each in (session, other):
+                each.step()
+                each.push([Point(1, x, 16.0)])
+
+        def fail(*_, **__):
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as broken:
+            broken.setattr(Lane, part, fail)
+            with pytest.raises(ZeroDivisionError):
+                session.step()
+        session.snapshot()
+        for _ in range(2):
+            assert np.array_equal(session.step().frames, other.step().frames)
+
+
+def test_ids_of_other_tracks_are_other_points(engine, picture):
+    """A second file of tracks names its points from 0 on, as the first did."""
+
+    def at(x: float, y: float) -> Tracks:
+        return Tracks.from_points(torch.ones(12, 1, 2) * torch.tensor([x, y]), size=(32, 48), fps=16.0)
+
+    with engine.start(picture) as session:
+        home, anchors = session.buffer.home, session.buffer.num_anchors
+        session.step()
+        list(session.stream(at(12, 12)))
+        list(session.stream(at(36, 20)))
+        assert session.buffer.place[:anchors].equal(home)
+        held = session.buffer.grips[0].slots.tolist()
+        list(session.stream(at(38, 20)))  # goes on near where it is: so does its thing
+        assert session.buffer.grips[0].slots.tolist() == held
+        assert ((session.buffer.place[:anchors] - home).norm(dim=1) > 0.5).nonzero()[:, 0].tolist() == sorted(held)
 
 
 def test_the_limit_of_live_input_does_not_hold_for_ready_made_tracks(engine, picture, monkeypatch):

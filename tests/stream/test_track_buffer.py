@@ -1,5 +1,6 @@
 """Live points become tracks whose codes the sink knows, wherever their thing has gone meanwhile."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -172,6 +173,24 @@ def test_off_screen_points_are_hidden():
     assert id_of((60, 4), made) in shown(tracks, 0)
     assert shown(tracks, 1) == {}
     assert id_of((60, 4), made) in shown(tracks, 2)
+
+
+def test_a_hand_knows_nothing_of_tracks_that_are_gone():
+    made = started()
+    for points, remember in (([Point(1, 20.0, 20.0)], True), ([], True), ([Point(1, 44.0, 12.0)], False)):
+        made.chunk([points] * 2, first=False, remember=remember)
+    assert made.place[: made.num_anchors].equal(made.home)
+
+
+def test_who_leaves_a_dab_turns_it_no_more():
+    made = started()
+    made.picture = np.zeros((GEOMETRY.height, GEOMETRY.width, 3), np.uint8)
+    dab = [Point(1, 20.0, 14.0), Point(2, 24.0, 14.0), Point(3, 22.0, 17.0)]
+    made.chunk([dab], first=False)
+    assert made.grips[1].dab is not None
+    made.chunk([dab[:2]], first=False)
+    made.chunk([[*dab[:2], Point(3, 52.0, 26.0)]], first=False)  # another point by the name of one that left
+    assert made.place[: made.num_anchors].numpy() == pytest.approx(made.home.numpy(), abs=1e-3)
 
 
 def test_reset_is_a_new_buffer_and_the_seed_names_the_codes():

@@ -1,6 +1,7 @@
 """Which updates a step of distillation makes, on the smallest preset."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from motionstream.models.vae import NanoVAE
 from motionstream.presets import tiny_debug
 from motionstream.stream.random_parts import random_planes
 from motionstream.train.distill import DistillConfig, DistillStage
+from motionstream.train.teacher import SIGMA_FLOOR
 
 
 @pytest.fixture
@@ -65,3 +67,21 @@ def test_what_clips_show_and_tell_are_settings(stage):
         assert shown[0] != shown[1], name
     stage.config = replace(DistillConfig(batch=1, num_frames=21), tracks_per_object=(1, 1), p_anchor=0.0)
     assert stage.batch_at(0, 0)[0].visible.any(1).sum() < plain.visible.any(1).sum()
+
+
+def test_low_noise_does_not_take_over_the_critic(stage, monkeypatch):
+    """An error of one in every number of a clean estimate counts alike at all noise levels up to the floor."""
+    made = stage.generate(stage.batch_at(0, 0)[0], 0, grad=False)
+    losses = {}
+    for sigma in (0.02, 0.1, SIGMA_FLOOR, 0.8):
+
+        def off_by_one(model, noisy, level, condition):
+            return SimpleNamespace(x0=made + 1 + 0 * next(model.parameters()).sum())
+
+        level = torch.full((len(made), made.shape[1]), sigma)
+        monkeypatch.setattr(stage, "generate", lambda *_, **__: made)
+        monkeypatch.setattr(stage, "score_noise", lambda latents, _, level=level: (latents, latents, level))
+        monkeypatch.setattr("motionstream.train.distill.predict", off_by_one)
+        losses[sigma] = stage.critic_step(0)["loss"]
+    assert losses[0.02] == pytest.approx(losses[0.1]) == pytest.approx(losses[SIGMA_FLOOR])
+    assert losses[SIGMA_FLOOR] == pytest.approx(4 * losses[0.8])

@@ -64,6 +64,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.layers and not args.random_weights:
         raise UserError(f"--layers {args.layers} cuts a network that was trained whole: add --random-weights")
+    if args.reference:
+        for name, given in (("attention", args.attention != "auto"), ("rows", args.rows != "auto"), ("fp8", args.fp8)):
+            if given:
+                raise UserError(f"--{name} is of the fast path, and --reference takes the slow one: give one of them")
     if args.random_weights:
         say("warning: the weights are random: only speed and memory mean anything")
     if args.horizon and args.chunks is not None:
@@ -87,10 +91,11 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         with replacing(args.out) as unfinished:
             unfinished.write_text(json.dumps(report, indent=2) + "\n")
-    picture = draw(report, args.out.with_suffix(".png")) if args.horizon and args.out else None
+    lines = args.horizon and "windows" in report  # not where it was stopped before there was one
+    picture = draw(report, args.out.with_suffix(".png")) if lines and args.out else None
     if not args.json:
         _print(report)
-        if args.horizon:
+        if lines:
             print("\n" + (f"  plot: {picture}" if picture else text_plot(report["windows"])))
     print(json.dumps(report))
     return 0

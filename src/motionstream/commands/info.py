@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from motionstream.commands.options import device_arguments, size_argument, whole_number
+from motionstream.commands.streaming import check_fp8
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:
@@ -146,6 +147,9 @@ def plan(args: argparse.Namespace, config: PresetConfig) -> int:
 
     if args.fp8 and args.purpose != "stream":
         raise UserError(f"--fp8 is for streaming, and --for {args.purpose} trains: leave it out or use --for stream")
+    check_fp8(args, config)
+    if args.device is not None:
+        raise UserError(f"--device {args.device} is not asked for a prediction: leave it out (--fit says how much memory)")
     name, gpus = args.dtype or "bfloat16", args.gpus or 1
     named_dtype(name)
     options = replace(_options(config, name), batch=args.batch or 1, fp8=args.fp8)

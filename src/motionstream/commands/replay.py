@@ -20,6 +20,7 @@ from motionstream.commands.streaming import check_fp8, check_scale, load_options
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:
+    from motionstream.config import PresetConfig
     from motionstream.stream.take import Take
 
 EPILOG = """\
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     named, options = args.weights or args.preset or take.preset, load_options(args)
     config, dtype = find_config(named, preset=options.get("preset"))[0], args.dtype
     check_fp8(args, config)
-    if "size" not in options and (take.height, take.width) in config.more_sizes:
+    if "size" not in options and _makes(config, take):
         options["size"] = take.height, take.width  # as it was recorded
     if config.name == take.preset:
         recorded = _recorded(take, args.device, options)
@@ -98,6 +99,17 @@ def run(args: argparse.Namespace) -> int:
     engine.warmup()
     print(json.dumps(_replay(engine, take, output, scale, draw_tracks=args.draw_tracks)), flush=True)
     return 0
+
+
+def _makes(config: PresetConfig, take: Take) -> bool:
+    """Whether the model can make the take's size: nano some, Wan all that its latents divide."""
+    if config.vae_kind == "nano":
+        return (take.height, take.width) in config.more_sizes
+    try:
+        config.sized(take.height, take.width)
+    except ValueError:
+        return False
+    return config.name == take.preset
 
 
 def _recorded(take: Take, device: str | None, options: dict[str, Any]) -> str | None:

@@ -40,6 +40,8 @@ class Teacher:
         preset, device = engine.preset, engine.compute.device
         config = preset.sample
         latent = engine.vae.encode(first[None, None].to(device))
+        if not config.late_codes:  # as the stream: what frame 0 does not show has no code that was ever learnt
+            xy, visible = xy[:, visible[0]], visible[:, visible[0]]
         xy, visible = xy[None].to(device), visible[None].to(device)
         ids = make_ids(xy, visible, preset.model.tracks, torch.Generator().manual_seed(seed)).to(device)
         generator = torch.Generator(device).manual_seed(seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
 
@@ -32,7 +34,7 @@ def few_step_sigmas(sigmas: tuple[float, ...], steps: int | None = None) -> tupl
     """
     if steps is None or steps == len(sigmas):
         return sigmas
-    if not isinstance(steps, int) or not 1 <= steps <= 8:
+    if not isinstance(steps, Integral) or not 1 <= steps <= 8:
         raise ValueError(f"steps={steps} must be between 1 and 8")
     if steps == 1:
         return sigmas[:1]

@@ -185,6 +185,10 @@ class SinkWindowCache:
         raw = self.raw_keys[layer, :, span].to(torch.float32, copy=True)  # turned in place; the kept keys stay
         self.keys[layer, :, span] = turn_pairs(raw, self.turns[group], None)
 
+    def drop_chunk(self) -> None:
+        """Forget the current chunk, which was not finished."""
+        self._opened = False
+
     def commit(self) -> None:
         """Keep the current chunk as the last forward wrote it (the pass over the clean latents)."""
         assert self._opened, "begin_chunk() first"

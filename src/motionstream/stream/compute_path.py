@@ -16,6 +16,7 @@ from motionstream.models.fused import FusedDiT
 from motionstream.models.memory_rehearsal import CLIP_ROWS
 from motionstream.nn.attention_choice import NAMES, AttentionChoice, choose_attention
 from motionstream.nn.cross_choice import CROSS_NAMES, Cross, choose_cross
+from motionstream.stream.outline import can_outline
 from motionstream.stream.take import ComputedWith
 
 Rows = Literal["auto", "kernels", "compiled", "plain"]
@@ -102,9 +103,10 @@ class ComputePath:
 def computed_with(compute: Compute, fused: FusedDiT | None, attention: AttentionChoice | None) -> ComputedWith:
     """What a take keeps of a path that was built (None: the reference)."""
     device, dtype = compute.device.type, str(compute.dtype).removeprefix("torch.")
+    things = "outlines" if can_outline() else "discs"
     if fused is None or attention is None:
-        return ComputedWith(device, dtype, "sdpa", "sdpa", "reference")
-    return ComputedWith(device, dtype, attention.name, fused.cross_name, fused.rows)
+        return ComputedWith(device, dtype, "sdpa", "sdpa", "reference", things)
+    return ComputedWith(device, dtype, attention.name, fused.cross_name, fused.rows, things)
 
 
 def path_as_computed(path: ComputePath, numbers: ComputedWith) -> ComputePath:

@@ -203,7 +203,8 @@ class StreamEngine:
             raise ValueError(f"seed={seed!r} must be a whole number in [0, 2147483647]")
         if not isinstance(prompt, str):
             raise ValueError(f'prompt={prompt!r} must be text; use "" for none')
-        return StreamSession(self, first_frame, prompt, int(seed), steps)
+        picture = None if first_frame is None else first_frame.copy()  # the caller may fill the array anew
+        return StreamSession(self, picture, prompt, int(seed), steps)
 
     def synchronize(self) -> None:
         synchronize(self.compute.device)

@@ -219,6 +219,7 @@ class GestureBoard:
         # A hand that lets go and takes something else in one chunk: the second begins where the first ends, or it would find
         # what lies near the first still held.
         fresh = {begin.id for begin in chunk.begins if begin.kind == "drag"}
+        unheld = set(fresh)  # held in one frame at least, however short: a flick counts
         given_up = {key: min(t, num_frames - 1) for key, t in ends.items() if key in self.active and key not in fresh}
         handover = max(given_up.values(), default=0) if fresh else 0
         held: list[list[Point]] = []
@@ -233,10 +234,11 @@ class GestureBoard:
                 arrived = before.begin.kind != "drag" or before.pose == before.target
                 gesture = self._advance(before, motions.get(key), t, still=first and t == 0)
                 self.active[key] = gesture
-                if arrived and (before.leaving or t >= ends.get(key, num_frames)):
+                if arrived and key not in unheld and (before.leaving or t >= ends.get(key, num_frames)):
                     continue
+                unheld.discard(key)
                 for n, (x, y) in enumerate(gesture.placed(gesture.pose).tolist()):
-                    points.append(Point(point_key(key, n), x, y))
+                    points.append(Point(point_key(key, n), x, y, begun_at=tuple(gesture.points[n].tolist())))
                     seen.append(Mark(x, y, gesture.begin.kind))
             if not (first and t == 0):
                 for swarm in chunk.swarms:

@@ -16,7 +16,7 @@ import numpy as np
 
 from motionstream.stream.engine import StreamEngine
 from motionstream.stream.gestures import ChunkInput, GestureBoard, Mark
-from motionstream.stream.live_input import LiveInput
+from motionstream.stream.live_input import MAX_PROMPT_CHARS, LiveInput
 from motionstream.stream.memory_check import free_bytes
 from motionstream.stream.retime import chunk_span
 from motionstream.stream.session import ChunkStats, SessionState
@@ -100,7 +100,7 @@ class Performance:
             where the device has no memory for four.
 
     Raises:
-        ValueError: as :meth:`StreamEngine.start`.
+        ValueError: as :meth:`StreamEngine.start`; a prompt longer than a take holds.
     """
 
     def __init__(
@@ -114,6 +114,8 @@ class Performance:
         snapshot_bytes: int = SNAPSHOT_BYTES,
     ) -> None:
         geometry = engine.preset.geometry
+        if isinstance(prompt, str) and len(prompt) > MAX_PROMPT_CHARS:
+            raise ValueError(f"the prompt has {len(prompt)} characters: a take holds at most {MAX_PROMPT_CHARS}")
         self.session = engine.start(picture, prompt, seed=seed, steps=steps)
         self.board = GestureBoard(geometry, self.session.buffer, engine.preset.sample.hand_px)
         self.live = LiveInput(geometry.width, geometry.height, geometry.fps)
@@ -123,8 +125,8 @@ class Performance:
             height=geometry.height,
             fps=geometry.fps,
             prompt=prompt,
-            seed=seed,
-            steps=steps,
+            seed=int(seed),
+            steps=None if steps is None else int(steps),
             picture=picture.copy(),
             chunk_frames=engine.preset.frames_of_chunks,
             computed_with=engine.computed_with,
@@ -205,10 +207,17 @@ class Performance:
         if self.scripted:
             made, echo = self._script[index], (0,) * num_frames
         else:
+            swarms, others = self.live.gather(index, num_frames)  # first: a source may fail, and nothing is collected then
             made, echo = self.live.collect(num_frames, time.monotonic())
-            swarms, others = self.live.gather(index, num_frames)
             made, echo = replace(made, swarms=swarms), tuple(map(max, echo, others))
-        chunk = self._play(made, index)
+        try:
+            chunk = self._play(made, index)
+        except BaseException:
+            if self.session.open:  # as if the chunk had not been begun: what goes on is what the take says
+                self._go_back(self.snapshots.states[index])
+                if not self.scripted:
+                    self._hand_over()
+            raise
         self.take.inputs.append(made)
         self.live.forget((*chunk.ended, *chunk.refused))
         if not self.scripted and self.live.refused:
@@ -227,10 +236,7 @@ class Performance:
         if not 0 <= chunk <= self.chunk:
             raise ValueError(f"chunk {chunk} cannot be branched from: {self.chunk} chunks were made")
         start = self.snapshots.before(chunk)
-        state = self.snapshots.states[start]
-        self.session.restore(state.session)
-        self.board.restore(state.board)
-        self.prompt = state.prompt
+        self._go_back(self.snapshots.states[start])
         self.snapshots.drop_after(chunk)
         recorded, self.take.inputs = self.take.inputs[:chunk], self.take.inputs[:start]
         self._script = []
@@ -257,6 +263,11 @@ class Performance:
         chunk = self.session.step_frames(held)
         took = {begin.id: cells for begin in made.begins if (cells := self.board.took(begin))}
         return PerformedChunk(chunk.frames, index, self.first_frame(index), (), chunk.stats, ended, marks, took, refused)
+
+    def _go_back(self, state: _Snapshot) -> None:
+        self.session.restore(state.session)
+        self.board.restore(state.board)
+        self.prompt = state.prompt
 
     def _keep_state(self) -> None:
         known = self.snapshots.states[max(self.snapshots.states)].session if self.snapshots.states else None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 from motionstream.stream.track_buffer import Point
 
 
@@ -25,10 +28,9 @@ def resample_pushes(
             phase = 1.0 if stop <= start else max((time - start) / (stop - start), 1 / num_frames)
             for point in points:
                 knots.setdefault(point.id, []).append((phase, point))
-    frames: list[list[Point]] = []
-    for t in range(num_frames):
-        frames.append([_at(path, (t + 1) / num_frames) for path in knots.values()])
-    frames = [[point for point in frame if point.visible] for frame in frames]
+    frames = [[_at(path, (t + 1) / num_frames) for path in knots.values()] for t in range(num_frames)]
+    gone = [{key for key, path in knots.items() if t in _let_go_in(path, num_frames)} for t in range(num_frames)]
+    frames = [[point for point in frames[t] if point.visible and point.id not in gone[t]] for t in range(num_frames)]
     return frames, {key: path[-1][1] for key, path in knots.items() if path[-1][1].visible}
 
 
@@ -47,6 +49,28 @@ def taken_hold(
         now += [(time, fresh)] if fresh else []
         later += [(time, rest)] if rest else []
     return now, later
+
+
+def _let_go_in(path: list[tuple[float, Point]], num_frames: int) -> set[int]:
+    """Frames in which a point is let go of that is taken hold of again at once: unseen it would drag its thing along."""
+    again = [phase for (phase, point), (_, after) in itertools.pairwise(path) if after.visible and not point.visible]
+    return {min(num_frames, max(1, math.ceil(phase * num_frames - 1e-9))) - 1 for phase in again}
+
+
+def merge_pairs(pushes: list[tuple[float, list[Point]]]) -> list[tuple[float, list[Point]]]:
+    """Half as many events: each pair becomes one at the later time, every point at its later place.
+
+    A pair in which a point is let go of and taken hold of again stays two, as long as that still makes fewer of all.
+    """
+    merged = []
+    for start in range(0, len(pushes), 2):
+        pair = pushes[start : start + 2]
+        before = {point.id for point in pair[0][1] if not point.visible}
+        if len(pair) == 2 and any(point.visible and point.id in before for point in pair[1][1]):
+            merged += pair
+        else:
+            merged.append((pair[-1][0], list({point.id: point for _, points in pair for point in points}.values())))
+    return merged if len(merged) < len(pushes) else pushes[len(pushes) // 2 :]
 
 
 def _at(path: list[tuple[float, Point]], phase: float) -> Point:

@@ -26,7 +26,7 @@ from motionstream.stream.chunk import Chunk, ChunkStats, Mark, PendingChunk
 from motionstream.stream.exhaustion import advice, guarded, release
 from motionstream.stream.lane import Lane
 from motionstream.stream.outline import can_outline
-from motionstream.stream.pushes import resample_pushes, taken_hold
+from motionstream.stream.pushes import merge_pairs, resample_pushes, taken_hold
 from motionstream.stream.random_parts import stamp
 from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer
 from motionstream.tracks.tracks import Tracks
@@ -52,6 +52,7 @@ class SessionState:
     text: list[tuple[Tensor, Tensor]]
     prompt_rows: Tensor
     held: dict[int, Point]
+    pushes: tuple[tuple[float, list[Point]], ...]
 
     def nbytes(self, known: SessionState | None = None) -> int:
         """Bytes of its own, without the pages that it shares with ``known``."""
@@ -71,7 +72,7 @@ class StreamSession:
     def __init__(
         self, engine: StreamEngine, first_frame: np.ndarray | None, prompt: str, seed: int, steps: int | None
     ) -> None:
-        self.engine, self.seed = engine, seed
+        self.engine, self.seed, self._closed = engine, seed, False
         engine.compute.make_current()
         preset, device = engine.preset, engine.compute.device
         geometry = preset.geometry
@@ -97,7 +98,6 @@ class StreamSession:
             picture=first_frame if can_outline() else None,
         )
         self._lock = threading.Lock()
-        self._closed = False
         self.reset()
 
     def _see(self, first_frame: np.ndarray | None) -> None:
@@ -131,6 +131,11 @@ class StreamSession:
         self._decoder = None
         self.cache = self._lane = None  # type: ignore[assignment]
 
+    @property
+    def open(self) -> bool:
+        """Whether it can step: not after :meth:`close`, nor after it ran out of memory."""
+        return not self._closed
+
     def _check_open(self) -> None:
         if self._closed:
             raise ValueError("this session is closed: start a new one with engine.start(...)")
@@ -159,6 +164,7 @@ class StreamSession:
 
     def set_prompt(self, prompt: str) -> None:
         """Use ``prompt`` from the next chunk on. Cached chunks keep the prompt they were made with."""
+        self._check_open()
         text, device = self.engine.text([prompt]), self.engine.compute.device
         with torch.inference_mode(), self.engine.compute.autocast():
             self._text = self.engine.model.embed_text(text.to(device))
@@ -177,13 +183,13 @@ class StreamSession:
             if not (math.isfinite(point.x) and math.isfinite(point.y)):
                 raise ValueError(f"point {point.id} has position ({point.x}, {point.y}): coordinates must be finite numbers")
         with self._lock:
-            earlier = {point.id for _, pushed in self._pushes for point in pushed}
-            num_points = len(self._held.keys() | earlier | {point.id for point in points})
+            newest = {point.id: point.visible for _, pushed in (*self._pushes, (0.0, points)) for point in pushed}
+            num_points = len((self._held.keys() - newest.keys()) | {key for key, visible in newest.items() if visible})
             if num_points > MAX_POINTS:
                 raise ValueError(f"{num_points} points at once: use at most {MAX_POINTS}, or let some go (visible=False)")
             self._pushes.append((time.monotonic(), list(points)))
             if len(self._pushes) > MAX_PUSHES:
-                self._pushes = _merge_pairs(self._pushes)
+                self._pushes = merge_pairs(self._pushes)
 
     def frames_in_chunk(self, index: int) -> int:
         """Pixel frames of chunk ``index`` (the first is shorter: a latent frame 0 covers one frame)."""
@@ -200,11 +206,16 @@ class StreamSession:
         self._check_open()
         self._guarded(self._commit)
         with self._lock:
-            pushes, self._pushes = self._pushes, []
+            pushes, self._pushes, held = self._pushes, [], self._held
             if self.index == 0 and self.frames_in_chunk(0) == 1:
                 pushes, self._pushes = taken_hold(pushes)
-        frames, self._held = resample_pushes(self._held, pushes, self.frames_in_chunk(self.index))
-        return self._launch(frames)
+        frames, self._held = resample_pushes(held, pushes, self.frames_in_chunk(self.index))
+        try:
+            return self._launch(frames)
+        except BaseException:
+            with self._lock:  # what was pushed is for the next try
+                self._held, self._pushes = held, [*pushes, *self._pushes]
+            raise
 
     def step_frames(self, frames: list[list[Point]]) -> Chunk:
         """Make the next chunk from exact points per frame: ``frames[t]`` lists what is held in its pixel frame t.
@@ -221,7 +232,8 @@ class StreamSession:
     def stream(self, tracks: Tracks, num_frames: int | None = None) -> Iterator[Chunk]:
         """Chunks for ready-made ``tracks`` (B = 1, model canvas, model fps) until ``num_frames`` are covered.
 
-        Frames past the tracks' end are made without any point. The last chunk may hold more frames than asked.
+        What was held before is let go, but for points whose id goes on where they are. Frames past the tracks' end are
+        made without any point. The last chunk may hold more frames than asked.
 
         Raises:
             ValueError: tracks of another canvas, batch or frame rate, or a model without tracks.
@@ -242,6 +254,7 @@ class StreamSession:
         if wanted < 1:
             raise ValueError(f"num_frames={wanted} must be at least 1")
         made = 0
+        self.buffer.begin_tracks(_points_of(tracks, 0, 1)[0])
         launched: PendingChunk | None
         waiting: PendingChunk | None = None
         while made < wanted:
@@ -257,6 +270,7 @@ class StreamSession:
 
     def settle(self) -> None:
         """Run the clean pass of the last chunk now, for example while its frames are being shown."""
+        self._check_open()
         self._guarded(self._commit)
         if not self._lane.overlaps:  # otherwise it was begun before, and the next chunk says how long it took
             self._commit_span = None
@@ -288,16 +302,18 @@ class StreamSession:
         # Made as the stream makes its own: compiled code that has met inference tensors alone is compiled anew for others.
         with torch.inference_mode():
             decoder = None if self._decoder is None else [memory.clone() for memory in self._decoder]
-        return SessionState(cache, self.buffer.snapshot(), decoder, self._text, self._prompt_rows, dict(self._held))
+        with self._lock:
+            waiting = dict(self._held), tuple(self._pushes)
+        return SessionState(cache, self.buffer.snapshot(), decoder, self._text, self._prompt_rows, *waiting)
 
     def restore(self, state: SessionState) -> None:
         """Back to ``state``: the same input from here on gives the same frames as it gave then, bit for bit."""
         self._check_open()
         self.cache.restore(state.cache)
         self.buffer.restore(state.buffer)
-        self._decoder, self._text, self._held = state.decoder, state.text, dict(state.held)
-        self._prompt_rows = state.prompt_rows
-        self._pending, self._pushes = None, []
+        self._decoder, self._text, self._prompt_rows, self._pending = state.decoder, state.text, state.prompt_rows, None
+        with self._lock:
+            self._held, self._pushes = dict(state.held), list(state.pushes)
 
     def _guarded(self, make: Callable[[], Made]) -> Made:
         """``make()`` on the session's device, whatever thread this is; out of memory ends the session, and says so."""
@@ -317,8 +333,19 @@ class StreamSession:
         return self._guarded(lambda: self._begin(frames, remember))
 
     def _begin(self, frames: list[list[Point]], remember: bool) -> PendingChunk:
-        engine, lane, device = self.engine, self._lane, self.engine.compute.device
         self._commit()
+        before, decoder = self.buffer.snapshot(), self._decoder
+        try:
+            return self._make(frames, remember)
+        except BaseException:  # nothing of a chunk that failed, or was stopped, stays
+            if not self._closed:
+                self.buffer.restore(before)
+                self.cache.drop_chunk()
+                self._decoder, self._pending = decoder, None
+            raise
+
+    def _make(self, frames: list[list[Point]], remember: bool) -> PendingChunk:
+        engine, lane, device = self.engine, self._lane, self.engine.compute.device
         commit, self._commit_span = self._commit_span, None
         index, begun = self.cache.chunk, Mark(device)
         with torch.inference_mode(), engine.compute.autocast():
@@ -338,15 +365,6 @@ class StreamSession:
         # Stamped when it is there, which is not timed: real weights need no stamp.
         finish = None if engine.stamp_mask is None else partial(stamp, mask=engine.stamp_mask)
         return PendingChunk(pixels, index, spans, copied, finish)
-
-
-def _merge_pairs(pushes: list[tuple[float, list[Point]]]) -> list[tuple[float, list[Point]]]:
-    """Half as many events: each pair becomes one at the later time, every point at its later place."""
-    merged = []
-    for start in range(0, len(pushes), 2):
-        pair = pushes[start : start + 2]
-        merged.append((pair[-1][0], list({point.id: point for _, points in pair for point in points}.values())))
-    return merged
 
 
 def _points_of(tracks: Tracks, start: int, stop: int) -> list[list[Point]]:

@@ -33,6 +33,7 @@ from motionstream.stream.gestures import (
     Kind,
     Motion,
 )
+from motionstream.stream.live_input import MAX_PROMPT_CHARS
 from motionstream.stream.poses import Ease, Mode
 from motionstream.stream.retime import ChunkFrames, in_chunks
 from motionstream.stream.swarm import Swarm, SwarmKind
@@ -49,14 +50,15 @@ MAX_SIDE_PX = 4096
 
 class ComputedWith(NamedTuple):
     """What decides the last bits of the frames: the kind of device ("cpu", "cuda"), the dtype of products, the attention to
-    tokens and that to text and picture, and what lies between products ("reference", "fp8", or as ``ComputePath.rows``).
-    "" = not known, in takes of before."""
+    tokens and that to text and picture, what lies between products ("reference", "fp8", or as ``ComputePath.rows``), and how
+    things are found, by "outlines" or, without OpenCV, by "discs". "" = not known, in takes of before."""
 
     device: str
     dtype: str
     attention: str
     cross: str = ""
     rows: str = ""
+    things: str = ""
 
     def agrees(self, other: ComputedWith) -> bool:
         """Whether nothing that is known of both differs."""
@@ -149,7 +151,7 @@ class Take:
             width=width,
             height=height,
             fps=read.number("fps", 1.0, 240.0),
-            prompt=read.text("prompt", 1000),
+            prompt=read.text("prompt", MAX_PROMPT_CHARS),
             seed=read.whole("seed", 0, 2**31 - 1),
             steps=steps,
             picture=_picture(read.text("picture", 200_000_000), width, height),
@@ -251,7 +253,7 @@ def _unpack(row: _Reader, used: set[int]) -> ChunkInput:
         if not (isinstance(pan, list) and len(pan) == 2 and all(map(_finite, pan))):
             raise ValueError(f"{item.where}: pan={pan!r} must be two finite numbers")
         camera = CameraSpeed((float(pan[0]), float(pan[1])), item.number("zoom", -4, 4), item.number("roll", -7, 7))
-    prompt = None if row.values.get("prompt") is None else row.text("prompt", 1000)
+    prompt = None if row.values.get("prompt") is None else row.text("prompt", MAX_PROMPT_CHARS)
     swarms = tuple(_unpack_swarm(item) for item in row.rows("swarms", missing_ok=True))
     return ChunkInput(tuple(begins), tuple(motions), ends, camera, prompt, swarms)
 

@@ -7,7 +7,7 @@ over the anchor that is under it *now*. Anchors near a held point are held with 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -34,12 +34,20 @@ MOVED_PX = 0.5
 
 @dataclass(frozen=True)
 class Point:
-    """A point under the user's hand: ``id`` is the user's name for it; x, y in model pixels; ``visible=False`` lets go."""
+    """A point under the user's hand: ``id`` is the user's name for it; x, y in model pixels; ``visible=False`` lets go.
+
+    ``begun_at``: where the thing is that it takes hold of, for a point that has moved in the same frame; None = at x, y.
+    """
 
     id: int
     x: float
     y: float
     visible: bool = True
+    begun_at: tuple[float, float] | None = None
+
+    @property
+    def start(self) -> tuple[float, float]:
+        return self.begun_at or (float(self.x), float(self.y))
 
 
 @dataclass(frozen=True)
@@ -149,6 +157,8 @@ class TrackBuffer:
         Raises:
             ValueError: more points in this chunk than there are ids for.
         """
+        if not remember:
+            self._forget()
         self._reserve(len({point.id for points in frames for point in points if point.visible}))
         total = len(self.place)
         xy = torch.zeros(1, len(frames), total, 2)
@@ -159,8 +169,11 @@ class TrackBuffer:
         keys: list[int] | None = None
         for t, points in enumerate(frames):
             held = {point.id: point for point in points if point.visible}
-            for gone in self.grips.keys() - held.keys():
-                self._release(gone, remember)
+            if gone := self.grips.keys() - held.keys():
+                for key in gone:
+                    self._release(key, remember)
+                if not remember:
+                    self._leave_dabs(gone)
             # In order of ids: what a point takes hold of must not depend on the order in which points are listed.
             if grabs := sorted(held.keys() - self.grips.keys()):
                 # Every point takes its own anchor before any takes those around it.
@@ -245,7 +258,7 @@ class TrackBuffer:
         if first:  # the sink learns it as well as any anchor's
             self._give_spare(point, late=False)
             return
-        where = torch.tensor([float(point.x), float(point.y)])
+        where = torch.tensor(point.start)
         distance = (self.place[: self.num_anchors] - where).norm(dim=-1)
         free = torch.where(self._taken, torch.inf, distance)
         best, nearest = int(free.argmin()), int(distance.argmin())
@@ -272,14 +285,17 @@ class TrackBuffer:
     def _extend(self, new: list[int], held: dict[int, Point]) -> None:
         """Hold the free anchors of each new point's patch with it."""
         rows = {key: row for row, key in enumerate(held)}
-        places = torch.tensor([[float(point.x), float(point.y)] for point in held.values()])
+        fresh = set(new)
+        places = torch.tensor(
+            [point.start if key in fresh else (float(point.x), float(point.y)) for key, point in held.items()]
+        )
         picks = torch.tensor([rows[key] for key in new])
         anchors = self.place[: self.num_anchors]
         seen = torch.cat([torch.stack([self._in_frame_0(key, places[rows[key]]) for key in new]), self.home])
         mine = patches(places, picks, anchors, self.geometry.reach_px, picture=self.picture, seen=seen)
         dab = None
         if self.picture is not None and is_dab(places, picks, self.geometry.reach_px):
-            dab = {key: (held[key].x, held[key].y) for key in new}
+            dab = {key: held[key].start for key in new}
         for key, row, patch in zip(new, picks.tolist(), mine, strict=True):
             near = (patch & ~self._taken).nonzero()[:, 0]
             self._taken[near] = True
@@ -295,6 +311,27 @@ class TrackBuffer:
         if len(grip.slots) and int(grip.slots[0]) < self.num_anchors:
             return self.home[grip.slots[0]] + grip.offsets[0]
         return where if self.frame == 0 else torch.full((2,), torch.nan)
+
+    def begin_tracks(self, points: list[Point]) -> None:
+        """Other ready-made tracks begin with ``points``: only those that go on where one of their id is keep what it holds.
+
+        Ids of one file say nothing of those of another.
+        """
+        self._forget()
+        here = {point.id: point for point in points}
+        for key, grip in list(self.grips.items()):
+            point = here.get(key)
+            if point is not None and len(grip.slots):
+                away = self.place[grip.slots[0]] + grip.offsets[0] - torch.tensor(point.start)
+                if float(away.norm()) <= self.geometry.reach_px:
+                    continue
+            self._release(key, False)
+
+    def _forget(self) -> None:
+        """Ready-made tracks that are gone are known no more, and give their codes back."""
+        while self._remembered:
+            slots = self._remembered.pop(next(iter(self._remembered))).slots
+            self._free[:0] = slots[slots >= self.num_anchors].tolist()
 
     def _forget_oldest(self) -> None:
         """Codes ran out: a ready-made track that has been gone longest will not be known again if it comes back."""
@@ -314,6 +351,14 @@ class TrackBuffer:
         self._taken[slots[slots < self.num_anchors]] = False
         if remember:
             self._remembered[point_id] = grip
+
+    def _leave_dabs(self, gone: set[int]) -> None:
+        """Whoever has the id of a point that was let go next is another point, and turns nothing of its old dab."""
+        rests: dict[int, dict[int, tuple[float, float]]] = {}
+        for key, grip in list(self.grips.items()):
+            if grip.dab is not None and not gone.isdisjoint(grip.dab):
+                rest = rests.setdefault(id(grip.dab), {mate: at for mate, at in grip.dab.items() if mate not in gone})
+                self.grips[key] = replace(grip, dab=rest)
 
 
 def _turned(

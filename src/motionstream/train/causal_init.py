@@ -39,7 +39,7 @@ from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import lr_scale, muon_adamw
 from motionstream.train.sheets import save_rows
-from motionstream.train.teacher import compile_blocks, condition_of
+from motionstream.train.teacher import SIGMA_FLOOR, compile_blocks, condition_of
 
 ROBUST_FLOOR = 0.03
 """Below this root mean square of a cell (latents have about unit variance) the robust error becomes a square."""
@@ -198,7 +198,7 @@ class CausalInitStage(DiTStage):
             cache.begin_chunk()
             x0 = predict(self.model, add_noise(latents, noise, level), level, part, start=start, cache=cache).x0
             weight = 1 + config.moving_weight * batch.moving[:, start : start + size]
-            weight = weight / level.clamp_min(0.4)[..., None, None, None] ** 2
+            weight = weight / level.clamp_min(SIGMA_FLOOR)[..., None, None, None] ** 2
             losses.append(((x0 - latents).pow(2) * weight).mean())
             past = x0.detach() if own else latents
             if not own and start:

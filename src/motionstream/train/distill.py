@@ -36,7 +36,7 @@ from motionstream.train.dmd import dmd_gradient, dmd_loss
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import adamw
-from motionstream.train.teacher import condition_of
+from motionstream.train.teacher import SIGMA_FLOOR, condition_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +179,11 @@ class DistillStage(DiTStage):
             latents = self.generate(batch, seed, grad=False)
             noisy, noise, sigma = self.score_noise(latents, generator)
             predicted = predict(self.fake, noisy, sigma, self._condition(self.fake, batch))
-            loss = (predicted.velocity - velocity_target(latents, noise))[:, 1:].pow(2).mean()
+            if self.preset.model.prediction == "x0":  # or low noise, at which clips are hardly judged, is all
+                error = (predicted.x0 - latents) / sigma.clamp_min(SIGMA_FLOOR)[..., None, None, None]
+            else:
+                error = predicted.velocity - velocity_target(latents, noise)
+            loss = error[:, 1:].pow(2).mean()
         loss.backward()
         norm = self.critic_optimizer.step(1.0, self.config.clip)
         return {"loss": float(loss.detach()), "critic_norm": norm}

@@ -31,6 +31,9 @@ from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import lr_scale, muon_adamw
 from motionstream.train.sheets import save_rows
 
+SIGMA_FLOOR = 0.4
+"""Noise levels below it weigh no more than it, in losses on clean estimates: 1 / sigma^2 would leave them alone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherTrainConfig:
@@ -215,7 +218,7 @@ def flow_loss(
     level = sigma.expand(B, F)
     noisy = add_noise(batch.latents, noise, level)
     error = (predict(model, noisy, level, condition).x0 - batch.latents).pow(2)
-    weight = (1 + moving_weight * batch.moving) / sigma.clamp_min(0.4)[..., None, None, None] ** 2
+    weight = (1 + moving_weight * batch.moving) / sigma.clamp_min(SIGMA_FLOOR)[..., None, None, None] ** 2
     return (error * weight).mean()
 
 
