@@ -22,7 +22,7 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 TORCH_STAMP := $(VENV)/.stamp-torch-$(TORCH_VERSION)
 CORE := $(VENV)/.stamp-core
 DEV := $(VENV)/.stamp-dev
-DEV_EXTRAS := dev,serve,data,eval,train,wan
+DEV_EXTRAS := dev,serve,data,eval,wan
 EXTRA_INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 help: ## list the targets

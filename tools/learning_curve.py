@@ -1,4 +1,4 @@
-"""Plot metrics of training runs: python tools/learning_curve.py RUN [RUN ...] -o FILE.png (needs the `train` extra).
+"""Plot metrics of training runs: python tools/learning_curve.py RUN [RUN ...] -o FILE.png (needs the `eval` extra).
 
 Runs are drawn one after the other, as stages that continue each other.
 """
