@@ -222,6 +222,58 @@ def test_the_keyboards_way_is_visible_and_what_happens_is_said(studio: StudioPag
     assert page.evaluate(FOCUS)["ring"]
 
 
+def in_focus(studio: StudioPage) -> str:
+    return studio.get("document.activeElement.ariaLabel || document.activeElement.id")
+
+
+def test_the_list_is_used_with_the_keyboard_and_no_key_ends_the_take(studio: StudioPage) -> None:
+    studio.play("balloon", 5)
+    studio.keys("p")
+
+    def pins() -> None:
+        for x in (20, 100):
+            studio.stroke([(x, 80), (x + 2, 80)])
+        studio.until("m.gestures.length === 2")
+
+    pins()
+    studio.page.locator("#gestures .icon-button").first.focus()
+    studio.until("m.gestures.every(({ held }) => held)")  # the rows are made anew meanwhile
+    assert in_focus(studio) == "Remove Pin 1"
+    studio.keys("Enter")
+    assert in_focus(studio) == "Remove Pin 2"
+    studio.keys("Enter")
+    assert (in_focus(studio), studio.get("m.gestures"), studio.get("m.phase")) == ("The picture", [], "playing")
+    pins()
+    studio.page.focus("#clear")
+    studio.keys("Enter")
+    assert (in_focus(studio), studio.get("m.gestures")) == ("The picture", [])
+    studio.page.evaluate(LISTEN)
+    studio.keys("Control+z")
+    studio.until("said.some(([id, text]) => text === 'Undone: letting go of all')")
+    studio.until("m.gestures.length === 2 && m.gestures.every(({ held }) => held)")
+    studio.page.click("#gestures .icon-button >> nth=0")
+    assert in_focus(studio) == "The picture", "of a click it does not stay on the list"
+    studio.keys("Space")
+    studio.until("m.phase === 'paused'")
+    assert len(studio.get("m.gestures")) == 1
+
+
+def test_a_page_without_a_token_says_so_after_the_dialog(studio: StudioPage) -> None:
+    page = studio.page
+    page.route("**/api/**", lambda route: route.fulfill(status=401, body="{}"))
+    page.reload()
+    page.wait_for_selector("#token-dialog[open]")
+    studio.keys("Escape")
+    page.wait_for_selector("#banner:has-text('needs a token')")
+    page.click("#banner button")
+    page.wait_for_selector("#token-dialog[open]")
+    assert page.is_hidden("#banner")
+    page.unroute("**/api/**")
+    page.fill("#token", "anything here")
+    studio.keys("Enter")
+    page.wait_for_selector(".picture-start")
+
+
 def test_a_prompt_that_is_too_long_is_refused_where_it_was_written(studio: StudioPage) -> None:
     page = studio.page
     page.locator(".picture-adjust").first.evaluate("(button) => button.click()")

@@ -103,6 +103,24 @@ def test_looking_back_what_is_held_now_cannot_be_turned(board: Module) -> None:
     assert board(TOOLS + code) == [False, None, True]
 
 
+def test_letting_go_of_all_is_one_step_that_can_be_taken_back(board: Module) -> None:
+    code = """
+        board.move(drag, [9, 0, 0, 1]);
+        board.add(new Gesture("pin", [[10, 10]]));
+        const kinds = () => board.list.map(({ kind }) => kind);
+        board.removeAll();
+        const steps = [kinds()];
+        for (const act of ["undo", "redo", "undo"]) steps.push(board[act](), kinds());
+        const last = said.slice(-2).map(({ kind, points }) => [kind, points[0]]);
+        return [steps, said.slice(3, 5).map(({ kind }) => kind), last];
+    """
+    steps, ended, last = board(TOOLS + code)
+    both, said = ["drag", "pin"], "letting go of all"
+    assert steps == [[], said, both, said, [], said, both]
+    assert ended == ["release", "remove"]
+    assert last == [["grab", [49, 40]], ["pin", [10, 10]]], "what was dragged is held where it is"
+
+
 def test_what_the_server_has_refused_was_never_there(board: Module) -> None:
     code = """
         tools.session = { pointer: 1, gesture: drag };

@@ -198,16 +198,17 @@ def test_a_page_without_an_animation_loop_keeps_no_more_than_a_few_seconds(run: 
     assert newest == 399
 
 
-def test_a_take_that_nobody_looks_at_waits_after_a_minute(run: Module) -> None:
+def test_a_take_that_nobody_looks_at_waits_after_a_minute(run: Module, address: str) -> None:
     code = """
+        const { Shown } = await import(new URL("shown.js", a).href);
         const link = Object.assign(new EventTarget(), { said: [], send(message) { this.said.push(message); } });
-        const parts = { player: { head: 3, freeze() {} }, store: { last: 40 }, latency: { forgive() {} } };
-        const run = new m.Run({ link, ...parts });
+        const parts = { link, player: { head: 3, freeze() {} }, store: { last: 40 }, latency: { forgive() {} } };
+        const run = new m.Run(parts);
         run.phase = "playing";
-        for (const now of [30000, 61000, 64000]) run.unseen(now, 0);
+        for (const now of [30000, 61000, 64000]) new Shown({ run, ...parts }).unseen(now, 0);
         return [link.said.map(({ kind, frame }) => [kind, frame ?? null]), run.phase, run.reason];
     """
-    said, phase, reason = run("run", code)
+    said, phase, reason = run("run", code, f"{address}static/")
     assert said == [["shown", 40], ["shown", 40], ["pause", None], ["shown", 40]]
     assert phase == "paused"
     assert "hidden" in reason

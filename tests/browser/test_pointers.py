@@ -152,6 +152,51 @@ def test_a_touch_that_the_system_takes_away_leaves_nothing(visit: Visit) -> None
     assert studio.get("m.gestures") == []
 
 
+def test_the_pad_and_the_timeline_listen_to_one_hand_and_its_first_button(visit: Visit) -> None:
+    studio = visit(touch=True)
+    page = studio.page
+    studio.play("balloon", 20)
+    studio.keys("c")
+
+    def at(selector: str, x: float, y: float) -> tuple[float, float]:
+        box = page.locator(selector).bounding_box()
+        return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+    page.mouse.move(*at("#pad", 0.9, 0.5))
+    page.mouse.down(button="right")
+    assert studio.get("m.camera.pan") == [0, 0]
+    page.mouse.up(button="right")
+    page.mouse.click(*at("#timeline", 0.1, 0.5), button="right")
+    page.wait_for_timeout(200)
+    assert studio.get("m.phase") == "playing"
+    touch = page.context.new_cdp_session(page)
+    fingers = [
+        dict(zip(("x", "y"), at("#pad", *place), strict=True), id=n) for n, place in enumerate([(0.9, 0.5), (0.5, 0.8)])
+    ]
+    pans = []
+    for kind, down in (("touchStart", fingers[:1]), ("touchStart", fingers), ("touchMove", fingers[:1]), ("touchEnd", [])):
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": down})
+        page.wait_for_timeout(60)
+        pans.append(studio.get("m.camera.pan"))
+    assert pans[0][0] > 10
+    assert pans == [pans[0]] * 3 + [[0, 0]], "the second finger neither takes over nor lets go"
+
+
+def test_on_a_screen_of_more_pixels_the_canvas_has_more(studio: StudioPage) -> None:
+    studio.play("balloon", 2)
+    sizes = (
+        "(([a, b]) => [a.width, a.clientWidth, b.width])(['overlay', 'timeline'].map((id) => document.getElementById(id)))"
+    )
+    before = studio.get(sizes)
+    screen = {"width": 1100, "height": 720, "deviceScaleFactor": 2, "mobile": False}
+    studio.page.context.new_cdp_session(studio.page).send("Emulation.setDeviceMetricsOverride", screen)
+    studio.page.emulate_media(color_scheme="dark")  # such a screen is noticed with the next change of this kind
+    studio.until(f"document.getElementById('overlay').width > {before[0]}")
+    after = studio.get(sizes)
+    assert after[1] == before[1], "as large as before"
+    assert after[2] == pytest.approx(2 * before[2], abs=2)
+
+
 def test_a_palm_does_not_disturb_the_pen(visit: Visit) -> None:
     studio = visit(touch=True)
     studio.play("balloon", 5)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from motionstream.media.video import read_video
 from motionstream.serve import exports as module
 from motionstream.serve.export import ExportStopped, write_take_video
 from motionstream.serve.exports import Exports
@@ -125,6 +126,35 @@ def test_who_has_gone_waits_for_nothing(folder: TakeFolder, slow: list[str]):
 
     run(main())
     assert slow == ["clean.mp4", "stopped"]
+
+
+def test_a_branch_while_a_video_is_written_begins_it_anew(folder: TakeFolder, monkeypatch: pytest.MonkeyPatch):
+    grey, white = ((jpeg(np.full((32, 48, 3), value, np.uint8), 92), b"") for value in (90, 220))
+    folder.frames.cut(0)
+    folder.frames.append([grey] * 30)
+    asked: list[int] = []
+
+    def write(frames: FrameFile, path: Path, fps: float, *, tracks: bool, stopped) -> int:
+        def branched() -> bool:
+            asked.append(1)
+            if len(asked) == 20:
+                frames.cut(5)
+                frames.append([white] * 40)  # and it has grown beyond where it was
+            return stopped()
+
+        return write_take_video(frames, path, fps, tracks=tracks, stopped=branched)
+
+    monkeypatch.setattr(module, "write_take_video", write)
+
+    async def main() -> None:
+        exports = Exports()
+        path = await exports.video(folder, 16, tracks=False)
+        video, _ = read_video(path)
+        assert [int(value > 150) for value in video.mean((1, 2, 3))] == [0] * 5 + [1] * 40
+        assert folder.exported == {"clean.mp4": folder.frames.version}
+        exports.close()
+
+    run(main())
 
 
 def test_nothing_is_left_of_a_video_that_was_given_up(folder: TakeFolder):

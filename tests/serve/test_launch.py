@@ -1,12 +1,13 @@
 """Ports, addresses, and what is said when a port is taken."""
 
 import socket
+from urllib.parse import urlsplit
 
 import pytest
 
 from motionstream.errors import UserError
 from motionstream.serve.guard import host_known
-from motionstream.serve.launch import addresses, is_local, listen
+from motionstream.serve.launch import addresses, is_local, listen, names_of
 
 
 def test_a_port_in_use_is_named_and_another_suggested():
@@ -33,6 +34,16 @@ def test_addresses_hold_the_token_and_say_who_can_reach_them():
         here, there = addresses(everywhere, "a b")
         assert here == f"http://127.0.0.1:{everywhere.getsockname()[1]}/?token=a%20b"
         assert socket.gethostname() in there
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.2", "LocalHost"])
+def test_the_server_answers_to_the_address_that_is_printed(host: str):
+    with listen(host, 0) as bound:
+        names = names_of(host, bound)
+        port = bound.getsockname()[1]
+        for url in (*addresses(bound, None), f"http://{host}:{port}/"):
+            assert host_known(urlsplit(url).netloc, names), url
+        assert not host_known(f"elsewhere.example:{port}", names)
 
 
 def test_names_in_the_host_header():

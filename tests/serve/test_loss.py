@@ -1,5 +1,6 @@
 """A connection is lost, or another one takes over: what waits, what is let go, what is said again."""
 
+import threading
 import time
 
 import pytest
@@ -56,6 +57,56 @@ def test_a_pause_outlives_a_lost_connection(server):
     with server.visit({"resume": session}) as client:
         client.until("started", resumed=True)
         client.until("state", state="paused")
+
+
+def test_a_pause_that_was_not_answered_before_the_loss_outlives_it(server):
+    with server.player() as client:
+        session = client.messages[0]["session"]
+        client.until_frame(20)
+        server.engine.stepping.clear()  # in the middle of a chunk
+        time.sleep(0.1)
+        client.say("pause")
+        client.sync()
+        client.lose()
+        server.wait(lambda: server.studio.line.active.lost_at is not None)
+    with server.visit({"resume": session}) as client:
+        client.until("started", resumed=True)
+        server.engine.stepping.set()
+        client.until("state", state="paused")
+        show = server.engine.performances[0]
+        made = show.chunk
+        time.sleep(0.2)
+        client.sync()
+        assert show.chunk == made
+        told = [(m["state"], m.get("reason")) for m in client.messages if m["kind"] == "state"]
+        assert set(told) == {("paused", None)}
+        client.say("resume")
+        client.until_frame(show.frame + 12)
+
+
+def test_a_resume_that_was_not_answered_before_the_loss_waits_for_the_page(server):
+    with server.player() as client:
+        session = client.messages[0]["session"]
+        client.until_frame(20)
+        client.say("pause")
+        client.until("state", state="paused")
+        busy = threading.Event()
+        server.studio.worker._commands.put(lambda: busy.wait(5))
+        client.say("resume")
+        client.sync()
+        client.lose()
+        server.wait(lambda: server.studio.line.active.lost_at is not None)
+        busy.set()
+        show = server.engine.performances[0]
+        made = show.chunk
+        time.sleep(0.3)
+        assert show.chunk <= made + 1, "nothing is made for nobody"
+        made = show.chunk
+    with server.visit({"resume": session}) as client:
+        client.until("started", resumed=True)
+        client.until("state", state="playing")
+        client.until("stats", chunk=made)
+        assert "paused" not in [m.get("state") for m in client.messages]
 
 
 def test_a_take_lost_for_too_long_ends_and_stays(serve):

@@ -234,3 +234,16 @@ def test_depth_is_uploaded_used_and_refused(server, tmp_path: Path, png: Callabl
         assert "--depth-model" in client.error()["message"]
         client.say("camera", **{**CAMERA, "dolly": 9})
         assert "dolly" in client.error()["message"]
+
+
+def test_a_camera_that_is_refused_stands_still(server: Any) -> None:
+    with server.player() as client:
+        client.until_frame(40)
+        client.say("stop")
+        client.until("state", state="ended")
+        client.say("open", take=client.started["take"])
+        recorded = client.until("started")["recorded"]
+        client.say("camera", **{**CAMERA, "dolly": 1.0})
+        assert "recorded input" in client.error()["message"]
+        client.until("stats", chunk=recorded + 2)
+        assert not any(made.swarms for made in server.engine.performances[-1].take.inputs)

@@ -211,6 +211,49 @@ def test_nobody_waits_for_ever_behind_somebody_who_does_nothing(serve):
         assert first.started["take"] != second.messages[-1]
 
 
+def test_who_has_lost_the_turn_lets_the_camera_and_the_clip_go(serve):
+    server = serve(idle_turn_seconds=0.1)
+    with server.player() as first, server.visit() as second:
+        second.until("queued")
+        visitor = server.studio.line.active
+        first.say("motion", region=[0, 0, 48, 32])
+        first.sync()
+        motion = visitor._sources.motion
+        assert motion.on
+        first.say("pause")
+        first.until("state", state="ended")
+        assert not motion.on
+        first.say("camera", pan=[1, 0], zoom=0, roll=0, t=1)
+        assert first.error()["code"] == "not_started"
+
+
+def test_a_start_that_is_replaced_or_fails_leaves_no_take(server, monkeypatch):
+    def fail(*given, **more):
+        raise ValueError("no such steps")
+
+    with server.player() as client:
+        client.until_frame(12)
+        client.say("stop")
+        client.until("state", state="ended")
+        busy = threading.Event()
+        server.studio.worker._commands.put(lambda: busy.wait(5))
+        for _ in range(4):
+            client.say("start", picture="cat", prompt="", seed=1)
+        client.sync()
+        busy.set()
+        second = client.until("started")
+        client.until_frame(12)
+        monkeypatch.setattr(server.studio.worker, "_performance", fail)
+        client.say("start", picture="cat", prompt="", seed=1)
+        assert client.error()["fatal"]
+        client.until("state", state="ended")
+        kept = server.studio.store.folder / "takes"
+        assert len(server.engine.performances) == 2, "what was replaced did not even begin"
+        assert {path.name for path in kept.iterdir()} == {client.started["take"], second["take"]}
+        client.say("stop")
+        assert client.error()["code"] == "not_started"
+
+
 def test_a_turn_outlasts_the_loading_of_a_model(serve, engine):
     loaded = threading.Event()
 
@@ -250,6 +293,7 @@ def test_a_start_that_comes_after_its_turn_ends_nobodys_take(serve, monkeypatch)
         held.set()
         assert first.error()["code"] == "busy"
         second.until_frame(60)
+        assert len(list((server.studio.store.folder / "takes").iterdir())) == 1, "nothing is left of the start"
 
 
 # ---- the engine ------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ EPILOG = """\
 examples:
   motionstream demo                              the bundled model, in your browser
   motionstream demo --host 0.0.0.0               for other machines; the address printed holds a token
-  ssh -L 7860:localhost:7860 HOST motionstream demo --no-browser
+  ssh -t -L 7860:localhost:7860 HOST motionstream demo --no-browser
 """
 DEBUG_PRESET = "tiny-debug"
 
@@ -46,14 +46,14 @@ def run(args: argparse.Namespace) -> int:
 
     presets, load = _models(args)
     from motionstream.serve.app import create_app
-    from motionstream.serve.launch import addresses, is_local, listen, server_of
+    from motionstream.serve.launch import addresses, is_local, listen, names_of, server_of
     from motionstream.serve.limits import LOCAL_HOSTS, Settings
 
     folder = _takes_folder(args.takes)
     depth_model = _depth_model(args.depth_model)
     with listen(args.host, args.port) as bound:
         token = args.token or (None if is_local(bound) else secrets.token_urlsafe(12))
-        hosts = (*LOCAL_HOSTS, args.host, f"[{args.host}]") if token is None else None
+        hosts = (*LOCAL_HOSTS, *names_of(args.host, bound)) if token is None else None
         settings = Settings(presets=presets, token=token, hosts=hosts, folder=folder, depth_model=depth_model)
         app = create_app(load, settings, note=say)
         server = server_of(app, settings.limits)

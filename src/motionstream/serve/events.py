@@ -42,6 +42,8 @@ class LiveTake:
     script: Take | None = None
     unsaved: list[tuple[bytes, bytes]] = field(default_factory=list)
     """Frames that a full disk did not take; only the publisher's thread uses it."""
+    replaced: bool = False
+    """Another take was asked for since: where this one has not begun yet, it need not begin."""
 
     def perform(self, performance: type, engine: Any, snapshot_bytes: int) -> Any:
         """The performance of this take; on the compute thread.

@@ -25,7 +25,7 @@ def enlargement(height: int) -> int:
 
 
 class ExportStopped(Exception):
-    """Nobody waits for the video any more."""
+    """It is not wanted any more: nobody waits for it, or a branch took frames back."""
 
 
 def write_take_video(
@@ -42,9 +42,11 @@ def write_take_video(
         ExportStopped: see ``stopped``.
     """
     count = frames.num_frames
-    if not count:
-        raise ValueError("this take has no frames yet")
-    height, width, _ = frame_of_jpeg(frames.read(0)[0]).shape
+    try:
+        first, _ = frames.read(0)
+    except IndexError:
+        raise ValueError("this take has no frames yet") from None
+    height, width, _ = frame_of_jpeg(first).shape
     scale = enlargement(height)
     video = VideoWriter(path, fps, (height * scale, width * scale))
     try:

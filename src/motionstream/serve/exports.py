@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from motionstream.serve.export import write_take_video
+from motionstream.serve.export import ExportStopped, write_take_video
 from motionstream.serve.store import TakeFolder
 
 
@@ -53,12 +53,25 @@ class Exports:
         stop = threading.Event()
 
         def write() -> Path:
-            path, version = folder.path / ("tracks.mp4" if tracks else "clean.mp4"), folder.frames.version
-            if folder.exported.get(path.name) != version or not path.is_file():
-                write_take_video(folder.frames, path, fps, tracks=tracks, stopped=stop.is_set)
-                folder.exported[path.name] = version
-                folder.measure()
-            return path
+            path, frames = folder.path / ("tracks.mp4" if tracks else "clean.mp4"), folder.frames
+            while True:
+                cuts, version = frames.cuts, frames.version
+                if folder.exported.get(path.name) == version and path.is_file():
+                    return path
+
+                def unwanted(cuts: int = cuts) -> bool:
+                    return stop.is_set() or frames.cuts != cuts
+
+                try:
+                    write_take_video(frames, path, fps, tracks=tracks, stopped=unwanted)
+                except ExportStopped:
+                    if stop.is_set():
+                        raise
+                if frames.cuts == cuts:
+                    folder.exported[path.name] = version
+                    folder.measure()
+                    return path
+                # A branch took frames back meanwhile, and the numbers are those of others by now: once more.
 
         written = asyncio.get_running_loop().run_in_executor(self._thread, write)
         written.add_done_callback(lambda done: done.cancelled() or done.exception())  # heard, or of no interest now

@@ -27,6 +27,7 @@ class FrameFile:
         self._lock = threading.Lock()
         self._rows: list[tuple[int, int, int]] = []
         self.version = 0  # another one whenever frames come or go
+        self.cuts = 0  # how often frames have gone
         size = self._frames.stat().st_size if self._frames.exists() else 0
         if self._index.exists():
             written = self._index.read_bytes()
@@ -72,6 +73,7 @@ class FrameFile:
                 return
             self._rows = self._rows[:num_frames]
             self.version += 1
+            self.cuts += 1
             os.truncate(self._index, num_frames * _ROW.size)
             os.truncate(self._frames, self._end())
 

@@ -50,13 +50,13 @@ def host_known(host: str, names: Iterable[str] | None) -> bool:
 
     >>> host_known("localhost:7860", ("localhost", "[::1]")), host_known("[::1]:80", ("[::1]",))
     (True, True)
-    >>> host_known("elsewhere.example", ("localhost",))
-    False
+    >>> host_known("here:80", ("Here",)), host_known("elsewhere.example", ("localhost",))
+    (True, False)
     """
     if names is None:
         return True
     bare = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    return bare.lower() in names
+    return any(bare.lower() == name.lower() for name in names)
 
 
 def same_origin(headers: Headers) -> bool:

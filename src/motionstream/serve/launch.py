@@ -68,6 +68,15 @@ def is_local(bound: socket.socket) -> bool:
     return ipaddress.ip_address(bound.getsockname()[0].split("%")[0]).is_loopback
 
 
+def names_of(host: str, bound: socket.socket) -> tuple[str, ...]:
+    """What a Host header may say for a server that was asked to listen on ``host``: that, or the number it stands for.
+
+    It is the number that `addresses` prints: ``127.2`` is short for 127.0.0.2.
+    """
+    names = dict.fromkeys((host, bound.getsockname()[0].split("%")[0]))
+    return (*names, *(f"[{name}]" for name in names if ":" in name))
+
+
 def addresses(bound: socket.socket, token: str | None) -> list[str]:
     """Where a browser finds the page: on this machine first, then from elsewhere if it can be reached from there."""
     host, port = bound.getsockname()[:2]

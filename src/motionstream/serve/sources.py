@@ -45,9 +45,10 @@ class Sources:
         """Move the camera.
 
         Raises:
-            ValueError: too fast; nothing has changed.
+            ValueError: too fast, or recorded input plays; nothing has changed.
         """
         m = message
+        self.live.check_open()
         self.live.check_camera(m.pan, m.zoom, m.roll)
         self._steer(RigSpeed(m.pan, m.zoom, m.roll, m.dolly, m.orbit, m.tilt), m.t)
 

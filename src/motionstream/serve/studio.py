@@ -22,7 +22,7 @@ from motionstream.serve.limits import Settings
 from motionstream.serve.line import Line
 from motionstream.serve.protocol import ProtocolError, Start
 from motionstream.serve.store import Store, TakeFolder
-from motionstream.serve.visitor import Visitor
+from motionstream.serve.visitor import LOST, Visitor
 from motionstream.serve.worker import Worker
 from motionstream.stream.performance import Performance
 from motionstream.stream.take import Take
@@ -112,7 +112,7 @@ class Studio:
             now = time.monotonic()
             for visitor in list(self._visitors.values()):
                 if visitor.lost_at is not None and now - visitor.lost_at > self.limits.resume_seconds:
-                    visitor.part("the connection was lost")
+                    visitor.part(LOST)
             active = self.line.active
             if isinstance(active, Visitor) and active.connected and self.line.wanted and active.idle_since is not None:
                 if now - active.idle_since > self.limits.idle_turn_seconds:
@@ -152,6 +152,12 @@ class Studio:
             seed=start.seed,
             steps=start.steps,
         )
+
+    def tidy(self, take: LiveTake) -> None:
+        """A take that has ended: one that never got a frame leaves nothing. May block on the disk."""
+        frames = take.folder.frames
+        if not frames.num_frames and not frames.cuts and not take.unsaved:
+            self.store.drop(take.folder)
 
     async def depth(self, take: LiveTake, which: str, kind: Kind | None) -> DepthMap:
         """Depth of the picture of a take.

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from motionstream.serve.studio import Studio
 
 LATENCIES_KEPT = 256
+LOST = "the connection was lost"
 
 
 class Visitor:
@@ -51,6 +52,7 @@ class Visitor:
         self._connection: Connection | None = None
         self._take: LiveTake | None = None
         self._state: protocol.PlayState | None = None
+        self._wants_play = True  # what was asked for last; the take says so up to a chunk later
         self._interrupted = False  # a lost connection paused the take
         self._began: Started | None = None
         self._depth: DepthUsed | None = None
@@ -107,9 +109,8 @@ class Visitor:
             return
         if self._take is not None:
             self._let_go()
-            if self._state in (None, "playing", "branching"):
-                self._interrupted = True
-                self.studio.worker.pause(self._take, "the connection was lost")
+            self._interrupted = self._wants_play
+            self.studio.worker.pause(self._take, LOST)
 
     def part(self, reason: str) -> None:
         """Leave for good: end the take, give up the place."""
@@ -151,8 +152,10 @@ class Visitor:
         if self._depth is not None:
             self.say(self._depth)
         if self._interrupted:
-            self._interrupted = False
+            self._interrupted, self._wants_play = False, True
             self.studio.worker.go_on(self._take)
+        elif not self._wants_play:
+            self.studio.worker.pause(self._take)  # it says so, after what it may still say of before
         elif self._state is not None:
             self.say(State(state=self._state))
 
@@ -160,7 +163,8 @@ class Visitor:
         """Others waited long enough."""
         if self._take is not None:
             self.studio.worker.end(self._take)
-            self._take = None
+            self._take = self._live = None
+            self._drop_sources()
             self.say(State(state="ended", reason="others were waiting, and nothing was played for a while"))
         self.studio.line.pass_on()
 
@@ -184,17 +188,19 @@ class Visitor:
 
     async def _on_start(self, message: protocol.Start) -> None:
         self._check_turn()
-        self._begin(await self.studio.prepare(message, self.hear))
+        await self._begin(await self.studio.prepare(message, self.hear))
 
     async def _on_open(self, message: protocol.Open) -> None:
         self._check_turn()
-        self._begin(await self.studio.reopen(message.take, self.hear))
+        await self._begin(await self.studio.reopen(message.take, self.hear))
 
     async def _on_pause(self, message: protocol.Pause) -> None:
         self.studio.worker.pause(self._playing())
+        self._wants_play = False
 
     async def _on_resume(self, message: protocol.Resume) -> None:
         self.studio.worker.go_on(self._playing())
+        self._wants_play = True
 
     async def _on_stop(self, message: protocol.Stop) -> None:
         self.studio.worker.end(self._playing())
@@ -278,14 +284,20 @@ class Visitor:
         assert self._sources is not None, "they come with the input"
         return self._sources
 
-    def _begin(self, take: LiveTake) -> None:
-        self._check_turn()  # it may have passed while the picture was read
+    async def _begin(self, take: LiveTake) -> None:
+        try:
+            self._check_turn()  # it may have passed while the picture was read
+        except ProtocolError:
+            await self.studio.desk(self.studio.store.drop, take.folder)
+            raise
+        if self._take is not None:
+            self._take.replaced = True
         self.idle_since = None  # a model that has to be loaded first is no idling
         self._take, self._state, self._began, self._live = take, None, None, None
         self._depth = None
         self._gestures, self._grabs = set(), set()
         self._drop_sources()
-        self._interrupted = False
+        self._wants_play, self._interrupted = True, False
         self._next = (0, 0)
         self._latencies.clear()
         self.studio.worker.begin(take)
@@ -310,7 +322,9 @@ class Visitor:
     # ---- what the take says ------------------------------------------------------------------------------------------
 
     def hear(self, take: LiveTake, event: object) -> None:
-        """An event of a take; from any thread."""
+        """An event of a take; from any thread, its end from one that may wait for the disk."""
+        if isinstance(event, State) and event.state == "ended":
+            self.studio.tidy(take)
         self.studio.call_soon(functools.partial(self._heard, take, event))
 
     def _heard(self, take: LiveTake, event: object) -> None:
@@ -342,6 +356,10 @@ class Visitor:
         elif isinstance(event, State):
             self._state = event.state
             self.idle_since = None if event.state == "playing" else self.idle_since or time.monotonic()
+            if event.state == "paused" and event.reason == LOST:
+                return  # nobody is there to hear it; or somebody is again, and it goes on
+            if event.state == "paused" and event.reason is not None:
+                self._wants_play = False  # the server's own pause: a full disk, the longest take
             self.say(event)
             if event.state == "ended":
                 self._take = self._live = None

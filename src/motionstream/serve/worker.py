@@ -189,6 +189,9 @@ class Worker:
 
     def _begin(self, take: LiveTake) -> None:
         self._end(None)
+        if take.replaced:
+            self._publisher.tell(take, State(state="ended"))
+            return
         try:
             engine = self._engine_of(take.preset)
             show = take.perform(self._performance, engine, self.settings.snapshot_bytes)

@@ -16,13 +16,14 @@ import { Panel } from "./panel.js";
 import { Player } from "./player.js";
 import { Run } from "./run.js";
 import { Link, clock } from "./socket.js";
+import { Shown } from "./shown.js";
 import { Stage } from "./stage.js";
 import { StartView } from "./start.js";
 import { StateView } from "./states.js";
 import { Timeline } from "./timeline.js";
 import { Tools } from "./tools.js";
 import { remember, recall } from "./reload.js";
-import { $, announce, press, toast, wireDialogs, wireTheme } from "./ui.js";
+import { $, announce, banner, press, toast, wireDialogs, wireTheme } from "./ui.js";
 
 let limits = { points_per_gesture: 256, points_at_once: 832, prompt_chars: 1000, upload_bytes: 20e6, take_bytes: 150e6 };
 let presets = [];
@@ -51,6 +52,7 @@ const timeline = new Timeline($("timeline"));
 const meters = new Meters();
 const panel = new Panel({ tools, board, run });
 const states = new StateView({ run, link, player, store, tools, motion, startAgain, toStart });
+const seen = new Shown({ run, link, player, store, latency });
 const start = new StartView({ onStart: begin, onTake: openTake, onClip: (file) => motionPanel.take(file), onDepth: (file) => depthPanel.take(file), tool: () => tools.tool });
 const last = new LastTake({ onOpen: openTake });
 const notice = new ServerNotice();
@@ -86,7 +88,7 @@ async function begin(plan, drawFirst) {
     return;
   }
   last.keep({ run, store, player });
-  if (run.active) link.sendNow({ kind: "stop" });
+  run.abandon();
   plan.crop = start.cropOf(plan);
   run.prepare(plan, preset);
   panel.scale(preset, plan.object && brushFor(plan.object, plan.crop, preset.width));
@@ -105,7 +107,7 @@ async function begin(plan, drawFirst) {
 function openTake(info) {
   const preset = presets.find(({ name }) => name === info.preset) || presets[0];
   last.keep({ run, store, player });
-  if (run.active) link.sendNow({ kind: "stop" });
+  run.abandon();
   const plan = { take: info.id, prompt: info.prompt, seed: info.seed, preset: info.preset, caption: "A saved take" };
   run.prepare(plan, preset);
   panel.scale(preset);
@@ -258,7 +260,7 @@ function loop(now) {
     frozenStats = now;
     meters.update({ fps: player.shownFps(now), p50: latency.p50, p95: latency.p95, roundTrip: link.roundTrip, active: run.phase === "playing" });
   }
-  run.report(now);
+  seen.report(now);
 }
 requestAnimationFrame(loop);
 
@@ -267,11 +269,12 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden) hiddenAt = performance.now();
   else player.catchUp();
 });
-link.addEventListener("beat", () => document.hidden && run.unseen(performance.now(), hiddenAt));
+link.addEventListener("beat", () => document.hidden && seen.unseen(performance.now(), hiddenAt));
 
 // ------------------------------------------------------------------ begin
 
 async function load() {
+  banner(null);
   try {
     const [list, gallery, served, health] = await Promise.all([api.presets(), api.gallery(), api.limits(), api.health()]);
     presets = list;
@@ -297,7 +300,11 @@ $("token-form").addEventListener("submit", () => {
   api.setToken($("token").value.trim());
   load();
 });
-addEventListener("pagehide", () => remember({ link, run, board }));
+$("token-dialog").addEventListener("cancel", () => banner("This studio needs a token.", "warn", [["Give the token", load]]));
+addEventListener("pagehide", () => {
+  if (run.phase !== "idle") last.keep({ run, store, player });
+  remember({ link, run, board });
+});
 addEventListener("pageshow", ({ persisted }) => persisted && location.reload()); // its connection has not been kept
 load();
 

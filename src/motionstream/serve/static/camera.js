@@ -95,12 +95,22 @@ export class Camera extends EventTarget {
       if (size < 0.12) [x, y] = [0, 0];
       this.set({ x, y });
     };
+    let hand = null; // the pointer that holds the knob; another one does not take it over
     pad.addEventListener("pointerdown", (event) => {
-      pad.setPointerCapture(event.pointerId);
+      if (event.button > 0 || (hand !== null && pad.hasPointerCapture(hand))) return;
+      hand = event.pointerId;
+      pad.setPointerCapture(hand);
       point(event);
     });
-    pad.addEventListener("pointermove", (event) => pad.hasPointerCapture(event.pointerId) && point(event));
-    for (const end of ["pointerup", "pointercancel"]) pad.addEventListener(end, () => this.#spring({ x: 0, y: 0 }));
+    pad.addEventListener("pointermove", (event) => event.pointerId === hand && point(event));
+    for (const end of ["pointerup", "pointercancel"]) {
+      pad.addEventListener(end, ({ pointerId }) => {
+        if (pointerId !== hand) return;
+        hand = null;
+        this.#spring({ x: 0, y: 0 });
+      });
+    }
+    pad.addEventListener("contextmenu", (event) => event.preventDefault());
     pad.addEventListener("dblclick", () => this.set({ x: 0, y: 0 }));
   }
 

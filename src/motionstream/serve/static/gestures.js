@@ -23,6 +23,7 @@ export class Board extends EventTarget {
   constructor(wire) {
     super();
     this.wire = wire;
+    this.collecting = false; // whether paths wait to be played together
     this.reset();
   }
 
@@ -37,7 +38,6 @@ export class Board extends EventTarget {
     this.pulls = []; // by undo and redo while nothing may go out
     this.nextId = nextId;
     this.counts = { drag: drafts.length, pin: drafts.length, path: drafts.length };
-    this.collecting = false;
     this.changed();
   }
 
@@ -93,10 +93,22 @@ export class Board extends EventTarget {
 
   /** As `end`, as a step that can be undone. */
   remove(gesture) {
-    const was = gesture.wire;
+    const held = gesture.kind === "drag" && gesture.wire === "live";
     this.end(gesture);
-    const name = `${NAMES[gesture.kind]} ${gesture.number}`;
-    this.step(`removing ${name}`, gesture, () => (was === "live" && gesture.kind === "drag" ? this.#hold(gesture) : this.#again(gesture)), () => this.end(gesture));
+    this.step(`removing ${NAMES[gesture.kind]} ${gesture.number}`, gesture, () => this.#giveBack(gesture, held), () => this.end(gesture));
+  }
+
+  /** As `remove`, of all there is, as one step. */
+  removeAll() {
+    const all = this.list.map((gesture) => [gesture, gesture.kind === "drag" && gesture.wire === "live"]);
+    const end = () => { for (const [gesture] of all) this.end(gesture); };
+    end();
+    this.step("letting go of all", null, () => { for (const [gesture, held] of all) this.#giveBack(gesture, held); }, end);
+  }
+
+  #giveBack(gesture, held) {
+    if (held) this.#hold(gesture);
+    else this.#again(gesture);
   }
 
   /** The take has ended, and with it everything that it held. */
@@ -106,8 +118,6 @@ export class Board extends EventTarget {
     Object.assign(this, { list: [], selected: null, done: [], undone: [], pulls: [] });
     this.changed();
   }
-
-  endAll() { for (const gesture of [...this.list]) this.end(gesture); }
 
   /** Change a draft, or replace what the engine has by its changed copy. */
   change(gesture, fields) {
@@ -240,7 +250,7 @@ export class Board extends EventTarget {
 
   // ---------------------------------------------------------------- undo and redo
 
-  /** Something that can be undone; `gesture`: with which it would be gone. */
+  /** Something that can be undone; `gesture`: with which it would be gone, null for several. */
   step(label, gesture, undo, redo) {
     const step = { label, gesture, undo, redo };
     this.done.push(step);
@@ -317,12 +327,11 @@ export class Board extends EventTarget {
   // ---------------------------------------------------------------- over a reload
 
   plain(log = this.log) {
-    return { nextId: this.nextId, counts: this.counts, log: log.map((gesture) => gesture.plain()) };
+    return { nextId: this.nextId, counts: this.counts, collecting: this.collecting, log: log.map((gesture) => gesture.plain()) };
   }
 
-  revive({ nextId, counts, log }) {
-    this.nextId = nextId;
-    this.counts = counts;
+  revive({ nextId, counts, collecting, log }) {
+    Object.assign(this, { nextId, counts, collecting: Boolean(collecting) });
     this.log = log.map((fields) => new Gesture(fields.kind, fields.points, fields));
     this.list = this.log.filter((gesture) => gesture.wire !== "gone");
     this.changed();

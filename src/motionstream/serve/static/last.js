@@ -5,6 +5,16 @@ import { $, clockText, toast } from "./ui.js";
 
 const KEY = "motionstream.last";
 
+/** A sentence about a take that the page has lost, to be added to another one; empty where the server does not answer. */
+export async function whetherKept(take) {
+  try {
+    await api.frameBlob(take, 0);
+    return " What was made is kept.";
+  } catch ({ status }) {
+    return status === 404 ? " The server no longer has what was made." : "";
+  }
+}
+
 export class LastTake {
   /** `onOpen(info)`: play a take of the server again. */
   constructor({ onOpen }) {

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { isDab, round } from "./brush.js";
 import { NAMES } from "./gestures.js";
-import { $, announce, fill, icon, make, press, promptProblem, toast } from "./ui.js";
+import { $, announce, fill, icon, make, press, promptProblem, reveal, toast } from "./ui.js";
 
 const HINTS = {
   drag: "Press on something and pull. The hollow ring is your hand; the picture follows, and the outline is what it took.",
@@ -24,7 +24,7 @@ export class Panel {
     this.#wirePrompt();
     this.#wireKeep();
     board.addEventListener("change", () => this.list());
-    $("clear").addEventListener("click", () => board.endAll());
+    $("clear").addEventListener("click", () => board.removeAll());
     $("play-paths").addEventListener("click", () => run.playPaths());
     this.showTool();
     this.list();
@@ -143,16 +143,25 @@ export class Panel {
     const { board } = this;
     $("undo").disabled = !board.done.length;
     $("redo").disabled = !board.undone.length;
-    $("clear").hidden = board.list.length < 2;
+    reveal($("clear"), board.list.length > 1);
     $("gestures-empty").hidden = board.list.length > 0;
     const waiting = board.drafts.filter((gesture) => gesture.kind === "path").length;
-    $("play-paths").hidden = !(board.collecting && waiting && this.run.phase === "playing");
+    reveal($("play-paths"), Boolean(board.collecting && waiting && this.run.phase === "playing"));
     $("play-paths").textContent = waiting === 1 ? "Play the path" : `Play ${waiting} paths together`;
     $("collect").checked = board.collecting;
-    const focused = document.activeElement?.closest?.("#gestures li")?.dataset.key;
-    $("gestures").replaceChildren(...board.list.map((gesture) => this.#row(gesture)));
-    if (focused) $("gestures").querySelector(`[data-key="${focused}"] button`)?.focus();
+    this.#rows();
     this.tools.stage.dirty = true;
+  }
+
+  /** The rows anew. The focus stays on its button, or goes to the same one of the next row, or the last, or to the picture. */
+  #rows() {
+    const focused = document.activeElement, before = focused?.closest?.("#gestures li");
+    const at = [...$("gestures").children].indexOf(before);
+    $("gestures").replaceChildren(...this.board.list.map((gesture) => this.#row(gesture)));
+    if (!before) return;
+    const rows = [...$("gestures").children];
+    const row = rows.find(({ dataset }) => dataset.key === before.dataset.key) || rows[Math.min(at, rows.length - 1)];
+    (row?.querySelector(focused.matches(".icon-button") ? ".icon-button" : ".gesture-pick") || $("overlay")).focus({ preventScroll: true });
   }
 
   #row(gesture) {
@@ -160,9 +169,13 @@ export class Panel {
     const name = `${NAMES[gesture.kind]} ${gesture.number}`;
     const pick = make("button", { type: "button", class: "gesture-pick", "aria-pressed": board.selected === gesture ? "true" : "false" },
       make("i", { class: `mark ${gesture.kind}`, "aria-hidden": "true" }), make("span", {}, name), make("em", {}, this.#stateOf(gesture)));
-    pick.addEventListener("click", () => board.select(board.selected === gesture ? null : gesture));
+    const act = (button, does) => button.addEventListener("click", ({ detail }) => {
+      if (detail > 0) $("overlay").focus({ preventScroll: true }); // of a pointer: no button is to swallow Space and Enter
+      does();
+    });
+    act(pick, () => board.select(board.selected === gesture ? null : gesture));
     const drop = make("button", { type: "button", class: "icon-button", "aria-label": gesture.kind === "drag" ? `Let go of ${name}` : `Remove ${name}`, title: gesture.kind === "drag" ? "Let go" : "Remove" }, icon("close"));
-    drop.addEventListener("click", () => board.remove(gesture));
+    act(drop, () => board.remove(gesture));
     return make("li", { "data-key": name }, pick, drop);
   }
 
@@ -182,8 +195,13 @@ export class Panel {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.applyPrompt();
       if (event.key === "Escape") box.blur();
     });
+    let plan = null;
     this.run.addEventListener("prompt", () => {
-      box.value = this.run.prompt;
+      if (plan !== this.run.plan || box.value === this.told) { // otherwise somebody is writing
+        box.value = this.run.prompt;
+        this.told = box.value;
+      }
+      plan = this.run.plan;
       changed();
     });
     this.run.addEventListener("phase", changed);
@@ -191,7 +209,8 @@ export class Panel {
 
   applyPrompt() {
     if ($("prompt-apply").disabled) return;
-    this.run.setPrompt($("prompt").value.trim());
+    this.told = $("prompt").value = $("prompt").value.trim();
+    this.run.setPrompt(this.told);
     $("prompt-apply").disabled = true;
     this.#promptNote(this.run.active ? "From the next chunk on." : "With the next start.");
   }
@@ -208,7 +227,7 @@ export class Panel {
       "save-mp4": [(take) => api.videoBlob(take, false), "mp4"],
       "save-tracks": [(take) => api.videoBlob(take, true), "tracks.mp4"],
       "save-take": [(take) => api.takeBlob(take), "json"],
-      "save-frame": [async () => this.run.framePng(), "png"],
+      "save-frame": [async () => this.tools.stage.png(), "png"],
     };
     for (const [id, [fetchBlob, ending]] of Object.entries(jobs)) {
       const button = $(id), label = button.querySelector("span"), name = label.textContent;

@@ -1,13 +1,11 @@
 // The life of a take: waiting in line, starting, playing, pausing, branching, ending, and coming back after a lost socket.
 
-import * as api from "./api.js";
 import { ChunkGrid } from "./frames.js";
+import { whetherKept } from "./last.js";
 import { clock } from "./socket.js";
-import { announce, banner, clockText, toast } from "./ui.js";
+import { announce, clockText, sentence, toast } from "./ui.js";
 
 const RESUME_WAIT_MS = 6000;
-const SHOWN_MS = 1000;
-const HIDDEN_MS = 60000; // so long a take plays on for a page that nobody sees
 
 /**
  * Phases: "idle", "draft" (drawing before the start), "waiting" (connecting or in line), "starting", "playing", "paused",
@@ -19,6 +17,9 @@ export class Run extends EventTarget {
     Object.assign(this, { link, player, store, stage, latency, limits });
     Object.assign(this, { phase: "idle", take: null, plan: null, position: 0, ready: false, recorded: 0, reason: "", prompt: "" });
     this.echo = 0; // carried on over frames without news
+    this.ahead = null; // a prompt set in a pause: as what is drawn then, a branch takes it along
+    this.returned = null; // what to say when the server says that a take that was come back to goes on
+    this.stopping = false; // a start was given up: what the server says is about that one until it says that it is over
     link.have = () => (this.active ? store.last : -1);
     link.addEventListener("status", (event) => this.#linked(event.detail));
     link.addEventListener("message", (event) => this[`_on_${event.detail.kind}`]?.(event.detail));
@@ -66,9 +67,11 @@ export class Run extends EventTarget {
     this.take = null;
     this.recorded = 0;
     this.unanswered = false; // a start that the server may have heard
+    Object.assign(this, { ahead: null, returned: null, asked: null });
     this.store.clear();
     this.player.reset(preset.fps, new ChunkGrid(preset.first_chunk_frames, preset.chunk_frames));
     this.latency.reset();
+    this.board.collecting = false;
     this.board.reset();
     this.camera.clear();
     this.camera.width = preset.width;
@@ -81,8 +84,19 @@ export class Run extends EventTarget {
   start() {
     this.recorded = 0;
     this.#turn("waiting");
-    if (this.link.status === "open" && this.ready) this.#begin();
+    if (this.link.status === "open" && this.ready && !this.stopping) this.#begin();
     else this.link.open();
+  }
+
+  /** Another picture is taken up: what plays is over, and so is a start that is on its way. */
+  abandon() {
+    this.stopping ||= this.phase === "starting" && this.link.status === "open";
+    if (this.active || this.phase === "starting") this.link.sendNow({ kind: "stop" });
+  }
+
+  #stopped() {
+    this.stopping = false;
+    if (this.phase === "waiting" && this.ready) this.#begin();
   }
 
   /** After a reload: come back to the take of `session`. */
@@ -125,6 +139,7 @@ export class Run extends EventTarget {
   }
 
   #goOn(cap) {
+    this.ahead = null;
     this.#turn("playing");
     this.player.freeze(false);
     if (!this.live) return;
@@ -159,7 +174,9 @@ export class Run extends EventTarget {
   setPrompt(text) {
     this.prompt = text;
     this.plan.prompt = text;
-    if (this.active) this.link.send({ kind: "prompt", text });
+    if (!this.active) return;
+    this.link.send({ kind: "prompt", text });
+    this.ahead = this.phase === "playing" ? null : text;
   }
 
   /** Back to the pictures: the place is free for others. */
@@ -167,41 +184,25 @@ export class Run extends EventTarget {
     if (this.active) this.link.sendNow({ kind: "stop" });
     this.link.close();
     this.ready = false;
-    banner(null);
     this.#turn("idle");
-  }
-
-  async framePng() {
-    const canvas = document.createElement("canvas");
-    Object.assign(canvas, { width: this.stage.width, height: this.stage.height });
-    canvas.getContext("2d").drawImage(this.stage.picture, 0, 0);
-    return new Promise((done) => canvas.toBlob(done, "image/png"));
   }
 
   // ---------------------------------------------------------------- what the server says
 
-  #linked({ status, why }) {
+  #linked({ status }) {
     clearTimeout(this.resuming);
     if (status === "lost") {
-      this.ready = false;
+      Object.assign(this, { ready: false, returned: null, stopping: false });
       if (this.phase === "starting") this.#turn("waiting"); // it is said again, unless the take turns out to have begun
       if (this.active) {
         this.board.dropped();
         this.camera.clear();
-        banner(this.link.resumable ? "The connection was lost. Coming back… the take is kept for half a minute." : "The server does not answer. Still trying; what you see here is kept.", "warn");
-      } else if (this.phase !== "idle" && this.phase !== "ended") {
-        banner("The server does not answer. Trying again…", "warn");
       }
-    } else if (status === "open") {
-      banner(null);
-      if (this.active) {
-        this.link.holding = true;
-        this.resuming = setTimeout(() => this.#gone(), this.link.resuming ? RESUME_WAIT_MS : 1500);
-      }
+    } else if (status === "open" && this.active) {
+      this.link.holding = true;
+      this.resuming = setTimeout(() => this.#gone(), this.link.resuming ? RESUME_WAIT_MS : 1500);
     } else if (status === "refused") {
       this.ready = false;
-      const actions = /tab/.test(why) ? [["Take it back here", () => this.link.open()]] : [["Reload", () => location.reload()]];
-      banner(why, "bad", actions);
       this.player.freeze(true);
       if (this.phase === "waiting" || this.phase === "starting") this.#turn("draft");
     }
@@ -214,13 +215,7 @@ export class Run extends EventTarget {
     this.link.forget();
     this.player.freeze(true);
     this.#turn("ended", away);
-    let kept = "";
-    try {
-      await api.frameBlob(take.take, 0);
-      kept = " What was made is kept.";
-    } catch ({ status }) {
-      if (status === 404) kept = " The server no longer has what was made.";
-    }
+    const kept = await whetherKept(take.take);
     if (this.phase === "ended" && this.take === take && this.reason === away) this.#turn("ended", away + kept);
   }
 
@@ -234,13 +229,19 @@ export class Run extends EventTarget {
   _on_ready() {
     this.ready = true;
     this.position = 0;
-    if (this.phase === "waiting") this.#begin();
+    if (this.phase === "waiting" && !this.stopping) this.#begin();
   }
 
   _on_started(message) {
     clearTimeout(this.resuming);
     this.ready = true;
     this.position = 0;
+    if (this.stopping) return;
+    if (this.phase === "draft" || this.phase === "idle") { // of a picture that another one has replaced
+      this.link.forget();
+      this.link.sendNow({ kind: "stop" });
+      return;
+    }
     const { unanswered } = this;
     this.unanswered = false;
     if (message.resumed && this.phase === "waiting" && !unanswered) { // another start was asked for while it was away
@@ -255,45 +256,48 @@ export class Run extends EventTarget {
       this.#resumed(message);
       return;
     }
-    this.store.clear(message.take);
-    this.player.reset(message.fps, new ChunkGrid(message.first_chunk_frames, message.chunk_frames));
-    this.stage.resize(message.width, message.height);
-    this.camera.width = message.width;
+    this.#expect(message);
     this.dispatchEvent(new Event("begun"));
     this.latency.reset();
-    this.echo = 0;
+    Object.assign(this, { echo: 0, ahead: null, asked: null });
     this.board.reset(true, message.first_id);
     this.recorded = message.recorded;
-    this.store.last = this.player.head = message.frame - 1; // made before a connection that was lost came back
     this.link.forget();
     this.#turn("playing");
     this.#goOn(0);
     this.camera.repeat();
   }
 
+  /** A take whose frames come from now on; those before were made while the page was away. */
+  #expect(message) {
+    this.store.clear(message.take);
+    this.player.reset(message.fps, new ChunkGrid(message.first_chunk_frames, message.chunk_frames));
+    this.stage.resize(message.width, message.height);
+    this.camera.width = message.width;
+    this.store.last = this.player.head = message.frame - 1;
+  }
+
   #resumed(message) {
-    const fresh = this.store.take !== message.take;
+    const fresh = this.store.take !== message.take, branching = this.phase === "branching";
+    const unheard = !fresh && message.frame <= this.store.last; // a branch that the page has not heard of
     if (fresh) {
-      this.store.clear(message.take);
-      this.player.reset(message.fps, new ChunkGrid(message.first_chunk_frames, message.chunk_frames));
-      this.stage.resize(message.width, message.height);
-      this.store.last = message.frame - 1;
-      this.player.head = message.frame - 1;
+      this.#expect(message);
       this.player.scrub(null);
       this.recorded = message.chunk < message.recorded ? message.recorded : 0;
-    } else if (message.frame <= this.store.last) this.player.cut(message.frame); // a branch that was not heard of
+    } else if (unheard) this.#cut(message.frame, message.active);
     this.board.settle(message.active, this.link.queue.map(({ id }) => id), message.frame);
     this.link.flush();
     this.latency.forgive();
     if (this.phase === "ended" && !fresh) return; // stopped while the connection was away: the server has heard it now
     if (this.phase === "paused" && !fresh) return;
-    this.#goOn(Infinity);
-    this.camera.repeat();
-    toast(fresh ? "The take goes on after the reload." : "Connected again. The take goes on; what you held was let go.");
+    if (branching && unheard) this.#goOnFrom(message);
+    else this.returned = fresh ? "The take goes on after the reload." : "Connected again. The take goes on; what you held was let go.";
   }
 
   _on_state({ state, reason }) {
-    if (state === "ended") {
+    if (this.stopping) {
+      if (state === "ended") this.#stopped();
+    } else if (state === "ended") {
       this.player.freeze(true);
       if (this.phase === "starting" || this.phase === "draft") return;
       this.board.over();
@@ -301,30 +305,45 @@ export class Run extends EventTarget {
     } else if ((state === "paused" && this.asked === "resume" && !reason) || (state === "playing" && this.asked === "pause")) {
       // said before the server has heard what was asked for last
     } else if (state === "paused") {
-      this.asked = null;
+      this.asked = this.returned = null;
       this.player.freeze(true);
       if (reason) toast(sentence(reason), "warn", 10);
       if (this.phase !== "paused" && this.phase !== "ended") this.#turn("paused", reason || "");
     } else if (state === "playing") {
-      this.asked = null;
-      if ((this.phase === "paused" || this.phase === "branching") && !this.past) this.#goOn(Infinity);
+      const { returned } = this;
+      this.asked = this.returned = null;
+      if (["paused", "branching", returned && "playing"].includes(this.phase) && !this.past) this.#goOn(Infinity);
+      if (!returned) return;
+      this.camera.repeat();
+      toast(returned);
     }
   }
 
-  _on_branched({ chunk, frame, prompt, active }) {
+  _on_branched(message) {
+    this.#cut(message.frame, message.active || null);
+    this.prompt = message.prompt ?? this.prompt;
+    this.#goOnFrom(message);
+  }
+
+  /** A branch has taken back what was made from `frame` on; `active`: the gestures that the engine holds there. */
+  #cut(frame, active) {
     this.player.cut(frame);
     this.recorded = 0; // what was recorded does not go on after a branch
-    const entry = this.store.entries.get(frame - 1);
-    this.echo = entry?.echo || 0;
+    this.echo = this.store.entries.get(frame - 1)?.echo || 0;
     this.latency.forgive();
     this.latency.echo = this.echo;
-    this.board.branched(frame, this.echo, active || null);
+    this.board.branched(frame, this.echo, active);
     this.player.head = frame - 1;
+    if (this.player.live) this.player.scrub(null); // and what is on screen, too
+  }
+
+  /** After a branch: on from there, with what was drawn ahead and the prompt that was set for it. */
+  #goOnFrom({ chunk, frame }) {
+    const { ahead } = this;
     this.player.scrub(null);
-    this.prompt = prompt ?? this.prompt;
-    this.dispatchEvent(new Event("prompt"));
-    this.#turn("playing");
     this.#goOn(Math.max(frame - 1, 0));
+    if (ahead !== null) this.setPrompt(ahead);
+    this.dispatchEvent(new Event("prompt"));
     this.link.send({ kind: "resume" });
     this.asked = "resume";
     this.camera.repeat();
@@ -339,6 +358,10 @@ export class Run extends EventTarget {
 
   _on_error({ code, message, fatal, id }) {
     const text = sentence(message);
+    if (this.stopping || (code === "not_started" && !this.active)) { // about what is over anyway
+      if (code === "not_started" && this.stopping) this.#stopped();
+      return;
+    }
     if (id !== undefined) this.board.refused(id);
     if (this.phase === "starting") {
       this.unanswered = false;
@@ -372,27 +395,4 @@ export class Run extends EventTarget {
     if (this.phase === "playing") this.#goOn(Infinity);
     else this.dispatchEvent(new CustomEvent("phase", { detail: { before: this.phase } }));
   }
-
-  /** About once a second. */
-  report(now) {
-    if (!this.active || this.player.head < 0 || now - (this.reported || 0) < SHOWN_MS) return;
-    this.reported = now;
-    const latency = this.latency.take();
-    this.link.send({ kind: "shown", frame: this.player.head, ...(latency.length ? { latency } : {}) });
-  }
-
-  /** Now and then while the page is hidden, and has no animation loop: for a moment frames are taken as they come, so that
-   * it can go on with the newest; then the take waits, as others may. `since`: when the page was hidden. */
-  unseen(now, since) {
-    if (!this.active || this.store.last < 0) return;
-    this.latency.forgive();
-    this.link.send({ kind: "shown", frame: this.store.last });
-    if (now - since > HIDDEN_MS) this.pause("nobody was looking: the page was hidden for a minute");
-  }
-}
-
-function sentence(text) {
-  const first = String(text || "Something went wrong.").trim();
-  const whole = first[0].toUpperCase() + first.slice(1);
-  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
 }

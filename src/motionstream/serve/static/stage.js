@@ -1,5 +1,7 @@
 // The picture on screen: enlarged to fit, with a sharp overlay on top; and where on the canvas a pointer is.
 
+import { watchDensity } from "./ui.js";
+
 const LARGEST_PX = 1600;
 
 export class Stage {
@@ -13,6 +15,7 @@ export class Stage {
     this.picture = document.createElement("canvas");
     this.dirty = true;
     new ResizeObserver(() => this.fit()).observe(easel);
+    watchDensity(() => this.fit());
   }
 
   resize(width, height) {
@@ -63,6 +66,14 @@ export class Stage {
   setCrisp(crisp) {
     this.crisp = crisp;
     this.redraw();
+  }
+
+  /** The picture in its own size, as a PNG. */
+  async png() {
+    const canvas = document.createElement("canvas");
+    Object.assign(canvas, { width: this.width, height: this.height });
+    canvas.getContext("2d").drawImage(this.picture, 0, 0);
+    return new Promise((done) => canvas.toBlob(done, "image/png"));
   }
 
   /** Canvas pixels under a pointer event; may lie outside the canvas. */

@@ -1,6 +1,6 @@
 // What the page says about where things stand: the pill, the chip and the cover on the picture, the transport's labels.
 
-import { $, announce, clockText, icon, make, press, setIcon } from "./ui.js";
+import { $, announce, banner, clockText, icon, make, press, reveal, setIcon } from "./ui.js";
 
 const PILLS = {
   idle: ["off", "not connected"], connecting: ["wait", "connecting"], open: ["on", "connected"], lost: ["bad", "reconnecting"], refused: ["bad", "not connected"],
@@ -18,6 +18,7 @@ export class StateView {
   constructor({ run, link, player, store, tools, motion, startAgain, toStart }) {
     Object.assign(this, { run, link, player, store, tools, motion, startAgain, toStart, covered: "" });
     for (const part of [tools, motion]) for (const event of ["tool", "change"]) part.addEventListener(event, () => this.show());
+    link.addEventListener("status", ({ detail }) => this.#banner(detail));
     run.addEventListener("phase", ({ detail }) => {
       this.show();
       if (detail.before !== run.phase && ["playing", "paused", "ended"].includes(run.phase)) announce({ playing: "Playing", paused: "Paused", ended: `Ended. ${run.reason}` }[run.phase]);
@@ -45,6 +46,15 @@ export class StateView {
     if (this.run.recorded) this.#chip();
   }
 
+  #banner({ status, why }) {
+    const { run, link } = this;
+    if (status === "idle" || status === "open") banner(null);
+    else if (status === "refused") banner(why, "bad", [/tab/.test(why) ? ["Take it back here", () => link.open()] : ["Reload", () => location.reload()]]);
+    else if (status !== "lost" || run.phase === "idle" || run.phase === "ended") return;
+    else if (!run.active) banner("The server does not answer. Trying again…", "warn");
+    else banner(link.resumable ? "The connection was lost. Coming back… the take is kept for half a minute." : "The server does not answer. Still trying; what you see here is kept.", "warn");
+  }
+
   #pill() {
     const { run, link } = this;
     let [kind, text] = PILLS[link.status];
@@ -67,8 +77,8 @@ export class StateView {
     const past = run.past;
     label($("play"), playing ? "Pause" : run.phase === "ended" ? "Again" : run.phase === "paused" ? "Resume" : "Start", playing ? "pause" : "play");
     $("play").disabled = ["waiting", "starting", "branching", "idle"].includes(run.phase);
-    $("stop").hidden = !run.active;
-    $("branch").hidden = !(run.phase === "paused" && past);
+    reveal($("stop"), run.active);
+    reveal($("branch"), run.phase === "paused" && past);
     $("branch").disabled = !run.canBranch;
     $("branch").classList.toggle("primary", run.canBranch);
     $("play").classList.toggle("second", run.canBranch);

@@ -1,7 +1,7 @@
 // The take so far: chunk ticks, what was held when, and a playhead to scrub with.
 
 import { COLOURS } from "./gestures.js";
-import { clockText } from "./ui.js";
+import { clockText, watchDensity } from "./ui.js";
 
 const SHORTEST_S = 6;
 const LANES = { drag: 0, pin: 1, path: 2 };
@@ -10,23 +10,26 @@ const LANES = { drag: 0, pin: 1, path: 2 };
 export class Timeline extends EventTarget {
   constructor(canvas) {
     super();
-    Object.assign(this, { canvas, pen: canvas.getContext("2d"), state: null, hover: null });
+    Object.assign(this, { canvas, pen: canvas.getContext("2d"), state: null, hover: null, pointer: null });
     new ResizeObserver(() => this.#fit()).observe(canvas);
+    watchDensity(() => this.#fit());
     canvas.addEventListener("pointerdown", (event) => {
-      if (!this.state || this.state.last < 0) return;
+      if (!this.state || this.state.last < 0 || event.button > 0 || this.#held) return;
       canvas.setPointerCapture(event.pointerId);
-      this.held = true;
+      this.pointer = event.pointerId;
       this.#scrub(this.#frameAt(event));
     });
     canvas.addEventListener("pointermove", (event) => {
+      if (this.#held && event.pointerId !== this.pointer) return; // another finger
       this.hover = this.state ? this.#frameAt(event) : null;
-      if (this.held) this.#scrub(this.hover);
+      if (this.#held) this.#scrub(this.hover);
       this.draw();
     });
     for (const end of ["pointerup", "pointercancel"]) {
-      canvas.addEventListener(end, () => {
-        if (this.held) this.dispatchEvent(new Event("settle"));
-        this.held = false;
+      canvas.addEventListener(end, ({ pointerId }) => {
+        if (pointerId !== this.pointer) return;
+        this.pointer = null;
+        this.dispatchEvent(new Event("settle"));
       });
     }
     canvas.addEventListener("pointerleave", () => { this.hover = null; this.draw(); });
@@ -45,6 +48,8 @@ export class Timeline extends EventTarget {
     }
     this.draw();
   }
+
+  get #held() { return this.pointer !== null && this.canvas.hasPointerCapture(this.pointer); }
 
   #fit() {
     const ratio = window.devicePixelRatio || 1;

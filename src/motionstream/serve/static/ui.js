@@ -38,6 +38,13 @@ export function promptProblem(text, most) {
   return length > most ? `The prompt has ${length} characters; at most ${most} are taken. Shorten it.` : null;
 }
 
+/** Words of the server as a sentence. */
+export function sentence(text) {
+  const first = String(text || "Something went wrong.").trim();
+  const whole = first[0].toUpperCase() + first.slice(1);
+  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
+}
+
 export function toast(text, kind = "info", seconds = 6) {
   const box = $("toasts");
   const same = [...box.children].find((child) => child.dataset.text === text);
@@ -111,6 +118,21 @@ export function wireTheme(changed) {
     apply(next);
     announce(`${next} theme`);
   });
+}
+
+/** Call whenever a pixel of the page has become another number of the screen's: on another monitor, at another zoom. */
+export function watchDensity(changed) {
+  const watch = () => matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener("change", () => {
+    watch();
+    changed();
+  }, { once: true });
+  watch();
+}
+
+/** Show or hide a control. Where it has the focus that goes to the picture, so that no key is lost on the page. */
+export function reveal(element, shown) {
+  if (!shown && element === document.activeElement) $("overlay").focus({ preventScroll: true });
+  element.hidden = !shown;
 }
 
 /** A checkbox-like button. */
