@@ -78,5 +78,7 @@ def test_mistakes_are_one_sentence(folder: Path, check_sentence):
     refused("none.pt does not exist", "none.pt", "ours")
     refused("invalid choice: 'onnx'", "base.safetensors", "ours", "--to", "onnx")
     refused("photo.png is neither .safetensors nor", "photo.png", "ours")
+    refused("--to self-forcing writes one .pt", "base.safetensors", "o.pt", "--to", "self-forcing", "--shard-gb", "1",
+            "--allow-partial")  # fmt: skip
     refused("--lora-alpha is of a --lora, and none is given", "base.safetensors", "ours", "--lora-alpha", "4")
     assert not Path("ours").exists()

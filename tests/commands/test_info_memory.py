@@ -54,6 +54,7 @@ def test_fp8_holds_its_products_beside_the_weights(capsys, last_json):
         (["nano", "--gpus", "2"], "--gpus needs a purpose"),
         (["nano", "--batch", "4"], "--batch needs a purpose"),
         (["nano", "--fp8"], "--fp8 needs a purpose"),
+        (["nano", "--for", "stream", "--batch", "4"], "--for stream makes one video: leave it out"),
         (["nano", "--fp8", "--for", "stream"], "--fp8 is for Wan presets, and nano is none"),
         (["nano", "--for", "stream", "--device", "cuda:9"], "--device cuda:9 is not asked for a prediction"),
         (["nano", "--fp8", "--for", "teacher"], "--for teacher trains: leave it out"),

@@ -74,6 +74,20 @@ def test_weights_that_do_not_fit_are_refused(engine, tmp_path):
     refused(r"no config\.json", load)
 
 
+@pytest.mark.parametrize("layout", ["wan", "pipeline", "transformer"])
+def test_weights_as_they_are_published_are_pointed_to_convert(tmp_path, layout: str):
+    if layout == "transformer":
+        (tmp_path / "transformer").mkdir()
+    else:
+        name, settings = {"wan": ("config.json", '{"_class_name": "WanModel"}'), "pipeline": ("model_index.json", "{}")}[
+            layout
+        ]
+        (tmp_path / name).write_text(settings)
+    refused(
+        r"holds weights as others publish them: run motionstream convert .* --role student", lambda: load_engine(tmp_path)
+    )
+
+
 def test_unknown_names_and_devices_are_refused(tmp_path):
     refused("'huge' is neither a preset .*nor a folder", lambda: load_engine("huge"))
     refused("neither a preset", lambda: load_engine(tmp_path / "nowhere"))

@@ -78,7 +78,10 @@ def test_merged_events_keep_that_a_point_was_let_go():
     assert len(events) > len(merged) >= 10
     assert [point.visible for _, points in merged for point in points].count(False) == 1
     flickering = [(0.1 * t, [Point(1, float(t), 5.0, visible=bool(t % 2))]) for t in range(20)]
-    assert len(merge_pairs(flickering)) == 10  # or they would become more and more
+    flickering[3][1].append(Point(2, 5.0, 5.0, visible=False))
+    merged = merge_pairs(flickering)
+    assert len(merged) == 11  # or they would become more and more
+    assert Point(2, 5.0, 5.0, visible=False) in merged[0][1]
 
 
 def test_before_the_first_frame_a_point_takes_hold_where_it_was_pushed_first():

@@ -330,18 +330,28 @@ def test_random_weights_need_no_file_and_stamp_every_frame(tmp_path, name: str):
     assert load_engine("tiny-debug", device="cpu", random_weights=True).stamp_mask is not None
 
 
+def test_a_warm_up_asks_no_encoder(load, monkeypatch):
+    """They may be gigabytes that are loaded for each question."""
+    engine = load("wan2.1-1.3b")
+    for encoder in ("text", "picture_rows"):
+        monkeypatch.setattr(engine, encoder, lambda *_: pytest.fail("asked"))
+    engine.warmup()
+
+
 def test_too_little_memory_is_said_before_anything_is_loaded(folders, monkeypatch):
     from motionstream.stream import memory_check
 
-    monkeypatch.setattr(memory_check, "free_bytes", lambda device: 10**8)
-    monkeypatch.setattr("motionstream.stream.engine.load_model", lambda *a, **k: pytest.fail("loaded"))
-    words = r"wan2.1-1.3b needs \S+ [GM]B to stream \(predicted\), 100.0 MB are free on cpu: take --dtype bfloat16 or "
-    refused(
-        words + r"the tiny decoder \(\S+ [GM]B in all\) or a smaller --size than 64x64", folders["wan2.1-1.3b"], vae="full"
-    )
-    monkeypatch.undo()
-    monkeypatch.setattr(memory_check, "free_bytes", lambda device: 10**8)
-    with pytest.warns(RuntimeWarning, match="100.0 MB are free"):
+    words = r"wan2.1-1.3b needs \S+ [GM]B to stream \(predicted\), {} MB are free on cpu: take --dtype bfloat16"
+    with monkeypatch.context() as little:
+        little.setattr("motionstream.stream.engine.load_model", lambda *a, **k: pytest.fail("loaded"))
+        little.setattr(memory_check, "free_bytes", lambda device: 600 * 10**6)
+        ways = r" or the tiny decoder \(\S+ [GM]B in all\) or a smaller --size than 64x64 \(--ignore"
+        refused(words.format("600.0") + ways, folders["wan2.1-1.3b"], vae="full")
+        little.setattr(memory_check, "free_bytes", lambda device: 10**8)
+        refused(words.format("100.0") + r" \(--ignore", folders["wan2.1-1.3b"], vae="full")  # nothing smaller would do
+        refused(r"the smallest video takes \S+ [GM]B, so free memory first", folders["wan2.2-5b"], dtype="bfloat16")
+    monkeypatch.setattr(memory_check, "free_bytes", lambda device: 10**7)
+    with pytest.warns(RuntimeWarning, match="10.0 MB are free"):
         load_engine(folders["wan2.1-1.3b-t2v"], device="cpu", ignore_memory=True)
 
 

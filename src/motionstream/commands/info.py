@@ -148,6 +148,8 @@ def plan(args: argparse.Namespace, config: PresetConfig) -> int:
     if args.fp8 and args.purpose != "stream":
         raise UserError(f"--fp8 is for streaming, and --for {args.purpose} trains: leave it out or use --for stream")
     check_fp8(args, config)
+    if args.batch is not None and args.purpose == "stream":
+        raise UserError(f"--batch {args.batch} is for training, and --for stream makes one video: leave it out")
     if args.device is not None:
         raise UserError(f"--device {args.device} is not asked for a prediction: leave it out (--fit says how much memory)")
     name, gpus = args.dtype or "bfloat16", args.gpus or 1

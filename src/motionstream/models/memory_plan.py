@@ -164,7 +164,7 @@ def _plan_stream(config: PresetConfig, options: MemoryOptions) -> MemoryPlan:
         "dit": size * dit_parameters(config),
         "cast_products": (stored != compute) * compute.itemsize * _product_numbers(config),
         "fp8_products": options.fp8 * _fp8_bytes(config),
-        "vae": _vae_itemsize(config, stored) * sum(vae_parameters(config, options.decoder).values()),
+        "vae": _vae_itemsize(config, stored) * sum(_streamed_vae(config, options).values()),
         "text_encoder": BFLOAT16 * text * on_gpu,
         "picture_encoder": BFLOAT16 * clip * on_gpu,
         "cache": _cache_bytes(config, compute),
@@ -180,6 +180,12 @@ def _plan_stream(config: PresetConfig, options: MemoryOptions) -> MemoryPlan:
     )  # fmt: skip
 
 
+def _streamed_vae(config: PresetConfig, options: MemoryOptions) -> dict[str, int]:
+    """From text alone nothing is encoded, and the encoder is not loaded."""
+    parts = vae_parameters(config, options.decoder)
+    return {name: held for name, held in parts.items() if name != "encoder" or config.model.first_frame != "none"}
+
+
 def _decoding(config: PresetConfig, options: MemoryOptions) -> tuple[int, int, int]:
     """Bytes of the decoder's state, of decoding a chunk, and of encoding the picture."""
     stored = getattr(torch, options.weights)
@@ -188,7 +194,7 @@ def _decoding(config: PresetConfig, options: MemoryOptions) -> tuple[int, int, i
         return *rehearse_decode(config, "nano", torch.float32), rehearse_encode(config, 1, 1)
     facts, low = WAN_VAES[config.vae_kind], int(options.weights == "bfloat16")
     shown = config.clip_frames if config.model.after_picture == "grey" else 1  # frames that the picture is encoded with
-    encode = (facts.encode[low] + shown * 3 * FLOAT32) * pixels
+    encode = 0 if config.model.first_frame == "none" else (facts.encode[low] + shown * 3 * FLOAT32) * pixels
     if options.decoder == "tiny":
         return *rehearse_decode(config, "tiny", stored), encode
     return facts.state * pixels * stored.itemsize // FLOAT32, facts.decode[low] * pixels, encode

@@ -168,8 +168,9 @@ class StreamEngine:
         if chunks is None and self.records:
             streams = streams_to_record(self.preset.cache, self.picture_latents if reads_grey(self.preset.model) else 1)
         made = 0
-        for length in streams:
-            with self.start(blank, "") as session:
+        with StreamSession(self, blank, None, 0, None) as session:
+            for length in streams:
+                session.reset()
                 for _ in range(length):
                     session.push(hand)
                     session.step()

@@ -87,9 +87,15 @@ def weights_folder(name_or_path: str | Path) -> Path | None:
 def read_config(folder: Path) -> PresetConfig:
     """``config.json`` of a weights folder."""
     path = folder / "config.json"
-    if not path.is_file():
+    values = read_settings(path) if path.is_file() else None
+    published = any((folder / name).exists() for name in ("model_index.json", "transformer"))
+    if values is None and not published:
         raise ValueError(f"{folder} has no config.json: it is not a folder of motionstream weights")
-    values = read_settings(path)
+    if values is None or "_class_name" in values:
+        raise ValueError(
+            f"{folder} holds weights as others publish them: run motionstream convert {folder} DIR --role student, then "
+            f"--weights DIR --encoders {folder}"
+        )
     try:
         return from_dict(PresetConfig, values)
     except ValueError as error:

@@ -17,7 +17,7 @@ import numpy as np
 from motionstream.shapes import VideoGeometry
 from motionstream.stream.poses import AT_REST, Ease, Mode, Pose, along, follow, path_share, transform
 from motionstream.stream.swarm import Swarm
-from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer
+from motionstream.stream.track_buffer import MAX_POINTS, Drift, Point, TrackBuffer
 
 Kind = Literal["drag", "pin", "path"]
 POINTS_PER_GESTURE = 256
@@ -132,7 +132,7 @@ class Played(NamedTuple):
     """What a chunk of input comes to.
 
     Attributes:
-        held: the points held in each frame; marks: the same for drawing.
+        held: the points held in each frame; marks: the same for drawing. drift: the camera's own step to each frame.
         ended: ids of gestures that are over. refused: of those that did not begin, as there were too many points.
     """
 
@@ -140,6 +140,7 @@ class Played(NamedTuple):
     marks: list[list[Mark]]
     ended: tuple[int, ...]
     refused: tuple[int, ...]
+    drift: Drift
 
 
 class _TooMany(Exception):
@@ -192,8 +193,8 @@ class GestureBoard:
         refused: tuple[int, ...] = ()
         while True:
             try:
-                held, marks, ended = self._play(chunk, num_frames)
-                return Played(held, marks, ended, refused)
+                held, marks, ended, drift = self._play(chunk, num_frames)
+                return Played(held, marks, ended, refused, drift)
             except _TooMany:
                 self.restore(before)
                 if not chunk.begins:  # of a take made by hand: in a stream only what begins makes the points more
@@ -201,16 +202,21 @@ class GestureBoard:
                 refused = (chunk.begins[-1].id, *refused)
                 chunk = replace(chunk, begins=chunk.begins[:-1])
 
-    def _play(self, chunk: ChunkInput, num_frames: int) -> tuple[list[list[Point]], list[list[Mark]], tuple[int, ...]]:
+    def _play(
+        self, chunk: ChunkInput, num_frames: int
+    ) -> tuple[list[list[Point]], list[list[Mark]], tuple[int, ...], Drift]:
         stopped: tuple[int, ...] = ()
         if any(begin.kind == "drag" for begin in chunk.begins):
             # The hand is elsewhere: what it let go of and is still on its way stops here.
             stopped = tuple(key for key, gesture in self.active.items() if gesture.leaving)
-        for key in stopped:
-            del self.active[key]
         for begin in chunk.begins:
             places = np.asarray(begin.points, np.float64)
             self.active[begin.id] = _Active(begin, places + self.buffer.moved_since(begin.seen, places))
+        touched = {begin.id: self._touched(begin) for begin in chunk.begins}
+        under = set().union(*touched.values())
+        stopped += tuple(k for k, gesture in self.active.items() if gesture.leaving and k in under and k not in stopped)
+        for key in stopped:
+            del self.active[key]
         if chunk.camera is not None:
             self._point_camera(chunk.camera)
         motions = {motion.id: motion for motion in chunk.motions}
@@ -221,16 +227,28 @@ class GestureBoard:
         fresh = {begin.id for begin in chunk.begins if begin.kind == "drag"}
         unheld = set(fresh)  # held in one frame at least, however short: a flick counts
         given_up = {key: min(t, num_frames - 1) for key, t in ends.items() if key in self.active and key not in fresh}
-        handover = max(given_up.values(), default=0) if fresh else 0
+        starts = {key: max(given_up.values(), default=0) for key in fresh}
+        for begin in chunk.begins:
+            if begin.id not in fresh:
+                starts[begin.id] = max((given_up[k] for k in touched[begin.id] if k in given_up), default=0)
+        cut = set(given_up) if fresh else {k for k in given_up if k in under}
+        cut = cut if any(starts.values()) else set()
+        at_first = {key: (self.active[key].pose[0], self.active[key].pose[1]) for key in cut}
         held: list[list[Point]] = []
         marks: list[list[Mark]] = []
+        drift: Drift = [None] * num_frames
         for t in range(num_frames):
             points: list[Point] = []
             seen: list[Mark] = []
             for key in list(self.active):
                 before = self.active[key]
-                if handover and (t < handover if key in fresh else t >= given_up.get(key, num_frames)):
+                if t < starts.get(key, 0) or (key in cut and t >= given_up[key]):
                     continue
+                if starts.get(key) and t == starts[key]:  # what it takes hold of has moved on since the chunk began
+                    for giver in touched[key] & cut:
+                        pose, was = self.active[giver].pose, at_first[giver]
+                        before = replace(before, points=before.points + (pose[0] - was[0], pose[1] - was[1]))
+                        break
                 arrived = before.begin.kind != "drag" or before.pose == before.target
                 gesture = self._advance(before, motions.get(key), t, still=first and t == 0)
                 self.active[key] = gesture
@@ -238,7 +256,7 @@ class GestureBoard:
                     continue
                 unheld.discard(key)
                 for n, (x, y) in enumerate(gesture.placed(gesture.pose).tolist()):
-                    points.append(Point(point_key(key, n), x, y, begun_at=tuple(gesture.points[n].tolist())))
+                    points.append(Point(point_key(key, n), x, y, begun_at=tuple(gesture.points[n].tolist()), group=key))
                     seen.append(Mark(x, y, gesture.begin.kind))
             if not (first and t == 0):
                 for swarm in chunk.swarms:
@@ -248,7 +266,8 @@ class GestureBoard:
                     points += others
                     seen += [Mark(point.x, point.y, swarm.kind) for point in others]
                 if not self.camera.still:
-                    lattice = self._camera_points(np.array([[p.x, p.y] for p in points]).reshape(-1, 2))
+                    drift[t] = step = self._camera_step()
+                    lattice = self._camera_points(np.array([[p.x, p.y] for p in points]).reshape(-1, 2), step)
                     lattice = lattice[: MAX_POINTS - len(points)]
                     points += lattice
                     seen += [Mark(point.x, point.y, "camera") for point in lattice]
@@ -258,12 +277,17 @@ class GestureBoard:
             marks.append(seen)
         for key in ends.keys() & self.active.keys():
             self.active[key] = replace(self.active[key], leaving=True)
-        ended = tuple(key for key, one in self.active.items() if self._over(one) or (handover and key in given_up))
+        ended = tuple(key for key, one in self.active.items() if self._over(one) or key in cut)
         for key in ended:
             del self.active[key]
-        return held, marks, (*stopped, *ended)
+        return held, marks, (*stopped, *ended), drift
 
     # ------------------------------------------------------------------ gestures
+
+    def _touched(self, begin: Begin) -> set[int]:
+        """Gestures that hold what a new one begins on."""
+        owners = {self.buffer.owner(place) for place in self.active[begin.id].points}
+        return {owner // 1024 for owner in owners if owner is not None} & self.active.keys() - {begin.id}
 
     def took(self, begin: Begin) -> tuple[tuple[float, float], ...]:
         """Middles of the cells of the picture that a gesture has taken hold of, as the hand saw them, in pixels.
@@ -327,10 +351,9 @@ class GestureBoard:
         """How many doublings the view has been zoomed since its shot began, rounded."""
         return round(math.log2(math.sqrt(abs(float(np.linalg.det(self.view[:2, :2]))))))
 
-    def _camera_points(self, others: np.ndarray) -> list[Point]:
-        """Advance the view by one frame and list the lattice points that lie in it."""
-        height, width = self.geometry.height, self.geometry.width
-        centre = np.array([width / 2, height / 2])
+    def _camera_step(self) -> np.ndarray:
+        """How the picture moves from one frame to the next, ``(3, 3)``."""
+        centre = np.array([self.geometry.width / 2, self.geometry.height / 2])
         fps, speed = self.geometry.fps, self.camera
         scale, angle = 2.0 ** (speed.zoom / fps), speed.roll / fps
         cos, sin = scale * math.cos(angle), scale * math.sin(angle)
@@ -338,6 +361,11 @@ class GestureBoard:
         step = np.eye(3)
         step[:2, :2] = turn
         step[:2, 2] = centre - turn @ centre + np.array(speed.pan) / fps
+        return step
+
+    def _camera_points(self, others: np.ndarray, step: np.ndarray) -> list[Point]:
+        """Advance the view by ``step`` and list the lattice points that lie in it."""
+        height, width = self.geometry.height, self.geometry.width
         if abs(self._zoom_level()) >= MAX_ZOOM_LEVEL:
             self._new_shot()
         self.view = step @ self.view
@@ -355,4 +383,9 @@ class GestureBoard:
         shot = _CAMERA_IDS + ((self.shots * 64 + level + 32) << 24)
         # Places wrap around 4096: what is in view together is never that far apart, and other bits stay as they are.
         names = ((i + 2048 & 4095) << 12) + (j + 2048 & 4095)
-        return [Point(shot + int(names[n]), float(places[n, 0]), float(places[n, 1])) for n in np.flatnonzero(kept)]
+        back = np.linalg.inv(step)
+        begun = places @ back[:2, :2].T + back[:2, 2]
+        return [
+            Point(shot + int(names[n]), float(places[n, 0]), float(places[n, 1]), begun_at=tuple(begun[n].tolist()), group=0)
+            for n in np.flatnonzero(kept)
+        ]

@@ -68,20 +68,27 @@ def place_encoders(
 def _refuse(
     config: PresetConfig, compute: Compute, options: MemoryOptions, needed: int, free: int, encoders: int, force: bool
 ) -> None:
-    geometry = config.geometry
-    ways = [f"a smaller --size than {geometry.width}x{geometry.height}"]
+    geometry, tiny = config.geometry, replace(options, decoder="tiny")
+
+    def in_all(one: PresetConfig, held: MemoryOptions) -> int:
+        plan = plan_memory(one, "stream", options=held)
+        return plan.total if compute.device.type == "cuda" else plan.peak + encoders
+
+    ways = ["--dtype bfloat16"] if compute.dtype != torch.bfloat16 else []
+    if options.decoder == "full" and in_all(config, tiny) <= free:
+        ways.append(f"the tiny decoder ({gigabytes(in_all(config, tiny))} in all)")
     if options.fp8:
-        ways.insert(0, "no --fp8, which holds most weights twice")
-    if options.decoder == "full":
-        tiny = plan_memory(config, "stream", options=replace(options, decoder="tiny"))
-        total = tiny.total if compute.device.type == "cuda" else tiny.peak + encoders
-        ways.insert(0, f"the tiny decoder ({gigabytes(total)} in all)")
-    if compute.dtype != torch.bfloat16:
-        ways.insert(0, "--dtype bfloat16")
+        ways.append("no --fp8, which holds most weights twice")
+    cell = geometry.stride * geometry.patch
+    least = in_all(config.sized(cell, cell), tiny)
+    if least <= free:
+        ways.append(f"a smaller --size than {geometry.width}x{geometry.height}")
     said = (
         f"{config.name} needs {gigabytes(needed)} to stream (predicted), {gigabytes(free)} are free on {compute.device}: "
-        f"take {' or '.join(ways)}"
+        + (f"take {' or '.join(ways)}" if ways else f"the smallest video takes {gigabytes(least)}, so free memory first")
     )
+    if compute.device.type != "cuda" and 4 * encoders > needed:
+        said += f"; the largest encoder takes {gigabytes(encoders)} of it"
     if not force:
         raise ValueError(f"{said} (--ignore-memory tries anyway)")
     warnings.warn(said, RuntimeWarning)

@@ -256,11 +256,11 @@ class Performance:
         return FEWEST_SNAPSHOTS if free is None or free >= needed else 2
 
     def _play(self, made: ChunkInput, index: int) -> PerformedChunk:
-        held, marks, ended, refused = self.board.frames(made, self.session.frames_in_chunk(index))
+        held, marks, ended, refused, drift = self.board.frames(made, self.session.frames_in_chunk(index))
         if made.prompt is not None and made.prompt != self.prompt:
             self.session.set_prompt(made.prompt)
             self.prompt = made.prompt
-        chunk = self.session.step_frames(held)
+        chunk = self.session.step_frames(held, drift)
         took = {begin.id: cells for begin in made.begins if (cells := self.board.took(begin))}
         return PerformedChunk(chunk.frames, index, self.first_frame(index), (), chunk.stats, ended, marks, took, refused)
 

@@ -60,7 +60,8 @@ def _let_go_in(path: list[tuple[float, Point]], num_frames: int) -> set[int]:
 def merge_pairs(pushes: list[tuple[float, list[Point]]]) -> list[tuple[float, list[Point]]]:
     """Half as many events: each pair becomes one at the later time, every point at its later place.
 
-    A pair in which a point is let go of and taken hold of again stays two, as long as that still makes fewer of all.
+    A pair in which a point is let go of and taken hold of again stays two, as long as that still makes fewer of all; else
+    of the older half only the newest event of each point is left.
     """
     merged = []
     for start in range(0, len(pushes), 2):
@@ -70,7 +71,10 @@ def merge_pairs(pushes: list[tuple[float, list[Point]]]) -> list[tuple[float, li
             merged += pair
         else:
             merged.append((pair[-1][0], list({point.id: point for _, points in pair for point in points}.values())))
-    return merged if len(merged) < len(pushes) else pushes[len(pushes) // 2 :]
+    if len(merged) < len(pushes):
+        return merged
+    older, newer = pushes[: len(pushes) // 2], pushes[len(pushes) // 2 :]
+    return [(older[-1][0], list({point.id: point for _, points in older for point in points}.values())), *newer]
 
 
 def _at(path: list[tuple[float, Point]], phase: float) -> Point:

@@ -17,6 +17,7 @@ from torch import Tensor
 from motionstream.causal.rollout import SeededNoise
 from motionstream.flow.schedule import few_step_sigmas
 from motionstream.models.dit import Condition
+from motionstream.models.memory_rehearsal import CLIP_ROWS
 from motionstream.models.motion import track_latents
 from motionstream.models.picture import encode_picture
 from motionstream.models.text import prompt_rows
@@ -28,7 +29,7 @@ from motionstream.stream.lane import Lane
 from motionstream.stream.outline import can_outline
 from motionstream.stream.pushes import merge_pairs, resample_pushes, taken_hold
 from motionstream.stream.random_parts import stamp
-from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer
+from motionstream.stream.track_buffer import MAX_POINTS, Drift, Point, TrackBuffer
 from motionstream.tracks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -62,7 +63,11 @@ class SessionState:
 
 
 class StreamSession:
-    """Made by :meth:`StreamEngine.start`; a context manager. One thread steps, any thread may :meth:`push`."""
+    """Made by :meth:`StreamEngine.start`; a context manager. One thread steps, any thread may :meth:`push`.
+
+    Without a prompt (None) it is a stream of nothing, for a warm-up: text and picture encoder, which may take gigabytes, are
+    not asked.
+    """
 
     _pending: tuple[Tensor, Condition] | None
     _decoder: DecoderState | None
@@ -70,15 +75,15 @@ class StreamSession:
     """Of the newest chunk, ``(1, chunk_frames, C, h, w)``."""
 
     def __init__(
-        self, engine: StreamEngine, first_frame: np.ndarray | None, prompt: str, seed: int, steps: int | None
+        self, engine: StreamEngine, first_frame: np.ndarray | None, prompt: str | None, seed: int, steps: int | None
     ) -> None:
         self.engine, self.seed, self._closed = engine, seed, False
         engine.compute.make_current()
         preset, device = engine.preset, engine.compute.device
         geometry = preset.geometry
         self.sigmas = few_step_sigmas(preset.sample.student_sigmas, steps)
-        self._see(first_frame)
-        self.set_prompt(prompt)
+        self._see(first_frame, blank=prompt is None)
+        self._tell(torch.zeros(1, preset.model.text_len, preset.model.text_dim) if prompt is None else engine.text([prompt]))
         shape = (
             1,
             preset.cache.chunk_frames,
@@ -100,7 +105,7 @@ class StreamSession:
         self._lock = threading.Lock()
         self.reset()
 
-    def _see(self, first_frame: np.ndarray | None) -> None:
+    def _see(self, first_frame: np.ndarray | None, *, blank: bool) -> None:
         """What the model is given of the picture, once a stream: latents and, for Wan 2.1, rows of the picture encoder."""
         self.first_latent: Tensor | None = None
         self.picture_latents: Tensor | None = None
@@ -115,7 +120,8 @@ class StreamSession:
                 engine.preset.model, engine.vae.encode, picture, engine.preset.geometry.t_stride, engine.picture_latents
             )
             if engine.picture_rows is not None:
-                self._image = engine.model.embed_image(engine.picture_rows(picture).to(device))
+                rows = torch.zeros(1, CLIP_ROWS, engine.preset.model.image_dim) if blank else engine.picture_rows(picture)
+                self._image = engine.model.embed_image(rows.to(device))
 
     def __enter__(self) -> StreamSession:
         return self
@@ -165,7 +171,10 @@ class StreamSession:
     def set_prompt(self, prompt: str) -> None:
         """Use ``prompt`` from the next chunk on. Cached chunks keep the prompt they were made with."""
         self._check_open()
-        text, device = self.engine.text([prompt]), self.engine.compute.device
+        self._tell(self.engine.text([prompt]))
+
+    def _tell(self, text: Tensor) -> None:
+        device = self.engine.compute.device
         with torch.inference_mode(), self.engine.compute.autocast():
             self._text = self.engine.model.embed_text(text.to(device))
         self._prompt_rows = torch.tensor([prompt_rows(text)], dtype=torch.int32, device=device)
@@ -217,8 +226,10 @@ class StreamSession:
                 self._held, self._pushes = held, [*pushes, *self._pushes]
             raise
 
-    def step_frames(self, frames: list[list[Point]]) -> Chunk:
+    def step_frames(self, frames: list[list[Point]], drift: Drift | None = None) -> Chunk:
         """Make the next chunk from exact points per frame: ``frames[t]`` lists what is held in its pixel frame t.
+
+        ``drift[t]`` says how the whole picture moves to that frame, for grabs that come later (None = not at all).
 
         Raises:
             ValueError: another number of frames than :meth:`frames_in_chunk` says, or a model without tracks.
@@ -227,7 +238,7 @@ class StreamSession:
         wanted = self.frames_in_chunk(self.index)
         if len(frames) != wanted:
             raise ValueError(f"chunk {self.index} has {wanted} frames, points for {len(frames)} were given")
-        return self._launch(frames).result()
+        return self._launch(frames, drift=drift).result()
 
     def stream(self, tracks: Tracks, num_frames: int | None = None) -> Iterator[Chunk]:
         """Chunks for ready-made ``tracks`` (B = 1, model canvas, model fps) until ``num_frames`` are covered.
@@ -255,6 +266,8 @@ class StreamSession:
             raise ValueError(f"num_frames={wanted} must be at least 1")
         made = 0
         self.buffer.begin_tracks(_points_of(tracks, 0, 1)[0])
+        with self._lock:
+            self._held = {}
         launched: PendingChunk | None
         waiting: PendingChunk | None = None
         while made < wanted:
@@ -328,15 +341,15 @@ class StreamSession:
         release(engine.compute.device)
         return said
 
-    def _launch(self, frames: list[list[Point]], *, remember: bool = False) -> PendingChunk:
+    def _launch(self, frames: list[list[Point]], *, remember: bool = False, drift: Drift | None = None) -> PendingChunk:
         self._check_open()
-        return self._guarded(lambda: self._begin(frames, remember))
+        return self._guarded(lambda: self._begin(frames, remember, drift))
 
-    def _begin(self, frames: list[list[Point]], remember: bool) -> PendingChunk:
+    def _begin(self, frames: list[list[Point]], remember: bool, drift: Drift | None) -> PendingChunk:
         self._commit()
         before, decoder = self.buffer.snapshot(), self._decoder
         try:
-            return self._make(frames, remember)
+            return self._make(frames, remember, drift)
         except BaseException:  # nothing of a chunk that failed, or was stopped, stays
             if not self._closed:
                 self.buffer.restore(before)
@@ -344,12 +357,12 @@ class StreamSession:
                 self._decoder, self._pending = decoder, None
             raise
 
-    def _make(self, frames: list[list[Point]], remember: bool) -> PendingChunk:
+    def _make(self, frames: list[list[Point]], remember: bool, drift: Drift | None) -> PendingChunk:
         engine, lane, device = self.engine, self._lane, self.engine.compute.device
         commit, self._commit_span = self._commit_span, None
         index, begun = self.cache.chunk, Mark(device)
         with torch.inference_mode(), engine.compute.autocast():
-            points = self.buffer.chunk(frames, first=index == 0, remember=remember)
+            points = self.buffer.chunk(frames, first=index == 0, remember=remember, drift=drift)
             xy, visible, ids = map(lane.to_device, points)
             motion = track_latents(engine.model, engine.preset.geometry, xy, visible, ids, first=index == 0)
             told = self._text, self._image, self.picture_latents, self._prompt_rows

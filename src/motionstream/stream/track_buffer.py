@@ -15,6 +15,7 @@ from torch import Tensor
 
 from motionstream.config import TrackConfig
 from motionstream.shapes import VideoGeometry
+from motionstream.stream.dab import Dab, turned
 from motionstream.stream.patch import is_dab, patches
 from motionstream.tracks.codes import draw_ids
 from motionstream.tracks.origin import origin_ids
@@ -28,6 +29,8 @@ MAX_POINTS = 1024
 TRAIL_FRAMES = 96
 """How many frames back a hand may have seen the picture in which it grabs something."""
 
+Drift = list[np.ndarray | None]
+"""For each frame how the picture moves from the one before, ``(3, 3)``."""
 MOVED_PX = 0.5
 """Anchors farther than this from their first place count as moved."""
 
@@ -37,6 +40,7 @@ class Point:
     """A point under the user's hand: ``id`` is the user's name for it; x, y in model pixels; ``visible=False`` lets go.
 
     ``begun_at``: where the thing is that it takes hold of, for a point that has moved in the same frame; None = at x, y.
+    ``group``: its gesture; points that begin together and have one group, or none, are taken to lie on one thing.
     """
 
     id: int
@@ -44,6 +48,7 @@ class Point:
     y: float
     visible: bool = True
     begun_at: tuple[float, float] | None = None
+    group: int | None = None
 
     @property
     def start(self) -> tuple[float, float]:
@@ -60,7 +65,7 @@ class _Grip:
 
     slots: Tensor
     offsets: Tensor
-    dab: dict[int, tuple[float, float]] | None = None
+    dab: Dab | None = None
 
 
 @dataclass
@@ -104,7 +109,7 @@ class TrackBuffer:
         """Back to frame 0: nothing is grabbed, every anchor is at home."""
         self.ids = self._own_ids.clone()
         self.place = torch.cat([self.home, torch.zeros(self.spare, 2)])
-        self._taken = torch.zeros(self.num_anchors, dtype=torch.bool)
+        self._taken, self._untold = torch.zeros(2, self.num_anchors, dtype=torch.bool)
         self.grips: dict[int, _Grip] = {}
         self._remembered: dict[int, _Grip] = {}
         self._free = list(range(self.num_anchors + self.spare - 1, self.num_anchors - 1, -1))
@@ -114,11 +119,11 @@ class TrackBuffer:
     def snapshot(self) -> tuple[object, ...]:
         """State between two chunks, for branching."""
         copies = dict(self.grips), dict(self._remembered), list(self._free), list(self._trail)
-        return self.frame, self.place.clone(), self._taken.clone(), self.ids.clone(), *copies
+        return self.frame, self.place.clone(), self._taken.clone(), self._untold.clone(), self.ids.clone(), *copies
 
     def restore(self, state: tuple[object, ...]) -> None:
-        self.frame, place, taken, ids, grips, remembered, free, trail = state  # type: ignore[assignment]
-        self.place, self._taken, self.ids = (kept.clone() for kept in (place, taken, ids))  # type: ignore[attr-defined]
+        self.frame, *copies, grips, remembered, free, trail = state  # type: ignore[assignment]
+        self.place, self._taken, self._untold, self.ids = (kept.clone() for kept in copies)  # type: ignore[attr-defined]
         self.grips, self._remembered = dict(grips), dict(remembered)  # type: ignore[call-overload]
         self._free, self._trail = list(free), list(trail)  # type: ignore[call-overload]
 
@@ -135,6 +140,11 @@ class TrackBuffer:
         nearest = torch.cdist(torch.from_numpy(points).float(), then).argmin(dim=1)
         return (self.place[nearest] - then[nearest]).median(dim=0).values.double().numpy()
 
+    def owner(self, place: np.ndarray) -> int | None:
+        """Who holds the anchor that is nearest to ``place (2,)``; None for nobody."""
+        nearest = int((self.place[: self.num_anchors] - torch.from_numpy(place).float()).norm(dim=-1).argmin())
+        return next((key for key, grip in self.grips.items() if bool((grip.slots == nearest).any())), None)
+
     def holds(self, point_id: int) -> np.ndarray:
         """Where the anchors that a held point has taken along lay from it when it took them, ``(k, 2)`` pixels.
 
@@ -145,11 +155,14 @@ class TrackBuffer:
             return np.zeros((0, 2))
         return -grip.offsets[grip.slots < self.num_anchors].double().numpy()
 
-    def chunk(self, frames: list[list[Point]], *, first: bool, remember: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    def chunk(
+        self, frames: list[list[Point]], *, first: bool, remember: bool = False, drift: Drift | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Tracks of one chunk: ``frames[t]`` lists the points held in pixel frame t.
 
         With ``remember`` a point that comes back under the same id holds what it held before (ready-made tracks that were
-        occluded); without it, it takes hold of what is under it now (a hand).
+        occluded); without it, it takes hold of what is under it now (a hand). ``drift[t]``: how the whole picture moves to
+        frame t, None = it does not.
 
         Returns:
             xy ``(1, T, N, 2)``, visible ``(1, T, N)``, ids ``(1, N)`` for ``models.motion.track_latents``.
@@ -191,10 +204,13 @@ class TrackBuffer:
                 dabs = any(grip.dab for grip in grips)
             if len(slots):
                 where = torch.tensor([(float(point.x), float(point.y)) for point in held.values()])
-                turned = _turned(offsets, owners, [self.grips[key].dab for key in keys], held) if dabs else offsets
-                places = where[owners] - turned  # (slots held, 2)
+                moved = turned(offsets, owners, [self.grips[key].dab for key in keys], held) if dabs else offsets
+                places = where[owners] - moved  # (slots held, 2)
                 xy[0, t, slots], visible[0, t, slots] = places, True
                 self.place[slots] = places
+                self._untold[slots[slots < self.num_anchors]] = False
+            if drift is not None and drift[t] is not None:
+                self._move_on(torch.as_tensor(drift[t], dtype=torch.float32))
             if self.hold_moved and not remember:
                 left = self._left_elsewhere()
                 xy[0, t, left], visible[0, t, left] = self.place[left], True
@@ -226,6 +242,17 @@ class TrackBuffer:
             )
         return own if self._more_ids is None else torch.cat([own, self._more_ids[None]], dim=1)[:, :total]
 
+    def _move_on(self, step: Tensor) -> None:
+        """Anchors that nobody holds go with the picture too, or a later grab would take what lay there before.
+
+        Of those that were at home until now the model is told nothing: no point of the camera has held them.
+        """
+        free, left = ~self._taken, self._left_elsewhere()
+        anchors = self.place[: self.num_anchors]
+        anchors[free] = anchors[free] @ step[:2, :2].T + step[:2, 2]
+        self._untold |= free
+        self._untold[left] = False
+
     def _left_elsewhere(self) -> Tensor:
         """Anchors that nobody holds and that do not lie where the picture has them, ``(k,)``.
 
@@ -233,7 +260,7 @@ class TrackBuffer:
         and let go would fade, so it is held where it was left.
         """
         away = (self.place[: self.num_anchors] - self.home).norm(dim=-1) > MOVED_PX
-        return (away & ~self._taken).nonzero()[:, 0]
+        return (away & ~self._taken & ~self._untold).nonzero()[:, 0]
 
     def _leave_trail(self) -> None:
         self.frame += 1
@@ -289,14 +316,21 @@ class TrackBuffer:
         places = torch.tensor(
             [point.start if key in fresh else (float(point.x), float(point.y)) for key, point in held.items()]
         )
-        picks = torch.tensor([rows[key] for key in new])
         anchors = self.place[: self.num_anchors]
-        seen = torch.cat([torch.stack([self._in_frame_0(key, places[rows[key]]) for key in new]), self.home])
-        mine = patches(places, picks, anchors, self.geometry.reach_px, picture=self.picture, seen=seen)
-        dab = None
-        if self.picture is not None and is_dab(places, picks, self.geometry.reach_px):
-            dab = {key: held[key].start for key in new}
-        for key, row, patch in zip(new, picks.tolist(), mine, strict=True):
+        groups: dict[int | None, list[int]] = {}
+        mine: dict[int, tuple[Tensor, Dab | None]] = {}
+        for key in new:
+            groups.setdefault(held[key].group, []).append(key)
+        for keys in groups.values():
+            some = torch.tensor([rows[key] for key in keys])
+            seen = torch.cat([torch.stack([self._in_frame_0(key, places[rows[key]]) for key in keys]), self.home])
+            found = patches(places, some, anchors, self.geometry.reach_px, picture=self.picture, seen=seen)
+            dab: Dab | None = None
+            if self.picture is not None and is_dab(places, some, self.geometry.reach_px):
+                dab = {key: held[key].start for key in keys}
+            mine |= {key: (patch, dab) for key, patch in zip(keys, found, strict=True)}
+        for key in new:
+            (patch, dab), row = mine[key], rows[key]
             near = (patch & ~self._taken).nonzero()[:, 0]
             self._taken[near] = True
             grip, offsets = self.grips[key], places[row] - anchors[near]
@@ -359,29 +393,3 @@ class TrackBuffer:
             if grip.dab is not None and not gone.isdisjoint(grip.dab):
                 rest = rests.setdefault(id(grip.dab), {mate: at for mate, at in grip.dab.items() if mate not in gone})
                 self.grips[key] = replace(grip, dab=rest)
-
-
-def _turned(
-    offsets: Tensor, owners: Tensor, dabs: list[dict[int, tuple[float, float]] | None], held: dict[int, Point]
-) -> Tensor:
-    """Offsets ``(n, 2)`` of slots, those of a dab turned and scaled as its points have been since they were grabbed.
-
-    The similarity is that of least squares, in complex numbers; with fewer than two points of the dab left it is none.
-    """
-    factors = [1.0 + 0j] * len(dabs)
-    known: dict[int, complex] = {}
-    for row, dab in enumerate(dabs):
-        if dab is None:
-            continue
-        if id(dab) not in known:
-            there = [key for key in dab if key in held]
-            before, now = (
-                np.array([complex(*place) for place in places])
-                for places in ([dab[key] for key in there], [(held[key].x, held[key].y) for key in there])
-            )
-            before, now = before - before.mean(), now - now.mean()
-            size = float((np.abs(before) ** 2).sum())
-            known[id(dab)] = complex((before.conj() * now).sum() / size) if size else 1.0
-        factors[row] = known[id(dab)]
-    turned = torch.view_as_complex(offsets.contiguous()) * torch.tensor(factors, dtype=torch.complex64)[owners]
-    return torch.view_as_real(turned)

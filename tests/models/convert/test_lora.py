@@ -118,7 +118,25 @@ def test_loras_that_do_not_belong(tmp_path, make_preset, make_model):
     refused(r"lacks a half of 1 LoRA pairs \(blocks.0.self_attn.q\)", {a: down})
     refused("has no rows, a LoRA of rank 0", {a: torch.ones(0, 32), b: torch.ones(32, 0)})
     refused("holds no LoRA matrices", {"blocks.0.self_attn.q.weight": up})
-    refused("1 tensors besides LoRA matrices", {a: down, b: up, "blocks.0.self_attn.q.diff_b": up})
+    refused("1 tensors besides LoRA matrices", {a: down, b: up, "blocks.0.self_attn.q.dora_scale": up})
+    for name, part in (("q.diff_b", up), ("gone.diff", up)):
+        refused("LoRA of another base: blocks.0.self_attn", {a: down, b: up, f"blocks.0.self_attn.{name}": part})
+
+
+def test_differences_of_biases_and_norms_are_added(tmp_path, make_preset, make_model):
+    """As ComfyUI's files have them."""
+    lora = {}
+    for module, (down, up) in matrices().items():
+        a, b = NAMES["comfy"](module)
+        lora |= {a: down, b: up}
+    shift = torch.linspace(-1, 1, 32)
+    lora["diffusion_model.blocks.0.self_attn.q.diff_b"] = shift
+    lora["diffusion_model.blocks.1.norm3.diff"] = 2 * shift
+    before, after, _ = merge(tmp_path, make_preset, make_model, lora)
+    torch.testing.assert_close(after["blocks.0.self_attn.q.bias"], before["blocks.0.self_attn.q.bias"] + shift)
+    torch.testing.assert_close(after["blocks.1.norm3.weight"], before["blocks.1.norm3.weight"] + 2 * shift)
+    down, up = matrices()["blocks.0.self_attn.q"]
+    torch.testing.assert_close(after["blocks.0.self_attn.q.weight"], before["blocks.0.self_attn.q.weight"] + up @ down)
 
 
 @pytest.mark.parametrize("keeper", ["peft", "diffusers"])

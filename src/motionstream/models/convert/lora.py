@@ -1,5 +1,7 @@
 """LoRA files: pairs of low-rank matrices found by their names, merged as ``W += (alpha / r) B A``.
 
+Differences that ComfyUI's files hold beside them, of biases (``.diff_b``) and of norms (``.diff``), are added as they are.
+
 PEFT (LongLive), diffusers and ComfyUI names, and the flattened ones of kohya-style trainers. kohya keeps alpha as a tensor
 of each module; PEFT in ``adapter_config.json`` beside its file, diffusers in the file's metadata.
 """
@@ -21,6 +23,7 @@ from motionstream.models.convert.source import Checkpoint
 from motionstream.models.tensor_files import read_settings
 
 _PAIR = re.compile(r"(.+)\.(lora_A|lora_B|lora_down|lora_up)(?:\.default)?\.weight")
+_DIFFERENCE = re.compile(r"(.+)\.(diff_b|diff)")
 _PREFIX = re.compile(r"^(base_model\.model\.|generator\.|transformer\.|diffusion_model\.|model\.)+")
 _FLAT = "lora_unet_"
 _PEFT_STEM = "adapter_model"
@@ -38,11 +41,20 @@ class Pair:
 
 @dataclass(frozen=True)
 class Lora:
-    """Pairs by our module name, to be merged into ``<module>.weight``."""
+    """Pairs by our module name, to be merged into ``<module>.weight``, and differences by our parameter's name."""
 
     checkpoint: Checkpoint
     pairs: dict[str, Pair]
+    differences: dict[str, str]
     alpha: float | None
+
+    def applied(self, name: str, value: Tensor) -> Tensor:
+        """What becomes of a parameter of the base."""
+        if name.removesuffix(".weight") in self.pairs:
+            value = self.merged(name.removesuffix(".weight"), value)
+        if name in self.differences:
+            value = (value.float() + self.checkpoint.read(self.differences[name]).float()).to(value.dtype)
+        return value
 
     def merged(self, module: str, weight: Tensor) -> Tensor:
         """``weight + (alpha / r) B A``, computed in float32, in the weight's type."""
@@ -58,15 +70,16 @@ def read_lora(checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]], alpha:
     """Find the pairs of ``checkpoint`` and check them against the base.
 
     Args:
-        shapes: shapes of the base's weights by our names.
+        shapes: shapes of the base's parameters by our names.
         alpha: used where none is stored; None = the rank, a scale of 1.
 
     Raises:
-        ValueError: no LoRA, half pairs, kinds that are not merged (DoRA, biases, other scales), or a LoRA of another base.
+        ValueError: no LoRA, half pairs, kinds that are not merged (DoRA, other scales), or a LoRA of another base.
     """
     path, flat = checkpoint.path, _flat_names(shapes)
     sides: dict[str, dict[str, str]] = {}
     alphas: dict[str, str] = {}
+    differences: dict[str, str] = {}
     rest = []
     for name in checkpoint.entries:
         bare = unwrapped(name)
@@ -74,13 +87,16 @@ def read_lora(checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]], alpha:
             sides.setdefault(_module(pair[1], flat), {})["down" if pair[2] in ("lora_A", "lora_down") else "up"] = name
         elif bare.endswith(".alpha"):
             alphas[_module(bare.removesuffix(".alpha"), flat)] = name
+        elif moved := _DIFFERENCE.fullmatch(bare):
+            differences[f"{_module(moved[1], flat)}.{'bias' if moved[2] == 'diff_b' else 'weight'}"] = name
         else:
             rest.append(name)
     if not sides:
         raise ValueError(f"{path} holds no LoRA matrices (lora_A and lora_B, or lora_down and lora_up): give a LoRA file")
     if rest:
         raise ValueError(
-            f"{path} holds {len(rest)} tensors besides LoRA matrices ({', '.join(rest[:3])}): they are not merged"
+            f"{path} holds {len(rest)} tensors besides LoRA matrices ({', '.join(rest[:3])}) that are not merged here: "
+            "merge it where it came from"
         )
     if half := [module for module, pair in sides.items() if len(pair) < 2]:
         raise ValueError(f"{path} lacks a half of {len(half)} LoRA pairs ({', '.join(half[:3])}): download it again")
@@ -88,8 +104,14 @@ def read_lora(checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]], alpha:
     if hollow := [pair.down for pair in pairs.values() if 0 in checkpoint.entries[pair.down].shape]:
         raise ValueError(f"{path}: {hollow[0]} has no rows, a LoRA of rank 0: download it again")
     _check_base(checkpoint, pairs, shapes)
+    for parameter, name in differences.items():
+        if shapes.get(parameter) != checkpoint.entries[name].shape:
+            raise ValueError(
+                f"{path} is a LoRA of another base: {name} has {checkpoint.entries[name].shape}, the base's {parameter} is "
+                f"{shapes.get(parameter, 'none')}"
+            )
     stored = _trained_alpha(path)
-    return Lora(checkpoint, pairs, alpha if stored is None else stored)
+    return Lora(checkpoint, pairs, differences, alpha if stored is None else stored)
 
 
 def _trained_alpha(path: Path) -> float | None:
@@ -145,6 +167,8 @@ def _flat_names(shapes: dict[str, tuple[int, ...]]) -> dict[str, str]:
     """``blocks_0_self_attn_q`` -> ``blocks.0.self_attn.q``, for Wan's and diffusers' names."""
     flat = {}
     for name in shapes:
+        if not name.endswith(".weight"):
+            continue
         module = name.removesuffix(".weight")
         for style in (name, to_diffusers(name) or name):
             flat[style.removesuffix(".weight").replace(".", "_")] = module

@@ -92,9 +92,10 @@ def convert(job: Conversion, *, dry_run: bool = False) -> Report:
         )
     lora = None
     if job.lora is not None:
-        lora = read_lora(open_checkpoint(job.lora), _weight_shapes(checkpoint, found), job.lora_alpha)
+        lora = read_lora(open_checkpoint(job.lora), _shapes(checkpoint, found), job.lora_alpha)
         taken = {name for name in (*made.copied, *made.added) if name in found.names}
-        unmerged = [module for module in lora.pairs if f"{module}.weight" not in taken]
+        changed = [*(f"{module}.weight" for module in lora.pairs), *lora.differences]
+        unmerged = [name for name in changed if name not in taken]
         if unmerged:
             raise ValueError(f"{job.lora} changes {unmerged[0]}, which {chosen.name} does not take from {checkpoint.path}")
     plan = _plan(job, checkpoint, found, made)
@@ -120,6 +121,8 @@ def _check_target(job: Conversion, chosen: PresetConfig) -> None:
     if target.suffix in (".safetensors", ".pt", ".pth") and (job.to == "ours" or not form.is_file(target)):
         fits = "a folder" if job.to == "ours" else f"a folder or a name that ends in {form.suffix}"
         raise ValueError(f"{target} cannot hold --to {job.to}: give {fits}")
+    if form.pickled and job.shard_bytes is not None:
+        raise ValueError(f"--shard-gb is for safetensors, and --to {job.to} writes one .pt: leave it out")
     if job.to == "ours" and target.is_dir() and (held := _saved_preset(target)) not in (None, chosen):
         raise ValueError(f"{target} holds weights of another configuration ({held.name}): choose another folder")
 
@@ -137,15 +140,15 @@ def _plan(job: Conversion, checkpoint: Checkpoint, found: Found, made: Fit) -> P
 def _values(plan: Plan, checkpoint: Checkpoint, found: Found, lora: Lora | None) -> Iterator[tuple[str, Tensor]]:
     for name, (shape, dtype) in plan.items():
         value = checkpoint.read(found.names[name]) if name in found.names else None
-        if lora is not None and value is not None and name.removesuffix(".weight") in lora.pairs:
-            value = lora.merged(name.removesuffix(".weight"), value)
+        if lora is not None and value is not None:
+            value = lora.applied(name, value)
         if value is None or tuple(value.shape) != shape:
             value = resized(name, value, shape)
         yield name, value.to(dtype)
 
 
-def _weight_shapes(checkpoint: Checkpoint, found: Found) -> dict[str, tuple[int, ...]]:
-    return {ours: checkpoint.entries[name].shape for ours, name in found.names.items() if ours.endswith(".weight")}
+def _shapes(checkpoint: Checkpoint, found: Found) -> dict[str, tuple[int, ...]]:
+    return {ours: checkpoint.entries[name].shape for ours, name in found.names.items()}
 
 
 def _role_of(job: Conversion, checkpoint: Checkpoint) -> str:
