@@ -29,8 +29,8 @@ def resample_pushes(
             for point in points:
                 knots.setdefault(point.id, []).append((phase, point))
     frames = [[_at(path, (t + 1) / num_frames) for path in knots.values()] for t in range(num_frames)]
-    gone = [{key for key, path in knots.items() if t in _let_go_in(path, num_frames)} for t in range(num_frames)]
-    frames = [[point for point in frames[t] if point.visible and point.id not in gone[t]] for t in range(num_frames)]
+    gone = {key: _let_go_in(path, num_frames) for key, path in knots.items()}
+    frames = [[point for point in frame if point.visible and t not in gone[point.id]] for t, frame in enumerate(frames)]
     return frames, {key: path[-1][1] for key, path in knots.items() if path[-1][1].visible}
 
 
