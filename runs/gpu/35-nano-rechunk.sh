@@ -11,8 +11,8 @@ run=$work/short
 trap 'keep_run "$run" student short' EXIT
 begin
 places=("$work/mixed" "${students[@]:0:3}" "$start/mixed" "$start/short" "$start")
-how=(lr="${LR:-4e-4}" truth=true p_still_untold=0.9 p_hide_resting=0.05 p_twin=0.4 p_brush=0.1 p_spill=0.4 'tracks_per_object=[24,288]' 'camera_tracks=[36,340]'
-    p_grab=0.3 grab_blur_cells=1 uncovered_weight=4 resting_weight=6 p_camera=0.2)
+how=(lr="${LR:-4e-4}" truth=true p_still_untold=0.9 p_hide_resting=0.05 p_twin=0.3 p_brush=0.1 p_spill=0.3 p_late_tracks=0.7 'tracks_per_object=[24,288]' 'camera_tracks=[36,340]'
+    p_grab=0.3 grab_blur_cells=1 uncovered_weight=4 resting_weight=6 p_camera=0.5)
 if [ -n "${GUIDED:-}" ]; then
     places=("$work/mixed" "${students[@]:0:3}" "$start/mixed" "$start")
     how=(lr="${LR:-3e-4}")

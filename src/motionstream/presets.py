@@ -39,7 +39,7 @@ def nano() -> PresetConfig:
         ),
         vae=VAEConfig(latent_channels=24),
         cache=CacheConfig(chunk_frames=1, sink_chunks=1, window_chunks=2),
-        sample=SampleConfig(student_sigmas=(1.0,), shift=3.0, hand_px=3.0, hold_moved=True, late_codes=False),
+        sample=SampleConfig(student_sigmas=(1.0,), shift=3.0, hand_px=3.0, hold_moved=True),
         more_sizes=((96, 128), (192, 256)),
     )
 
@@ -116,7 +116,7 @@ def wan2_1_1_3b_i2v() -> PresetConfig:
         made,
         name="wan2.1-1.3b-i2v",
         model=replace(made.model, tracks=NO_TRACKS),
-        sample=replace(made.sample, shift=3.0, text_guidance=5.0, motion_guidance=0.0),
+        sample=replace(made.sample, student_sigmas=SELF_FORCING_STEPS, shift=3.0, text_guidance=5.0, motion_guidance=0.0),
     )
 
 
