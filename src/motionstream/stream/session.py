@@ -243,8 +243,8 @@ class StreamSession:
     def stream(self, tracks: Tracks, num_frames: int | None = None) -> Iterator[Chunk]:
         """Chunks for ready-made ``tracks`` (B = 1, model canvas, model fps) until ``num_frames`` are covered.
 
-        What was held before is let go, but for points whose id goes on where they are. Frames past the tracks' end are
-        made without any point. The last chunk may hold more frames than asked.
+        Frames past the tracks' end are made without any point. The last chunk may hold more frames than asked. An id names
+        one point for the whole session, so tracks may be given piece by piece; those of another file need other ids.
 
         Raises:
             ValueError: tracks of another canvas, batch or frame rate, or a model without tracks.
@@ -265,9 +265,6 @@ class StreamSession:
         if wanted < 1:
             raise ValueError(f"num_frames={wanted} must be at least 1")
         made = 0
-        self.buffer.begin_tracks(_points_of(tracks, 0, 1)[0])
-        with self._lock:
-            self._held = {}
         launched: PendingChunk | None
         waiting: PendingChunk | None = None
         while made < wanted:

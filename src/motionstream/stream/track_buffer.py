@@ -346,21 +346,6 @@ class TrackBuffer:
             return self.home[grip.slots[0]] + grip.offsets[0]
         return where if self.frame == 0 else torch.full((2,), torch.nan)
 
-    def begin_tracks(self, points: list[Point]) -> None:
-        """Other ready-made tracks begin with ``points``: only those that go on where one of their id is keep what it holds.
-
-        Ids of one file say nothing of those of another.
-        """
-        self._forget()
-        here = {point.id: point for point in points}
-        for key, grip in list(self.grips.items()):
-            point = here.get(key)
-            if point is not None and len(grip.slots):
-                away = self.place[grip.slots[0]] + grip.offsets[0] - torch.tensor(point.start)
-                if float(away.norm()) <= self.geometry.reach_px:
-                    continue
-            self._release(key, False)
-
     def _forget(self) -> None:
         """Ready-made tracks that are gone are known no more, and give their codes back."""
         while self._remembered:
