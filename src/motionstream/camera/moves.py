@@ -115,7 +115,7 @@ class PresetPath:
             raise ValueError(
                 f"the amount of {self.preset} must be above 0 and at most {move.limit:g} {move.unit}, got {self.amount}"
             )
-        if not (math.isfinite(self.duration_s) and 0 < self.duration_s < MOST_SECONDS):
+        if not 0 < self.duration_s < MOST_SECONDS:
             raise ValueError(f"duration_s must be a number above 0 and below {MOST_SECONDS:g}, got {self.duration_s}")
 
     @property

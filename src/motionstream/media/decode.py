@@ -203,11 +203,13 @@ def _orientation(frame: av.VideoFrame) -> tuple[int, bool]:
     """Quarters of a turn, counterclockwise, and whether the stored frame is mirrored (left and right) before it."""
     beside: Any = frame.side_data
     matrix = next((bytes(part) for part in beside if part.type.name == "DISPLAYMATRIX"), None)
-    if matrix is not None:
-        a, b, _, c, d = np.frombuffer(matrix, "=i4")[:5].tolist()
-        if a * d - b * c < 0:
-            return round(-math.degrees(math.atan2(-b, -a)) / 90) % 4, True
-    return round(getattr(frame, "rotation", 0) / 90) % 4, False  # PyAV 13 does not tell
+    if matrix is None:
+        return 0, False
+    a, b, _, c, d = np.frombuffer(matrix, "=i4")[:5].tolist()
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, b = -a, -b
+    return round(-math.degrees(math.atan2(b, a)) / 90) % 4, mirrored
 
 
 def _pixel_aspect(stream: Any) -> Fraction:

@@ -286,8 +286,8 @@ class GestureBoard:
 
     def _touched(self, begin: Begin) -> set[int]:
         """Gestures that hold what a new one begins on."""
-        owners = {self.buffer.owner(place) for place in self.active[begin.id].points}
-        return {owner // 1024 for owner in owners if owner is not None} & self.active.keys() - {begin.id}
+        owners = self.buffer.owners(self.active[begin.id].points)
+        return {owner // 1024 for owner in owners} & self.active.keys() - {begin.id}
 
     def took(self, begin: Begin) -> tuple[tuple[float, float], ...]:
         """Middles of the cells of the picture that a gesture has taken hold of, as the hand saw them, in pixels.

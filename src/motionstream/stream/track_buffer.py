@@ -140,10 +140,16 @@ class TrackBuffer:
         nearest = torch.cdist(torch.from_numpy(points).float(), then).argmin(dim=1)
         return (self.place[nearest] - then[nearest]).median(dim=0).values.double().numpy()
 
-    def owner(self, place: np.ndarray) -> int | None:
-        """Who holds the anchor that is nearest to ``place (2,)``; None for nobody."""
-        nearest = int((self.place[: self.num_anchors] - torch.from_numpy(place).float()).norm(dim=-1).argmin())
-        return next((key for key, grip in self.grips.items() if bool((grip.slots == nearest).any())), None)
+    def owners(self, places: np.ndarray) -> set[int]:
+        """Ids of the points that hold the anchors nearest to ``places (k, 2)``."""
+        if not self.grips:
+            return set()
+        rows = torch.arange(len(self.grips)).repeat_interleave(torch.tensor([len(g.slots) for g in self.grips.values()]))
+        holder = torch.full((len(self.place),), -1)
+        holder[torch.cat([grip.slots for grip in self.grips.values()])] = rows
+        nearest = torch.cdist(torch.from_numpy(places).float(), self.place[: self.num_anchors]).argmin(dim=1)
+        keys = list(self.grips)
+        return {keys[row] for row in holder[nearest].tolist() if row >= 0}
 
     def holds(self, point_id: int) -> np.ndarray:
         """Where the anchors that a held point has taken along lay from it when it took them, ``(k, 2)`` pixels.

@@ -175,9 +175,9 @@ class FlowTracker:
         points, settings = self._points, self.settings
         alike = likeness(points.patch[rows], cut_patches(self._grey, xy, settings.patch_px))
         was, now = points.colour[rows], self._colours(xy)
-        off = np.where((now >= self._white) & (was > now), 0.0, np.abs(was - now)).max(
-            axis=1
-        )  # it may be brighter than white
+        off = np.abs(was - now)
+        off[(now >= self._white) & (was > now)] = 0.0  # it may be brighter than white
+        off = off.max(axis=1)
         return (alike >= settings.min_likeness) & (off <= settings.max_colour)
 
     def _remember(self, rows: np.ndarray) -> None:
