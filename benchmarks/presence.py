@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from motionstream.eval.drags import DragCase, drag_cases, drag_shares
+from motionstream.eval.drag_suite import FIRST_SCENE, PUBLISHED_SCENES
+from motionstream.eval.drags import DragCase, drag_case, drag_shares
 from motionstream.eval.presence import smooth_fill
 from motionstream.presets import preset
 
@@ -101,11 +102,11 @@ def faults(cases: list[DragCase]) -> dict[str, Fault]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=64)
+    parser.add_argument("--scenes", type=int, default=PUBLISHED_SCENES)
     args = parser.parse_args()
     # The scenes need a canvas, not weights; the pixels of the faults are meant for this one.
     geometry = cast(Any, SimpleNamespace(preset=preset("nano").sized(96, 128)))
-    cases = list(drag_cases(geometry, args.scenes))
+    cases = [drag_case(geometry, index) for index in range(FIRST_SCENE, FIRST_SCENE + args.scenes)]
     print(
         "| what the frame shows | at its new place: mean, one in ten below | left at its old place: mean, one in ten above |"
     )

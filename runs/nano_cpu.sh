@@ -37,9 +37,9 @@ folder() { # folder NAME STUDENT: a folder of weights as `eval` reads it
     mkdir -p "$work/$1"
     cp "$work/vae/vae.safetensors" "$work/teacher/teacher.safetensors" "$work/$2/student.safetensors" "$work/$2/config.json" "$work/$1/"
 }
-# At last in pictures of the preset's size, with as many tracks to a cell.
+# At last in pictures of the preset's size, with as many tracks to a cell, and with such as begin later, on what the camera brings into view.
 size=()
-train rechunk large 400 --vae "$work/vae" --student "$work/short" --set "${hand[@]}" p_spill=0.4 'tracks_per_object=[24,288]' 'camera_tracks=[36,340]'
+train rechunk large 400 --vae "$work/vae" --student "$work/short" --set "${hand[@]}" p_spill=0.4 p_late_tracks=0.7 p_camera=0.5 'tracks_per_object=[24,288]' 'camera_tracks=[36,340]'
 folder nano large
 "${ms[@]}" eval --suite drags --preset "$work/nano" --scenes 16 --quick --no-teacher --out "$work/eval" --no-videos
 

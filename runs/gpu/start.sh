@@ -55,7 +55,7 @@ keep_run() { # keep_run RUN WEIGHTS NAME: what a run made, as NAME.safetensors a
 # Weights go together only with the same latents. The latents of IN come before the shipped ones; models are then taken from
 # IN, and from the package only where its latents are the same file.
 begin() {
-    local place name
+    local place name own
     mkdir -p "$start" "$out"
     [ -z "$in" ] || [ -f "$in/vae.safetensors" ] || die "IN=$in holds no vae.safetensors: add the one its models were trained with"
     for place in ${in:+"$in"} "$shipped"; do
@@ -72,7 +72,9 @@ begin() {
             [ ! -f "$start/$name/student.safetensors" ] && [ -f "$place/$name.safetensors" ] || continue
             mkdir -p "$start/$name" && cp "$place/$name.safetensors" "$start/$name/student.safetensors"
             # results from before students kept their own config have one for all
-            cp "$(ls "$place/${name}_config.json" "$place/config.json" 2> /dev/null | head -n 1)" "$start/$name/config.json"
+            own=$place/${name}_config.json
+            [ -f "$own" ] || own=$place/config.json
+            cp "$own" "$start/$name/config.json"
         done
     done
 }

@@ -222,6 +222,22 @@ def test_the_keyboards_way_is_visible_and_what_happens_is_said(studio: StudioPag
     assert page.evaluate(FOCUS)["ring"]
 
 
+def test_skipping_to_the_content_ends_no_take(studio: StudioPage) -> None:
+    page = studio.page
+    page.focus(".skip")
+    studio.keys("Enter")
+    assert studio.get("document.activeElement.id") == "content"
+    studio.play("balloon", 3)
+    page.focus(".skip")
+    studio.keys("Enter")
+    assert studio.get("document.activeElement.id") == "overlay"
+    studio.more(6)
+    assert studio.get("m.phase") == "playing"
+    assert page.url == studio.address
+    page.evaluate("history.back()")
+    studio.until("m.phase === 'idle'")
+
+
 def in_focus(studio: StudioPage) -> str:
     return studio.get("document.activeElement.ariaLabel || document.activeElement.id")
 

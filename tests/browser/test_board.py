@@ -14,6 +14,7 @@ BOARD = """
     const { Gesture } = await import(new URL("gesture.js", a.base).href);
     const said = [];
     const wire = { frame: 0, t: 0, send: (message) => said.push(message), sent: () => {}, accepts: () => true };
+    Object.assign(wire, { open: true, reaches: () => wire.open });
     Object.assign(wire, { now: () => ++wire.t, seen: () => wire.frame, fps: () => 10 });
     const board = new m.Board(wire);
 """
@@ -132,3 +133,84 @@ def test_what_the_server_has_refused_was_never_there(board: Module) -> None:
         return [drag.wire, tools.session, board.done.length, board.log.length, said.length - sent];
     """
     assert board(TOOLS + code) == ["gone", None, 0, 0, 0]
+
+
+# ---- what the engine says of it --------------------------------------------------------------------------------------
+
+
+def test_what_the_engine_holds_and_the_page_does_not_know_is_let_go(board: Module) -> None:
+    code = """
+        const pin = board.add(new Gesture("pin", [[10, 10]])); // id 1
+        const removed = () => said.splice(0).filter(({ kind }) => kind === "remove").map(({ id }) => id);
+        removed();
+        board.disown([1, 7]); // 7: a record's, at its end
+        const steps = [removed()];
+        board.painted(5, pin.t);
+        board.branched(10, wire.t, [1, 8]); // 8: a record's, held where the take goes on
+        steps.push(removed());
+        board.settle([1, 9], [8], 20); // 9: its remove was lost; 8: its remove comes next
+        steps.push(removed(), board.list.map(({ id, wire }) => [id, wire]));
+        return steps;
+    """
+    assert board(code) == [[7], [8], [9], [[1, "live"]]]
+
+
+@pytest.mark.parametrize("reaches", [True, False])
+@pytest.mark.parametrize("accepts", [True, False])
+def test_what_is_changed_while_the_connection_is_away_goes_out_later(board: Module, reaches: bool, accepts: bool) -> None:
+    code = """
+        const pin = board.add(new Gesture("pin", [[10, 10]]));
+        said.splice(0);
+        [wire.open, wire.accepts] = [a.given[0], () => a.given[1]]; // a pause accepts nothing, but all that is sent arrives
+        board.change(pin, { points: [[20, 10]] });
+        const before = [said.splice(0).map(({ kind, id }) => [kind, id]), pin.wire];
+        wire.open = true;
+        board.flush();
+        return [before, said.map(({ kind, points }) => [kind, points]), pin.wire, board.list.length];
+    """
+    before, after, wire, num_held = board(code, [reaches, accepts])
+    assert before == ([[["remove", 1], ["pin", 2]], "live"] if reaches else [[["remove", 1]], "draft"])
+    assert after == ([] if reaches else [["pin", [[20, 10]]]])
+    assert (wire, num_held) == ("live", 1)
+
+
+def test_the_timeline_ends_what_has_ended(board: Module) -> None:
+    code = """
+        const shape = { path: [[0, 0], [9, 0]], seconds: 2 };
+        const add = (kind, more) => board.add(new Gesture(kind, [[10, 10]], more));
+        const once = add("path", shape), loop = add("path", { ...shape, mode: "loop" }), given = add("path", shape);
+        const pin = add("pin"), drag = add("drag");
+        board.painted(30, wire.t);
+        for (const one of [loop, given, pin, drag]) board.end(one);
+        for (const { id } of [loop, given, pin, drag]) board.ended(id, 41); // no input comes whose echo would tell
+        board.ended(once.id, 48); // its last frames are still to be shown
+        const untils = [once, loop, given, pin, drag].map(({ until }) => until);
+        board.painted(43, drag.goneT);
+        return [untils, drag.until, board.actingIn(45).map(({ number, kind }) => [kind, number]), board.list.length];
+    """
+    untils, drag, acting, num_held = board(code)
+    assert untils == [50, 41, 41, 41, None], "what was let go acts until a frame shows it"
+    assert (drag, acting, num_held) == (43, [["path", 1]], 0)
+
+
+def test_what_a_lost_connection_has_let_go_does_not_act_for_ever(board: Module) -> None:
+    code = """
+        const drag = board.add(new Gesture("drag", [[10, 10]]));
+        board.painted(3, drag.t);
+        board.dropped();
+        board.settle([], [], 12);
+        return [drag.wire, drag.until];
+    """
+    assert board(code) == ["gone", 12]
+
+
+def test_what_the_engine_holds_after_a_branch_is_listed_whatever_the_timeline_says(board: Module) -> None:
+    code = """
+        const pin = board.add(new Gesture("pin", [[10, 10]]));
+        board.painted(3, pin.t);
+        board.end(pin);
+        board.ended(pin.id, 12); // what was on screen then: a few frames before the one in which it ended
+        board.branched(14, wire.t, [pin.id]);
+        return [board.list.map(({ id }) => id), pin.wire, pin.until];
+    """
+    assert board(code) == [[1], "live", None]

@@ -179,6 +179,23 @@ def test_a_camera_key_lets_go_whatever_the_tool_is_by_then(studio: StudioPage) -
     assert studio.get("m.camera.zoom") == 0
 
 
+def test_a_key_that_is_held_does_once_what_it_does(studio: StudioPage) -> None:
+    studio.play("balloon", 5)
+    studio.keys("p")
+    for key in ("g", "k", "x", "t"):
+        for _ in range(4):  # Playwright repeats a key that is down
+            studio.page.keyboard.down(key)
+        studio.page.keyboard.up(key)
+    assert len(studio.gestures("pin")) == 1
+    assert studio.page.is_checked("#keep")
+    assert studio.get("['crisp', 'marks'].map((id) => document.getElementById(id).ariaPressed)") == ["true", "false"]
+    radius = float(studio.page.input_value("#radius"))
+    for _ in range(3):
+        studio.page.keyboard.down("]")
+    studio.page.keyboard.up("]")
+    assert float(studio.page.input_value("#radius")) == radius + 3, "a brush grows as long as the key is held"
+
+
 def test_watching_again_pauses_the_stream(studio: StudioPage) -> None:
     studio.play("balloon", 20)
     studio.keys("Shift+Space")

@@ -50,7 +50,7 @@ def test_brush_stays_in_the_picture_and_within_the_limit(run: Module) -> None:
 @pytest.mark.parametrize("radius", [0, 4, 6, 8, 10, 12, 20])
 def test_what_is_called_a_dab_is_one_to_the_engine(run: Module, radius: float) -> None:
     places = torch.tensor(run("brush", "return m.disc(64, 48, a, 6, 128, 96);", radius), dtype=torch.float32)
-    told = is_dab(places, torch.arange(len(places)), cell=8)
+    told = is_dab(places, torch.arange(len(places)), 8, torch.ones(len(places), dtype=torch.bool))
     assert run("brush", "return m.isDab(a[0], a[1]);", [places.tolist(), DAB_CELLS * 8]) is told
 
 
@@ -225,3 +225,113 @@ def test_what_the_server_has_lost_is_not_called_kept(run: Module) -> None:
     """
     said = "The connection was away for too long. The server no longer has what was made."
     assert run("run", code) == ["ended", said]
+
+
+PAUSED = """
+    const { FrameStore, ChunkGrid } = await import(new URL("frames.js", a).href);
+    const canvas = new OffscreenCanvas(4, 4);
+    canvas.getContext("2d");
+    const blob = await canvas.convertToBlob(), painted = [];
+    const player = new m.Player(new FrameStore(), (bitmap, { frame }) => painted.push(frame));
+    player.reset(16, new ChunkGrid(9, 12));
+    for (let frame = 0; frame < 9; frame++) player.push({ frame, chunk: 0, last: frame === 8, echo: 0, blob }, 0);
+    await Promise.all(player.pending.map((entry) => entry.decoding));
+    for (let now = 0; player.head < 3; now += 16) player.tick(now);
+    const rest = () => new Promise((done) => setTimeout(done, 300));
+"""
+
+
+def test_the_live_end_is_shown_in_a_pause_too(run: Module, address: str) -> None:
+    code = """
+        player.freeze(true);
+        player.scrub(0);
+        await rest();
+        const past = player.shown;
+        player.scrub(null);
+        await rest();
+        return [past, player.head, player.shown, painted.at(-1), player.buffered > 0];
+    """
+    past, head, shown, painted, pending = run("player", PAUSED + code, f"{address}static/")
+    assert pending, "frames that were made before the pause wait for its end"
+    assert (past, shown, painted) == (0, head, head)
+
+
+RUN = """
+    const said = [], asked = [];
+    const link = Object.assign(new EventTarget(), {
+        ...{ status: "open", holding: false, queue: [], resuming: false, send: (message) => said.push(message) },
+        ...{ sendNow() {}, forget() {}, flush() {}, open() {} },
+    });
+    const board = {
+        ...{ reset() {}, flush() {}, collecting: false },
+        ...{ disown: (ids) => asked.push(["disown", ids]), settle: (ids) => asked.push(["settle", ids]) },
+    };
+    const camera = { clear() {}, send() {}, repeat() {} };
+    const player = { freeze() {}, reset() {}, scrub() {}, live: true, shown: 5, fps: 16, head: 5 };
+    const store = { clear(take) { this.take = take; }, last: 5 }, stage = { resize() {} };
+    const run = new m.Run({ link, player, store, stage, latency: { reset() {}, forgive() {} }, limits: {} });
+    run.join(board, camera);
+    const hear = (message) => link.dispatchEvent(new CustomEvent("message", { detail: message }));
+    const preset = { fps: 16, first_chunk_frames: 9, chunk_frames: 12, width: 48, height: 32 };
+    const begun = { kind: "started", take: "0123456789abcdef", frame: 0, chunk: 0, ...preset };
+    run.prepare({ take: "abc", prompt: "a cat" }, preset);
+"""
+
+
+def test_at_the_end_of_a_record_the_page_says_the_prompt_and_lets_go_what_it_cannot_list(run: Module) -> None:
+    code = """
+        run._on_ready();
+        run.start();
+        hear({ ...begun, prompt: "a cat", recorded: 4, first_id: 4 });
+        const before = [run.recorded, run.prompt, run.live];
+        let heard = 0;
+        run.addEventListener("prompt", () => { heard += 1; });
+        hear({ kind: "live", chunk: 4, frame: 45, prompt: "snow", active: [3] });
+        return [before, [run.recorded, run.prompt, run.live], heard, asked];
+    """
+    before, after, heard, asked = run("run", RUN + code)
+    assert before == [4, "a cat", False]
+    assert after == [0, "snow", True]
+    assert (heard, asked) == (1, [["disown", []], ["disown", [3]]])
+
+
+@pytest.mark.parametrize(("recorded", "live"), [(0, True), (4, False)])
+def test_after_a_reload_the_hand_is_live_where_the_server_says_so(run: Module, recorded: int, live: bool) -> None:
+    code = """
+        run.takeUp("session", "0123456789abcdef");
+        hear({ ...begun, prompt: "snow", recorded: a, first_id: 4, resumed: true, frame: 21, chunk: 2, active: [3] });
+        hear({ kind: "state", state: "playing" });
+        return [run.recorded, run.live, run.refusal() === null, asked];
+    """
+    assert run("run", RUN + code, recorded) == [recorded, live, live, [["settle", [3]]]]
+
+
+def test_what_waits_to_be_started_does_not_start_by_itself(run: Module) -> None:
+    code = """
+        const phases = [];
+        for (const message of [{ kind: "queued", position: 1 }, { kind: "ready" }]) {
+            hear(message);
+            phases.push(run.phase);
+        }
+        hear({ kind: "queued", position: 1 });
+        run.start();
+        phases.push(run.phase);
+        hear({ kind: "ready" });
+        phases.push(run.phase);
+        hear({ kind: "queued", position: 2 });
+        return [...phases, run.phase];
+    """
+    assert run("run", RUN + code) == ["draft", "draft", "waiting", "starting", "waiting"]
+
+
+@pytest.mark.parametrize("take", ["0123456789abcdef", None])
+def test_a_reload_whose_session_is_gone_says_so(run: Module, take: str | None) -> None:
+    code = """
+        run.takeUp("session", a);
+        link.dispatchEvent(new CustomEvent("status", { detail: { status: "open" } })); // with another session
+        const told = () => (a ? /server/ : /long/).test(run.reason);
+        for (let n = 0; n < 100 && !told(); n++) await new Promise((done) => setTimeout(done, 50));
+        return [run.phase, run.reason];
+    """
+    gone = " The server no longer has what was made." if take else ""
+    assert run("run", RUN + code, take) == ["ended", "The connection was away for too long." + gone]

@@ -144,6 +144,32 @@ def test_recorded_input_ends_at_a_branch_and_goes_on_over_a_reload(studio: Studi
     assert [g["wire"] for g in studio.gestures("drag")] == ["live"], "after a branch the hand is live"
 
 
+def test_what_a_record_holds_at_its_end_is_let_go_and_its_prompt_is_said(studio: StudioPage) -> None:
+    page = studio.page
+    studio.play("balloon", 5)
+    studio.keys("p")
+    studio.stroke([(84, 38), (90, 38)])
+    page.fill("#prompt", "a balloon of glass")
+    page.click("#prompt-apply")
+    studio.until("m.gestures[0]?.held")
+    (pin,) = studio.gestures("pin")
+    page.focus("#overlay")
+    studio.keys("Enter")
+    studio.until("m.phase === 'ended'")
+    page.click("#home")
+    page.click("#last-open")
+    studio.until("m.recorded > 0 && m.frame >= 0")
+    assert page.input_value("#prompt") != "a balloon of glass", "with that it did not begin"
+    recorded = studio.get("m.recorded")
+    studio.until("m.recorded === 0")
+    assert page.input_value("#prompt") == "a balloon of glass"
+    assert "what it held is let go" in studio.text("#toasts")
+    studio.until(f"m.chunkOf(m.lastFrame) >= {recorded + 2}")
+    take = studio.get("await (await fetch(`api/takes/${m.take.take}.json`)).json()")
+    ends = [key for row in take["inputs"] if row["chunk"] >= recorded for key, _ in row.get("ends", [])]
+    assert ends == [pin["id"]]
+
+
 def decode(path: Path) -> list[np.ndarray]:
     with av.open(str(path)) as video:
         return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]

@@ -36,6 +36,11 @@ def test_a_folder_with_rows_report_and_page(result, capsys):
     again = json.loads(capsys.readouterr().out)
     assert again["student"] == report["student"]
     assert (out / "rows.jsonl").read_text() == before[1], "nothing was measured twice"
+    told = json.loads((out / "run.json").read_text())
+    assert told["sample.teacher_steps"] == 2
+    (out / "run.json").write_text(json.dumps(told | {"sample.late_codes": False}))
+    assert main([*DRAGS, "--out", str(out), "--json"]) == 2
+    assert "sample.late_codes: False there, True now" in capsys.readouterr().err
 
 
 def test_comparison(result, tmp_path, capsys):

@@ -201,6 +201,17 @@ def test_a_run_is_not_resumed_from_other_weights_or_sizes(work, tmp_path, capsys
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
 
 
+def test_with_a_student_to_go_on_from_the_teacher_may_be_a_newer_one(work, tmp_path, capsys):
+    """It is not read then, and a script finds another one in its second call (runs/gpu/15-nano-pair.sh)."""
+    shutil.copytree(work / "teacher", tmp_path / "teacher")
+    begun = ["train", "causal-init", *SMALL, "--vae", str(work / "vae"), "--teacher", str(tmp_path / "teacher")]
+    begun += ["--out", str(tmp_path / "run"), "--resume", "--set", "batch=1", "num_frames=33", f"init={work / 'student'}"]
+    assert main([*begun, "--steps", "1"]) == 0
+    (tmp_path / "teacher" / "teacher.safetensors").write_bytes(b"of another training, and not even whole")
+    assert main([*begun, "--steps", "2"]) == 0
+    assert "complete" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_fails_so_that_no_later_stage_begins(tmp_path, capsys, monkeypatch, number, code):
     step_of = VAEStage.train_step

@@ -1,13 +1,9 @@
 """A tiny engine, moving pictures with known motion, and LPIPS weights where somebody has them."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-from motionstream.eval.lpips import VARIABLE
 from motionstream.stream.engine import StreamEngine, load_engine
 from motionstream.tracks.tracks import Tracks
 
@@ -35,12 +31,3 @@ def pan(texture: np.ndarray) -> tuple[np.ndarray, Tracks]:
     start = np.stack([x.ravel(), y.ravel()], axis=1)
     points = start[None] - np.array([2.0, 0.0]) * np.arange(T)[:, None, None]
     return frames, Tracks.from_points(points, size=(H, W), fps=16)
-
-
-@pytest.fixture(scope="session")
-def lpips_file() -> Path:
-    """The published weights, by the variable that the command line reads."""
-    path = os.environ.get(VARIABLE)
-    if not path:
-        pytest.skip(f"{VARIABLE} names no LPIPS weights (tools/build_lpips.py makes them)")
-    return Path(path)

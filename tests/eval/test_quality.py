@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from motionstream.eval.lpips import LPIPS
 from motionstream.eval.quality import (
     MAX_PSNR_DB,
     lpips,
@@ -16,6 +15,7 @@ from motionstream.eval.quality import (
     to_frames,
     to_tensor,
 )
+from motionstream.models.lpips import LPIPS
 
 
 @pytest.fixture

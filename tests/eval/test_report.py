@@ -94,6 +94,14 @@ def test_samples_of_one_clip_are_drawn_as_one(tmp_path, suite, field):
     assert "interval (over clips)" in comparison_lines(report)[0]
 
 
+def test_runs_of_other_sampling_are_compared(tmp_path):
+    """So are those of an earlier release, which do not say theirs."""
+    settings = ({"sample.late_codes": True}, {"sample.late_codes": False}, {})
+    new, other, old = (folder(tmp_path / str(k), ROWS, **each) for k, each in enumerate(settings))
+    for one, two in ((new, other), (old, new), (new, old)):
+        assert compare_runs(one, two)["conditions"]["student"]["epe_px"]["difference"]["mean"] == 0
+
+
 def test_unpaired_runs_are_refused(tmp_path):
     a = folder(tmp_path / "a", ROWS)
     with pytest.raises(UserError, match="not paired: frames is 33 in one and 81"):

@@ -56,6 +56,14 @@ def test_other_runs_are_refused(tmp_path):
         RowFile(tmp_path, IDENTITY)
 
 
+def test_rows_of_other_sampling_are_refused_where_a_folder_says_how_its_own_were_made(tmp_path):
+    RowFile(tmp_path, IDENTITY).add(row("a"))  # of an earlier release
+    file = RowFile(tmp_path, IDENTITY | {"sample.late_codes": True})
+    assert file.kept == 1
+    with pytest.raises(UserError, match=r"\(sample\.late_codes: True there, False now\)"):
+        RowFile(tmp_path, IDENTITY | {"sample.late_codes": False})
+
+
 def test_without_a_folder_rows_stay_in_memory():
     file = RowFile(None, IDENTITY)
     file.add(row("a"))

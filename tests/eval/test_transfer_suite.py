@@ -119,7 +119,7 @@ def test_a_partial_run_goes_on(engine, tmp_path):
         options = EvalOptions(suite="transfer", scenes=scenes, frames=frames, quick=True)
         made = build_suite(engine, "tiny-debug", options, None)
         model = {"setting": "c3s1w1", "sigmas": [1.0], "dtype": "float32"}
-        environment = {"preset": "tiny-debug", "size": "48x32", **model}
+        environment = {"preset": "tiny-debug", "size": "48x32", "sample": {}, **model}
         return run_suite(made, out=tmp_path, preset="tiny-debug", environment=environment, lpips_missing="")
 
     run(1)

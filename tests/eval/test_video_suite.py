@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from motionstream.config import to_dict
 from motionstream.errors import UserError
 from motionstream.eval.camera_cases import CameraCases
 from motionstream.eval.rows import ROWS, RowFile, read_rows
@@ -14,8 +15,12 @@ from motionstream.eval.suites import EvalOptions, build_suite, cell_grid, run_su
 from motionstream.eval.tasks import Gallery, run_tasks
 from motionstream.eval.video_suite import VideoSuite
 from motionstream.media.video import write_video
+from motionstream.presets import tiny_debug
 
-ENVIRONMENT = {"preset": "tiny-debug", "size": "48x32", "setting": "c3s1w1", "sigmas": [1.0, 0.7], "dtype": "float32"}
+SAMPLE = to_dict(tiny_debug().sample)
+ENVIRONMENT = {
+    "preset": "tiny-debug", "size": "48x32", "setting": "c3s1w1", "sigmas": [1.0, 0.7], "dtype": "float32", "sample": SAMPLE,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +98,10 @@ def test_a_run_is_kept_and_goes_on(engine, tmp_path, monkeypatch):
     for name, value in {"setting": "c1s1w2", "sigmas": [1.0], "dtype": "bfloat16"}.items():
         with pytest.raises(UserError, match=rf"settings_of_model: .*{name}"):
             run(make(2), **{name: value})
+    for name, value in {"late_codes": False, "hold_moved": True, "hand_px": 3.0, "shift": 3.0, "teacher_steps": 20}.items():
+        with pytest.raises(UserError, match=rf"sample\.{name}: .* there, {value!r} now"):
+            run(make(2), sample=SAMPLE | {name: value})
+    assert run(make(2))["environment"]["sample"] == SAMPLE
 
 
 def test_a_sample_is_given_the_tracks_of_the_next_however_many_are_measured(engine, monkeypatch):

@@ -25,7 +25,7 @@ from motionstream.nn.fp8 import FP8_PRODUCTS, Fp8Product
 from motionstream.presets import preset
 from motionstream.stream.compute_path import ComputePath
 from motionstream.stream.engine import StreamEngine
-from motionstream.stream.track_buffer import Point
+from motionstream.stream.points import Point
 from motionstream.train.distill import DistillConfig, DistillStage
 from motionstream.train.teacher import TeacherStage, TeacherTrainConfig, condition_of, flow_loss
 

@@ -27,6 +27,7 @@ from motionstream.serve.protocol import VERSION
 from motionstream.stream.gestures import Mark
 from motionstream.stream.live_input import LiveInput
 from motionstream.stream.performance import PerformedChunk
+from motionstream.stream.poses import AT_REST
 from motionstream.stream.session import ChunkStats
 from motionstream.stream.take import Take
 
@@ -52,6 +53,7 @@ class FakePerformance:
         self._script: list[Any] = []
         self._active: dict[int, Any] = {}
         self.recorded, self.closed = 0, False
+        self.session = SimpleNamespace(open=True)
         engine.performances.append(self)
 
     @classmethod
@@ -101,7 +103,7 @@ class FakePerformance:
         self.prompt = made.prompt or self.prompt
         self.take.inputs.append(made)
         if not self.scripted and self.live.refused:
-            self.live.refused = None
+            self._hand_over()
         frames = np.full((count, *self.size, 3), self.grey(index), np.uint8)
         took = {begin.id: tuple(begin.points) for begin in made.begins if begin.id not in refused}
         marks = [[Mark(*begin.points[0], begin.kind) for begin in self._active.values()] for _ in range(count)]
@@ -118,9 +120,14 @@ class FakePerformance:
             raise ValueError(f"chunk {chunk} cannot be branched from: {self.chunk} chunks were made")
         self.take.inputs = self.take.inputs[:chunk]
         begun = {begin.id: begin for made in self.take.inputs for begin in made.begins}
-        self._active = {key: begun[key] for key in begun}
+        self._active = {key: begun[key] for key in begun if key not in self.engine.refuses}
         self._script = []
-        self.live.clear({}, set(), set(begun), time.monotonic())
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        held = {key: (len(begin.points), AT_REST) for key, begin in self._active.items()}
+        drags = {key for key, begin in self._active.items() if begin.kind == "drag"}
+        self.live.clear(held, drags, self.take.gesture_ids(), time.monotonic())
         self.live.refused = None
 
     def close(self) -> None:

@@ -216,6 +216,55 @@ def test_a_take_is_played_again_and_goes_on_live(server):
     assert any(begin.id == 5 for made in again.inputs[before.num_chunks :] for begin in made.begins)
 
 
+def opened(server, client) -> dict:
+    """Play a take and open it again: it holds pin 3, changes the prompt and ends so."""
+    client.say("pin", id=3, points=[[20, 15]], seen=0, t=1)
+    client.say("prompt", text="snow")
+    client.until_frame(130)
+    client.say("stop")
+    client.until("state", state="ended")
+    client.say("open", take=client.started["take"])
+    return client.until("started")
+
+
+def test_what_a_record_holds_at_its_end_is_said_and_can_be_let_go(server):
+    with server.player() as client:
+        started = opened(server, client)
+        assert started["prompt"] == "a cat"
+        live = client.until("live")
+        assert (live["chunk"], live["active"], live["prompt"]) == (started["recorded"], [3], "snow")
+        assert live["frame"] == 9 + 12 * (live["chunk"] - 1)
+        client.say("pin", id=started["first_id"], points=[[1, 1]], seen=0, t=1)
+        client.say("remove", id=3)
+        assert client.until("ended")["id"] == 3
+        assert server.engine.performances[-1].active == (4,)
+
+
+@pytest.mark.parametrize("how", ["its end", "a branch in it", "a branch after it"])
+def test_who_comes_back_after_the_record_is_told_that_it_is_over(server, how):
+    server.engine.chunk_s = 0.05
+    with server.player() as client:
+        session, started = client.messages[0]["session"], opened(server, client)
+        show = server.engine.performances[-1]
+        asked = 1 + next(k for k, made in enumerate(show._script) if made.prompt)  # the pin was said before that
+        if how == "a branch in it":
+            server.wait(lambda: show.chunk >= asked)
+        else:
+            client.until("live")
+            asked = show.chunk
+        if how != "its end":
+            client.say("branch", chunk=asked)
+            client.until("branched", chunk=asked)
+        client.lose()
+        server.wait(lambda: server.studio.line.active.lost_at is not None)
+    with server.visit({"resume": session}) as client:
+        again = client.until("started")
+        assert (again["take"], again["recorded"], again["active"]) == (started["take"], 0, [3])
+        assert again["prompt"] == "snow"
+        client.say("pin", id=8, points=[[1, 1]], seen=0, t=1)
+        client.sync()
+
+
 def test_a_take_for_another_canvas_is_scaled(serve):
     text = a_take(serve(presets=("nano",)), picture="dog")
     server = serve(folder=None)

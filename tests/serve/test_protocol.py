@@ -4,7 +4,7 @@ import json
 import re
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -57,7 +57,7 @@ def test_the_document_lists_the_same_kinds():
 
     assert kinds(page) | {"hello"} == set(GOOD)
     said = (protocol.Welcome, protocol.Queued, protocol.Ready, protocol.Started, protocol.State, protocol.Ended)
-    said += (protocol.Branched, protocol.Stats, protocol.Pong, protocol.Error)
+    said += (protocol.Branched, protocol.Live, protocol.Stats, protocol.Pong, protocol.Error)
     said += (protocol.DepthUsed, protocol.Followed, protocol.Held, protocol.MotionEnded, protocol.Stilled)
     assert kinds(server) == {model.model_fields["kind"].default for model in said}
     for model in said:
@@ -145,6 +145,21 @@ def test_document_and_page_speak_this_version():
     assert DOC.read_text().startswith(f"# The studio's protocol, version {protocol.VERSION}\n")
     page = (STATIC / "socket.js").read_text()
     assert f"export const VERSION = {protocol.VERSION};" in page
+
+
+def test_the_document_has_the_error_codes_that_are_sent():
+    listed = re.search(r"Error codes: (.*?)\.", DOC.read_text()).group(1)
+    codes = get_args(protocol.ErrorCode)
+    assert re.findall(r"`(\w+)`", listed) == list(codes)
+    sources = "".join(path.read_text() for path in Path(protocol.__file__).parent.glob("*.py"))
+    unsent = [code for code in codes if len(re.findall(f'"{code}"', sources)) < 2]
+    assert not unsent, "named by the type alone"
+
+
+def test_the_document_has_every_answer_that_is_no_success():
+    routes = (Path(protocol.__file__).parent / "routes.py").read_text()
+    told = DOC.read_text()
+    assert [code for code in set(re.findall(r"HTTPException\((\d+)", routes)) if code not in told] == []
 
 
 def test_the_document_has_the_layout_of_binary_messages():

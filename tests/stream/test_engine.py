@@ -9,7 +9,7 @@ import torch
 from motionstream.config import to_dict, to_json
 from motionstream.models.load import save_weights
 from motionstream.stream.engine import generate, load_engine
-from motionstream.stream.track_buffer import Point
+from motionstream.stream.points import Point
 from motionstream.tracks.tracks import Tracks
 
 

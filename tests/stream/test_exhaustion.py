@@ -12,7 +12,7 @@ from motionstream.presets import nano, wan2_1_1_3b
 from motionstream.stream.exhaustion import OutOfMemory, advice, guarded, is_out_of_memory
 from motionstream.stream.lane import Lane
 from motionstream.stream.performance import Performance
-from motionstream.stream.track_buffer import Point
+from motionstream.stream.points import Point
 
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),

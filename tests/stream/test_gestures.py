@@ -11,17 +11,16 @@ from hypothesis import strategies as st
 
 from motionstream.presets import nano, preset
 from motionstream.stream.gestures import (
-    CAMERA_CLEARANCE_CELLS,
     Begin,
-    CameraSpeed,
     ChunkInput,
     GestureBoard,
     Motion,
-    camera_spacing,
 )
+from motionstream.stream.lattice import CAMERA_CLEARANCE_CELLS, CameraSpeed, camera_spacing
 from motionstream.stream.live_input import CAMERA_POINTS
+from motionstream.stream.points import MAX_POINTS, Point
 from motionstream.stream.poses import AT_REST, along, follow, path_share, transform
-from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer
+from motionstream.stream.track_buffer import TrackBuffer
 
 GEOMETRY = dataclasses.replace(nano().geometry, fps=16.0)
 
@@ -335,7 +334,7 @@ def test_a_latched_zoom_goes_on_for_ever(zoom):
     held = [[], on.frames(ChunkInput(camera=CameraSpeed(zoom=zoom)), 1)[0][0]]
     centre = np.array([geometry.width / 2, geometry.height / 2])
     for frame in range(1, round(20 * 60 * geometry.fps)):
-        points = on._camera_points(np.zeros((0, 2)), on._camera_step())
+        points = on.lattice.points(np.zeros((0, 2)), on.lattice.step())
         held = [held[1], points]
         if frame % 120 > 1:
             continue
@@ -344,7 +343,7 @@ def test_a_latched_zoom_goes_on_for_ever(zoom):
         before, now = ({p.id: np.array([p.x, p.y]) - centre for p in frame_points} for frame_points in held)
         growth = [np.hypot(*now[key]) / np.hypot(*before[key]) for key in before.keys() & now.keys()]
         assert growth == pytest.approx([2 ** (zoom / geometry.fps)] * len(growth)), frame
-    assert on.shots > 40
+    assert on.lattice.shots > 40
 
 
 def test_turning_does_not_hurry_in_a_larger_picture():

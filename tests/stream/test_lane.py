@@ -14,7 +14,7 @@ from motionstream.stream import patch
 from motionstream.stream.compute_path import ComputePath
 from motionstream.stream.engine import StreamEngine, load_engine
 from motionstream.stream.outline import outlines
-from motionstream.stream.track_buffer import Point
+from motionstream.stream.points import Point
 
 CHUNKS = 8
 

@@ -11,7 +11,8 @@ from motionstream.config import TrackConfig
 from motionstream.shapes import VideoGeometry
 from motionstream.stream.outline import outlines
 from motionstream.stream.patch import FEW_POINTS, patches, reaches
-from motionstream.stream.track_buffer import Point, TrackBuffer
+from motionstream.stream.points import Point
+from motionstream.stream.track_buffer import TrackBuffer
 
 HEIGHT, WIDTH, CELL = 96, 128, 8
 NEAR, FAR = np.array([20.0]), np.array([40.0])

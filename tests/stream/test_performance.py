@@ -82,6 +82,22 @@ def test_a_branch_from_a_thinned_out_chunk_is_made_again(engine, picture):
     assert all(np.array_equal(a, b) for a, b in zip(branched, frames[at:], strict=True))
 
 
+def test_a_branch_that_fails_loses_no_input(engine, picture, monkeypatch):
+    """On the way through the chunks that are made again."""
+    with Performance(engine, picture, "a cup", seed=3, snapshot_bytes=1) as show:
+        seen = perform(show, 12)
+        recorded = list(show.take.inputs)
+        at = next(k for k in range(2, 12) if k not in show.snapshots.states)
+        with monkeypatch.context() as broken:
+            broken.setattr(Lane, "decode", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                show.branch(at)
+        assert show.take.inputs == recorded
+        assert not show.session.open
+    with Performance.of_take(engine, show.take) as again:
+        assert all(np.array_equal(again.step().frames, frames) for frames in seen)
+
+
 def test_gestures_under_way_survive_a_branch(engine, picture):
     with Performance(engine, picture, "a cup", seed=3) as show:
         show.live.grab(1, [(20.0, 12.0)], seen=0, t=1)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from motionstream.stream.points import Point
 from motionstream.stream.pushes import merge_pairs, resample_pushes, taken_hold
-from motionstream.stream.track_buffer import Point
 
 
 def positions(frames: list[list[Point]], name: int) -> list[tuple[float, float] | None]:

@@ -1,6 +1,7 @@
 """One stream: the training rollout's latents, live input that lands in the next chunk, and no way to break it."""
 
 import gc
+import math
 import threading
 
 import numpy as np
@@ -13,7 +14,7 @@ from motionstream.models.motion import track_latents
 from motionstream.nn.kv_cache import HistoryCache
 from motionstream.stream import session as session_module
 from motionstream.stream.lane import Lane
-from motionstream.stream.track_buffer import MAX_POINTS, Point
+from motionstream.stream.points import MAX_POINTS, Point
 from motionstream.tracks.tracks import Tracks
 
 
@@ -81,6 +82,31 @@ def test_settling_early_changes_nothing(engine, picture):
             assert plain.index == eager.index
 
 
+def test_what_was_made_is_given_when_the_next_chunk_fails(engine, picture, monkeypatch):
+    """With a lane that overlaps, a chunk is launched before the one before it is given."""
+    tracks = drag(40, (32, 48))
+    with engine.start(picture, "cup", seed=5) as session:
+        wanted = [chunk.frames for chunk in session.stream(tracks)][:2]
+        session.reset()
+        monkeypatch.setattr(session._lane, "overlaps", True, raising=False)
+        launch = session._launch
+        monkeypatch.setattr(session, "_launch", lambda *a, **k: launch(*a, **k) if session.index < 2 else 1 / 0)
+        given = []
+        with pytest.raises(ZeroDivisionError):
+            given.extend(chunk.frames for chunk in session.stream(tracks))
+        assert len(given) == 2
+        assert all(np.array_equal(a, b) for a, b in zip(given, wanted, strict=True))
+
+
+def test_a_point_that_is_nowhere_spoils_nothing(engine, picture):
+    with engine.start(picture, "cup", seed=5) as session:
+        frames_of_points = [[Point(1, math.nan, 10.0)]] * session.frames_in_chunk(0)
+        with pytest.raises(ValueError, match="coordinates must be finite"):
+            session.step_frames(frames_of_points)
+        assert session.index == 0
+        assert session.buffer.place.isfinite().all()
+
+
 def test_reset_is_a_fresh_session(engine, picture, frames_of):
     with engine.start(picture, "cup", seed=5) as session:
         session.push([Point(1, 10.0, 10.0)])
@@ -88,6 +114,7 @@ def test_reset_is_a_fresh_session(engine, picture, frames_of):
         session.push([Point(1, 30.0, 20.0), Point(2, 5.0, 5.0)])
         frames_of(session, 4)
         session.push([Point(9, 1.0, 1.0)])
+        session.set_prompt("a dog")
         session.reset()
         assert session.index == 0
         session.push([Point(1, 10.0, 10.0)])

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from motionstream.config import TrackConfig
 from motionstream.shapes import VideoGeometry
 from motionstream.stream import patch
-from motionstream.stream.track_buffer import MAX_POINTS, Point, TrackBuffer
+from motionstream.stream.points import MAX_POINTS, Point
+from motionstream.stream.track_buffer import TrackBuffer
 from motionstream.tracks.origin import origins
 
 GEOMETRY = VideoGeometry(height=32, width=64)

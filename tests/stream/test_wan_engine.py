@@ -17,7 +17,7 @@ from motionstream.nn.kv_cache import HistoryCache
 from motionstream.stream.engine import StreamEngine, generate, load_engine
 from motionstream.stream.lane import Lane
 from motionstream.stream.performance import Performance
-from motionstream.stream.track_buffer import Point
+from motionstream.stream.points import Point
 from motionstream.stream.wan_parts import find_wan
 from motionstream.tracks.tracks import Tracks
 

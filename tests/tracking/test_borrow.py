@@ -7,7 +7,7 @@ from motionstream.errors import UserError
 from motionstream.media.video import write_video
 from motionstream.presets import preset
 from motionstream.shapes import VideoGeometry
-from motionstream.stream.track_buffer import MAX_POINTS
+from motionstream.stream.points import MAX_POINTS
 from motionstream.tracking.borrow import ClipMotion, tracks_of
 from motionstream.tracking.clip import Clip
 

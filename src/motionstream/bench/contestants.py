@@ -8,8 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from motionstream.stream.engine import StreamEngine
+from motionstream.stream.points import Point
 from motionstream.stream.session import ChunkStats, StreamSession
-from motionstream.stream.track_buffer import Point
 
 PROMPT = "a brush moves"
 

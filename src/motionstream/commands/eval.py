@@ -67,12 +67,13 @@ def run(args: argparse.Namespace) -> int:
         return _compare(args)
     folder = _check(args)
     from motionstream.bench import bench_stream, environment
-    from motionstream.eval.lpips import find_lpips
+    from motionstream.config import to_dict
     from motionstream.eval.report import table_lines
     from motionstream.eval.rows import write_json
     from motionstream.eval.speed import SpeedSuite
     from motionstream.eval.suites import EvalOptions, build_suite, run_suite
     from motionstream.eval.tasks import Suite
+    from motionstream.models.lpips import find_lpips
     from motionstream.stream.engine import load_engine
 
     preset = args.weights or args.preset
@@ -109,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
         "size": f"{geometry.width}x{geometry.height}",
         "setting": engine.preset.cache.tag,
         "sigmas": list(engine.preset.sample.student_sigmas),
+        "sample": to_dict(engine.preset.sample),
         **environment(engine),
     }
     report = run_suite(

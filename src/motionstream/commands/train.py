@@ -162,7 +162,9 @@ def _given(args: argparse.Namespace, config: Any, chosen: Any) -> dict[str, str]
     from motionstream.marks import mark_of
 
     given = {"--preset": hashlib.sha256(json.dumps(to_dict(chosen), sort_keys=True).encode()).hexdigest()[:16]}
-    needed = {"teacher": ("vae",), "rechunk": ("vae", "student"), "causal-init": ("vae", "teacher")}
+    # With init the teacher is not read, and a later call may well find a newer one.
+    begun = ("vae",) if getattr(config, "init", "") else ("vae", "teacher")
+    needed = {"teacher": ("vae",), "rechunk": ("vae", "student"), "causal-init": begun}
     for name in needed.get(args.stage, ("vae", "teacher", "student") if args.stage == "distill" else ()):
         made_for = getattr(args, name) / "config.json"  # rechunk's guide streams as this says
         also = [made_for] if (args.stage, name) == ("rechunk", "student") and made_for.is_file() else []

@@ -9,9 +9,9 @@ from typing import Any
 from motionstream.errors import UserError
 from motionstream.eval.intervals import interval
 from motionstream.eval.report import metric_of
-from motionstream.eval.rows import REPORT, ROWS, RUN, Key, Row, drawn_by, key_of, read_rows
+from motionstream.eval.rows import REPORT, ROWS, RUN, SAMPLE, Key, Row, drawn_by, key_of, read_rows
 
-# What may differ between runs that are compared: the thing that is measured.
+# What may differ between runs that are compared: the thing that is measured; and so may its settings of sampling.
 FREE = ("weights", "preset", "settings_of_model")
 
 
@@ -46,7 +46,7 @@ def compare_runs(a: Path, b: Path) -> dict[str, Any]:
     """
     (first, ours), (second, theirs) = read_run(a), read_run(b)
     for name in sorted(first.keys() | second.keys()):
-        if name not in FREE and first.get(name) != second.get(name):
+        if name not in FREE and not name.startswith(SAMPLE) and first.get(name) != second.get(name):
             raise UserError(
                 f"{a} and {b} are not paired: {name} is {first.get(name)!r} in one and {second.get(name)!r} in the other; "
                 "measure both in the same way"

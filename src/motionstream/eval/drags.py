@@ -22,7 +22,7 @@ from motionstream.data.scenes import SceneConfig, Scenes, frames_of, motion_word
 from motionstream.eval.locate import locate
 from motionstream.eval.presence import change_inside, share_at
 from motionstream.stream.engine import StreamEngine
-from motionstream.stream.track_buffer import Point
+from motionstream.stream.points import Point
 from motionstream.tracks.strokes import brush_offsets
 
 CHUNK = 3

@@ -21,10 +21,10 @@ from motionstream.eval.drags import pictures_mark
 from motionstream.eval.following import measure_following
 from motionstream.eval.horizon_scene import HorizonScene
 from motionstream.eval.intervals import interval
-from motionstream.eval.lpips import LPIPS
 from motionstream.eval.quality import measure_drift, measure_quality, to_frames, to_tensor
 from motionstream.eval.rows import Row
 from motionstream.eval.tasks import Gallery, LastMade, Task
+from motionstream.models.lpips import LPIPS
 from motionstream.stream.engine import StreamEngine
 
 PUBLISHED_SCENES, PUBLISHED_MULTIPLES = 4, (1, 5, 25)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from motionstream.eval.lpips import LPIPS
+from motionstream.models.lpips import LPIPS
 
 MAX_PSNR_DB = 60.0
 """Equal frames have no PSNR; 8-bit rounding alone gives 58.9 dB, so more than this means nothing."""
@@ -70,7 +70,7 @@ def _ssim(a: Tensor, b: Tensor, window: Tensor) -> Tensor:
 
 @torch.no_grad()
 def lpips(model: LPIPS, frames: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Learned perceptual distance, ``(T,)``; see ``eval/lpips.py``."""
+    """Learned perceptual distance, ``(T,)``; see ``models/lpips.py``."""
     check_pair(frames, truth)
     device = model.shift.device
     parts = zip(_batches(frames), _batches(truth), strict=True)

@@ -20,6 +20,8 @@ from motionstream.files import replacing
 Row = dict[str, Any]
 Key = tuple[str, str, int]
 RUN, ROWS, REPORT = "run.json", "rows.jsonl", "report.json"
+SAMPLE = "sample."
+"""How settings of `config.SampleConfig` begin in ``run.json``, which no digest of weights tells."""
 
 
 def key_of(row: Row) -> Key:
@@ -69,6 +71,8 @@ class RowFile:
         if not isinstance(found, dict):
             raise UserError(f"{described} does not say what its rows are: choose another --out, or remove it")
         for name in sorted(wanted.keys() | found.keys()):
+            if name.startswith(SAMPLE) and name not in found:
+                continue  # a folder from before a setting was kept does not say it
             if wanted.get(name) != found.get(name):
                 raise UserError(
                     f"{described.parent} holds rows of another run ({name}: {found.get(name)!r} there, "

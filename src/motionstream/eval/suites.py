@@ -11,15 +11,15 @@ from motionstream.eval.camera_cases import CameraCases
 from motionstream.eval.cases import CaseSource
 from motionstream.eval.drag_suite import DragSuite
 from motionstream.eval.horizon import PAPER_SETTINGS, PUBLISHED_MULTIPLES, HorizonSuite
-from motionstream.eval.lpips import LPIPS
 from motionstream.eval.page import write_page
 from motionstream.eval.report import FLOOR, build_report
-from motionstream.eval.rows import REPORT, RowFile, write_json
+from motionstream.eval.rows import REPORT, SAMPLE, RowFile, write_json
 from motionstream.eval.space_cases import SpaceCases
 from motionstream.eval.tasks import Gallery, Suite, run_tasks
 from motionstream.eval.teacher import load_teacher
 from motionstream.eval.video_suite import VideoSuite
 from motionstream.marks import mark_of
+from motionstream.models.lpips import LPIPS
 from motionstream.stream.engine import StreamEngine
 from motionstream.stream.find_weights import weights_folder
 
@@ -164,6 +164,10 @@ def run_suite(
 ) -> dict[str, Any]:
     """Measure what is not in ``out`` yet, and write rows, report and page there; returns the report.
 
+    Args:
+        environment: of the report; its ``preset``, ``size``, ``sample`` (settings of sampling) and `SETTINGS_OF_MODEL` also
+            tell whose rows ``out`` holds.
+
     Raises:
         ValueError: ``out`` holds rows of another run, or no sample can be used.
     """
@@ -172,6 +176,7 @@ def run_suite(
     identity = {
         "suite": suite.name, "preset": environment["preset"], "size": environment["size"], "weights": weights_mark(preset),
         "settings_of_model": {name: environment[name] for name in told}, **suite.settings,
+        **{f"{SAMPLE}{name}": value for name, value in environment["sample"].items() if name != "student_sigmas"},
     }  # fmt: skip
     rows = RowFile(out, identity)
     gallery = Gallery(out if videos else None)

@@ -31,7 +31,8 @@ class Teacher:
 
         Args:
             first: picture ``(3, H, W)`` in [0, 1]. xy: ``(T, N, 2)`` pixels, T = t_stride * k + 1.
-            visible: ``(T, N)`` bool. prompt, seed: as for a stream; the seed also draws ids.
+            visible: ``(T, N)`` bool; points that frame 0 does not show are left out.
+            prompt, seed: as for a stream; the seed also draws ids.
 
         Raises:
             ValueError: a number of frames that does not fit the latent grid.
@@ -40,8 +41,8 @@ class Teacher:
         preset, device = engine.preset, engine.compute.device
         config = preset.sample
         latent = engine.vae.encode(first[None, None].to(device))
-        if not config.late_codes:  # as the stream: what frame 0 does not show has no code that was ever learnt
-            xy, visible = xy[:, visible[0]], visible[:, visible[0]]
+        # Tracks of the teacher's training all begin in frame 0, whatever the student beside it has learnt (`late_codes`).
+        xy, visible = xy[:, visible[0]], visible[:, visible[0]]
         xy, visible = xy[None].to(device), visible[None].to(device)
         ids = make_ids(xy, visible, preset.model.tracks, torch.Generator().manual_seed(seed)).to(device)
         generator = torch.Generator(device).manual_seed(seed)

@@ -11,12 +11,12 @@ import numpy as np
 from motionstream.errors import sentence_of
 from motionstream.eval.cases import CaseSource, VideoCase
 from motionstream.eval.following import measure_following
-from motionstream.eval.lpips import LPIPS
 from motionstream.eval.quality import measure_quality, resize_frames
 from motionstream.eval.rows import Row
 from motionstream.eval.subjects import no_tracks, static_video, student_video, teacher_video, through_vae
 from motionstream.eval.tasks import Gallery, LastMade, Task, UnusableSample
 from motionstream.eval.teacher import Teacher
+from motionstream.models.lpips import LPIPS
 from motionstream.stream.engine import StreamEngine
 from motionstream.tracks.draw import draw_tracks
 from motionstream.tracks.tracks import Tracks

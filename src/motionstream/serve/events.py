@@ -1,7 +1,7 @@
 """A take that is being played, and what the threads behind it tell the event loop about it, in order.
 
-Besides the types here they tell `State`, `Held`, `Ended`, `Branched` and `Error` of the protocol, and each frame as a
-`FramePacket`.
+Besides the types here they tell `State`, `Held`, `Ended`, `Branched`, `Live` and `Error` of the protocol, and each frame as
+a `FramePacket`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from pathlib import Path
 from motionstream.config import PresetConfig
 from motionstream.stream.gestures import POINTS_PER_GESTURE
 from motionstream.stream.live_input import CAMERA_POINTS, MAX_PATH_POINTS, MAX_PROMPT_CHARS
-from motionstream.stream.track_buffer import MAX_POINTS
+from motionstream.stream.points import MAX_POINTS
 
 STATIC = Path(__file__).with_name("static")
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")

@@ -26,7 +26,7 @@ DONE, POLICY, TOO_BIG, OURS = 1000, 1008, 1009, 1011
 OTHER_VERSION, SILENT, TAKEN_OVER = 4000, 4001, 4002
 
 ErrorCode = Literal[
-    "bad_json", "bad_message", "too_fast", "too_large", "not_started",
+    "bad_json", "bad_message", "too_fast", "not_started",
     "busy", "bad_picture", "bad_take", "bad_depth", "bad_motion", "disk_full", "internal",
 ]  # fmt: skip
 PlayState = Literal["playing", "paused", "branching", "ended"]
@@ -326,6 +326,16 @@ class Held(_Said):
 
 class Branched(_Said):
     kind: Literal["branched"] = "branched"
+    chunk: int
+    frame: int
+    prompt: str
+    active: tuple[int, ...]
+
+
+class Live(_Said):
+    """The recorded input of a take has ended: from here on the hand's is taken."""
+
+    kind: Literal["live"] = "live"
     chunk: int
     frame: int
     prompt: str

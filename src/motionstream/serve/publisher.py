@@ -18,7 +18,7 @@ from motionstream.serve.marks import pack_marks
 from motionstream.serve.outbox import FramePacket
 from motionstream.serve.protocol import MAX_T, Ended, Error, Held
 from motionstream.stream.performance import PerformedChunk
-from motionstream.stream.track_buffer import MAX_POINTS
+from motionstream.stream.points import MAX_POINTS
 
 log = logging.getLogger(__name__)
 WAITING_JOBS = 16

@@ -17,7 +17,7 @@ from motionstream.camera.depth import DepthMap, flat_depth
 from motionstream.camera.live import CameraVelocity, LiveCamera, LiveShot, ShotFrame
 from motionstream.camera.pose import Pinhole, Pose
 from motionstream.shapes import VideoGeometry
-from motionstream.stream.gestures import camera_spacing
+from motionstream.stream.lattice import camera_spacing
 from motionstream.stream.swarm import Swarm
 
 FOV_DEG = 60.0

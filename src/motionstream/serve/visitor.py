@@ -61,7 +61,7 @@ class Visitor:
         self._grabs: set[int] = set()
         self._sources: Sources | None = None
         self._next = (0, 0)  # chunk, frame
-        self._prompt = ""
+        self._prompt, self._recorded = "", 0  # chunks of recorded input, 0 once they are over
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
 
     # ---- the connection ----------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ class Visitor:
             frame = frame if first is None else min(first, frame)
             active = tuple(sorted(self._gestures))
             now = {"resumed": True, "frame": frame, "chunk": chunk, "active": active, "prompt": self._prompt}
-            self.say(self._began.model_copy(update=now))
+            self.say(self._began.model_copy(update={**now, "recorded": self._recorded}))
         if self._depth is not None:
             self.say(self._depth)
         if self._interrupted:
@@ -336,20 +336,25 @@ class Visitor:
             self._next = (event.chunk + 1, event.next_frame)
             self._say_stats(event)
         elif isinstance(event, Begun):
-            self._began, self._live, self._prompt = event.started, event.live, event.started.prompt
+            self._began, self._live = event.started, event.live
+            self._prompt, self._recorded = event.started.prompt, event.started.recorded
             take.folder.fps = event.started.fps
             self._sources = Sources(self.studio, take, event.live, functools.partial(self.hear, take))
             frames = max(2 * event.started.chunk_frames, FEWEST_WAITING)
             self.outbox.begin(frames, math.ceil(self.studio.limits.seconds_ahead * event.started.fps))
             self.say(event.started)
         elif isinstance(event, protocol.Branched):
-            self._next, self._prompt = (event.chunk, event.frame), event.prompt
+            self._next, self._prompt, self._recorded = (event.chunk, event.frame), event.prompt, 0
             self.outbox.void(event.frame)
             self.say(event)
             for key in sorted(self._gestures - set(event.active)):
                 self.say(Ended(id=key))
             self._gestures = set(event.active)
             self._grabs &= self._gestures
+        elif isinstance(event, protocol.Live):
+            self._prompt, self._recorded = event.prompt, 0
+            self._gestures.update(event.active)
+            self.say(event)
         elif isinstance(event, Ended):
             self._gestures.discard(event.id)
             self.say(event)

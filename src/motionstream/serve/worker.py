@@ -20,7 +20,7 @@ from motionstream.errors import sentence_of
 from motionstream.serve.events import Begun, LiveTake, Made
 from motionstream.serve.limits import Settings
 from motionstream.serve.pacing import PlayClock
-from motionstream.serve.protocol import Branched, Error, Stages, Started, State
+from motionstream.serve.protocol import Branched, Error, Live, Stages, Started, State
 from motionstream.serve.publisher import Publisher
 from motionstream.stream.exhaustion import release
 from motionstream.stream.performance import Performance, PerformedChunk
@@ -231,7 +231,7 @@ class Worker:
         if show.frame >= 60 * limits.take_minutes * playing.clock.fps:
             self._pause(playing, f"this take is {limits.take_minutes:g} minutes long, the most there may be; begin another")
             return
-        begun = time.perf_counter()
+        begun, scripted = time.perf_counter(), show.scripted
         chunk: PerformedChunk = show.step()
         cost_s = time.perf_counter() - begun
         playing.clock.made(num_frames=len(chunk.frames), cost_s=cost_s, now=time.monotonic())
@@ -250,6 +250,9 @@ class Worker:
             fps_possible=round(1000 * len(chunk.frames) / max(chunk_ms, 1e-3), 2),
         )
         self._publisher.chunk(take, chunk, made)
+        if scripted and not show.scripted:  # a page knows of none of what the record holds at its end
+            went = Live(chunk=show.chunk, frame=show.frame, prompt=show.prompt, active=tuple(show.active))
+            self._publisher.tell(take, went)
         begun = time.perf_counter()
         show.settle()
         playing.settle_ms = 1000 * (time.perf_counter() - begun)
@@ -276,6 +279,8 @@ class Worker:
         try:
             show.branch(chunk)
         except ValueError as error:
+            if not show.session.open:  # memory ran out: the take ends, with all of its input
+                raise
             self._publisher.tell(take, Error(code="bad_message", message=_sentence(error)))
         else:
             playing.clock.restart()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from motionstream.stream.track_buffer import Point
+    from motionstream.stream.points import Point
 
 Dab = dict[int, tuple[float, float]]
 """Ids of the points, and where each of them was when it was grabbed."""

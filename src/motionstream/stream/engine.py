@@ -35,10 +35,10 @@ from motionstream.stream.compute_path import ComputePath, computed_with
 from motionstream.stream.find_weights import find_config
 from motionstream.stream.lane import Lane, decoded_frames
 from motionstream.stream.memory_check import place_encoders, weights_dtype
+from motionstream.stream.points import Point
 from motionstream.stream.random_parts import RandomRows, random_dit, random_planes, random_vae, stamp_mask
 from motionstream.stream.session import StreamSession
 from motionstream.stream.take import ComputedWith
-from motionstream.stream.track_buffer import Point
 from motionstream.stream.wan_parts import StreamVAE, WanVAE
 from motionstream.tracks.tracks import Tracks
 

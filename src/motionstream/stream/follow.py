@@ -8,8 +8,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from motionstream.stream.chunk import Chunk
+from motionstream.stream.points import Point
 from motionstream.stream.session import StreamSession
-from motionstream.stream.track_buffer import Point
 
 
 class Sight(Protocol):

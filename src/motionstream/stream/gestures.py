@@ -8,28 +8,22 @@ poses from a hand, a *pin* keeps the first one, a *path* computes them. The *cam
 
 from __future__ import annotations
 
-import math
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from motionstream.shapes import VideoGeometry
+from motionstream.stream.drift import Drift, Flow
+from motionstream.stream.lattice import CAMERA_CLEARANCE_CELLS, CameraSpeed, Lattice
+from motionstream.stream.points import MAX_POINTS, WHOLE_PICTURE, Point
 from motionstream.stream.poses import AT_REST, Ease, Mode, Pose, along, follow, path_share, transform
 from motionstream.stream.swarm import Swarm
-from motionstream.stream.track_buffer import MAX_POINTS, Drift, Point, TrackBuffer
+from motionstream.stream.track_buffer import TrackBuffer
 
 Kind = Literal["drag", "pin", "path"]
 POINTS_PER_GESTURE = 256
-CAMERA_SPACING_CELLS, CAMERA_LATTICE = 1.5, 88
-"""Camera points lie so many cells apart, and further on a canvas that would then have more points than that. Between two
-levels of zoom there are up to twice as many: `live_input.CAMERA_POINTS` are kept free for them."""
-CAMERA_CLEARANCE_CELLS = 1.6
-"""Camera points closer than this to a point of another gesture are left out: the hand wins over the camera."""
-MAX_ZOOM_LEVEL = 16
-"""Doublings that one shot of the camera may zoom, in or out. The next shot takes hold of the picture anew: places in the
-lattice of a single one would run out of digits."""
-_CAMERA_IDS = 1 << 40
 _SWARM_IDS = {"camera": 1 << 50, "motion": 1 << 51}
 
 
@@ -60,19 +54,6 @@ class Motion:
     id: int
     start: int
     poses: tuple[Pose, ...]
-
-
-@dataclass(frozen=True)
-class CameraSpeed:
-    """``pan`` (x, y) in pixels per second, ``zoom`` in doublings per second, ``roll`` in radians per second."""
-
-    pan: tuple[float, float] = (0.0, 0.0)
-    zoom: float = 0.0
-    roll: float = 0.0
-
-    @property
-    def still(self) -> bool:
-        return not (any(self.pan) or self.zoom or self.roll)
 
 
 @dataclass(frozen=True)
@@ -152,11 +133,6 @@ def point_key(gesture: int, n: int) -> int:
     return gesture * 1024 + n
 
 
-def camera_spacing(geometry: VideoGeometry) -> float:
-    """Pixels between camera points on a picture that is seen as it is."""
-    return max(CAMERA_SPACING_CELLS * geometry.stride, geometry.point_spacing(CAMERA_LATTICE))
-
-
 @dataclass
 class GestureBoard:
     """Gestures of one stream; :meth:`frames` plays one chunk of input onto it.
@@ -170,19 +146,22 @@ class GestureBoard:
     buffer: TrackBuffer
     hand_px: float = 0.0
     active: dict[int, _Active] = field(default_factory=dict)
-    camera: CameraSpeed = field(default_factory=CameraSpeed)
-    view: np.ndarray = field(default_factory=lambda: np.eye(3))
-    shots: int = 0
+    lattice: Lattice = field(init=False)
+    swarmed: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """Where the points of a camera with depth were in the newest frame."""
+
+    def __post_init__(self) -> None:
+        self.lattice = Lattice(self.geometry)
 
     def reset(self) -> None:
-        self.active, self.camera, self.view, self.shots = {}, CameraSpeed(), np.eye(3), 0
+        self.active, self.lattice, self.swarmed = {}, Lattice(self.geometry), {}
 
     def snapshot(self) -> tuple[object, ...]:
-        return dict(self.active), self.camera, self.view.copy(), self.shots
+        return dict(self.active), self.lattice.copy(), self.swarmed
 
     def restore(self, state: tuple[object, ...]) -> None:
-        active, self.camera, view, self.shots = state  # type: ignore[assignment]
-        self.active, self.view = dict(active), view.copy()  # type: ignore[call-overload,attr-defined]
+        active, lattice, self.swarmed = state  # type: ignore[assignment]
+        self.active, self.lattice = dict(active), lattice.copy()  # type: ignore[call-overload,attr-defined]
 
     def frames(self, chunk: ChunkInput, num_frames: int) -> Played:
         """Play ``chunk`` onto the ``num_frames`` next frames of the board.
@@ -212,14 +191,17 @@ class GestureBoard:
         for begin in chunk.begins:
             places = np.asarray(begin.points, np.float64)
             self.active[begin.id] = _Active(begin, places + self.buffer.moved_since(begin.seen, places))
-        touched = {begin.id: self._touched(begin) for begin in chunk.begins}
+        owners = {begin.id: self._owners(begin) for begin in chunk.begins}
+        touched = {key: {one for one in found if one is not None} for key, found in owners.items()}
         under = set().union(*touched.values())
-        stopped += tuple(k for k, gesture in self.active.items() if gesture.leaving and k in under and k not in stopped)
+        motions = {motion.id: motion for motion in chunk.motions}
+        out_of_the_way = {k for k, gesture in self.active.items() if gesture.leaving and k in under}
+        out_of_the_way |= self._taken_over(chunk.begins, owners, motions.keys() | dict(chunk.ends).keys())
+        stopped += tuple(key for key in self.active if key in out_of_the_way and key not in stopped)
         for key in stopped:
             del self.active[key]
         if chunk.camera is not None:
-            self._point_camera(chunk.camera)
-        motions = {motion.id: motion for motion in chunk.motions}
+            self.lattice.point(chunk.camera)
         ends = dict(chunk.ends)
         first = self.buffer.frame == 0
         # A hand that lets go and takes something else in one chunk: the second begins where the first ends, or it would find
@@ -258,19 +240,21 @@ class GestureBoard:
                 for n, (x, y) in enumerate(gesture.placed(gesture.pose).tolist()):
                     points.append(Point(point_key(key, n), x, y, begun_at=tuple(gesture.points[n].tolist()), group=key))
                     seen.append(Mark(x, y, gesture.begin.kind))
+            filmed = {name: (x, y) for one in chunk.swarms if one.kind == "camera" for name, x, y in one.at(t)}
+            drift[t], self.swarmed = Flow.between(self.swarmed, filmed), filmed
             if not (first and t == 0):
                 for swarm in chunk.swarms:
-                    others = [Point(_SWARM_IDS[swarm.kind] + name, x, y) for name, x, y in self._clear(swarm.at(t), points)][
-                        : MAX_POINTS - len(points)
-                    ]
+                    clear, base = self._clear(swarm.at(t), points), _SWARM_IDS[swarm.kind]
+                    others = [Point(base + name, x, y, group=WHOLE_PICTURE) for name, x, y in clear]
+                    others = others[: MAX_POINTS - len(points)]
                     points += others
                     seen += [Mark(point.x, point.y, swarm.kind) for point in others]
-                if not self.camera.still:
-                    drift[t] = step = self._camera_step()
-                    lattice = self._camera_points(np.array([[p.x, p.y] for p in points]).reshape(-1, 2), step)
-                    lattice = lattice[: MAX_POINTS - len(points)]
-                    points += lattice
-                    seen += [Mark(point.x, point.y, "camera") for point in lattice]
+                if not self.lattice.speed.still:
+                    drift[t] = step = self.lattice.step()
+                    film = self.lattice.points(np.array([[p.x, p.y] for p in points]).reshape(-1, 2), step)
+                    film = film[: MAX_POINTS - len(points)]
+                    points += film
+                    seen += [Mark(point.x, point.y, "camera") for point in film]
             if len(points) > MAX_POINTS:
                 raise _TooMany
             held.append(points)
@@ -284,10 +268,26 @@ class GestureBoard:
 
     # ------------------------------------------------------------------ gestures
 
-    def _touched(self, begin: Begin) -> set[int]:
-        """Gestures that hold what a new one begins on."""
-        owners = self.buffer.owners(self.active[begin.id].points)
-        return {owner // 1024 for owner in owners} & self.active.keys() - {begin.id}
+    def _owners(self, begin: Begin) -> list[int | None]:
+        """For each point of a new gesture the other one that holds what it begins on."""
+        found = self.buffer.owners(self.active[begin.id].points)
+        gestures = (None if owner is None else owner // 1024 for owner in found)
+        return [key if key in self.active and key != begin.id else None for key in gestures]
+
+    def _taken_over(self, begins: tuple[Begin, ...], owners: dict[int, list[int | None]], busy: Set[int]) -> set[int]:
+        """Gestures that give way to a pin or path which begins on what they hold, and would hold nothing of it otherwise.
+
+        Those are drags whose hand rests or is away (a second finger on one thing is a drag itself, and shares it), and
+        whatever holds all that the new one begins on: what only reaches into it, as a pin beside, keeps what it has.
+        """
+        found: set[int] = set()
+        for begin in begins:
+            if begin.kind == "drag":
+                continue
+            under = {key for key in owners[begin.id] if key is not None} - busy - {other.id for other in begins}
+            whole = None not in owners[begin.id]
+            found |= {key for key in under if whole or self.active[key].begin.kind == "drag"}
+        return found
 
     def took(self, begin: Begin) -> tuple[tuple[float, float], ...]:
         """Middles of the cells of the picture that a gesture has taken hold of, as the hand saw them, in pixels.
@@ -335,57 +335,3 @@ class GestureBoard:
         held = np.array([[point.x, point.y] for point in points])
         gaps = np.hypot(*(np.array([row[1:] for row in swarm])[:, None] - held[None]).transpose(2, 0, 1)).min(1)
         return [row for row, gap in zip(swarm, gaps, strict=True) if gap > CAMERA_CLEARANCE_CELLS * self.geometry.reach_px]
-
-    # ------------------------------------------------------------------ camera
-
-    def _point_camera(self, speed: CameraSpeed) -> None:
-        if self.camera.still and not speed.still:
-            self._new_shot()
-        self.camera = speed
-
-    def _new_shot(self) -> None:
-        """Take hold of the picture as it is now."""
-        self.view, self.shots = np.eye(3), self.shots + 1
-
-    def _zoom_level(self) -> int:
-        """How many doublings the view has been zoomed since its shot began, rounded."""
-        return round(math.log2(math.sqrt(abs(float(np.linalg.det(self.view[:2, :2]))))))
-
-    def _camera_step(self) -> np.ndarray:
-        """How the picture moves from one frame to the next, ``(3, 3)``."""
-        centre = np.array([self.geometry.width / 2, self.geometry.height / 2])
-        fps, speed = self.geometry.fps, self.camera
-        scale, angle = 2.0 ** (speed.zoom / fps), speed.roll / fps
-        cos, sin = scale * math.cos(angle), scale * math.sin(angle)
-        turn = np.array([[cos, -sin], [sin, cos]])
-        step = np.eye(3)
-        step[:2, :2] = turn
-        step[:2, 2] = centre - turn @ centre + np.array(speed.pan) / fps
-        return step
-
-    def _camera_points(self, others: np.ndarray, step: np.ndarray) -> list[Point]:
-        """Advance the view by ``step`` and list the lattice points that lie in it."""
-        height, width = self.geometry.height, self.geometry.width
-        if abs(self._zoom_level()) >= MAX_ZOOM_LEVEL:
-            self._new_shot()
-        self.view = step @ self.view
-        level = self._zoom_level()  # keeps the lattice about equally dense on screen, however far one zooms
-        spacing = camera_spacing(self.geometry) / 2.0**level
-        corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1.0]])
-        world = (corners @ np.linalg.inv(self.view).T)[:, :2]
-        low, high = np.floor(world.min(0) / spacing).astype(int), np.ceil(world.max(0) / spacing).astype(int)
-        i, j = (axis.ravel() for axis in np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1])))
-        places = (np.stack([i + 0.5, j + 0.5], -1) * spacing) @ self.view[:2, :2].T + self.view[:2, 2]
-        kept = (places >= 0).all(1) & (places[:, 0] < width) & (places[:, 1] < height)
-        if len(others):
-            gaps = np.hypot(*(places[:, None] - others[None]).transpose(2, 0, 1)).min(1)
-            kept &= gaps > CAMERA_CLEARANCE_CELLS * self.geometry.reach_px
-        shot = _CAMERA_IDS + ((self.shots * 64 + level + 32) << 24)
-        # Places wrap around 4096: what is in view together is never that far apart, and other bits stay as they are.
-        names = ((i + 2048 & 4095) << 12) + (j + 2048 & 4095)
-        back = np.linalg.inv(step)
-        begun = places @ back[:2, :2].T + back[:2, 2]
-        return [
-            Point(shot + int(names[n]), float(places[n, 0]), float(places[n, 1]), begun_at=tuple(begun[n].tolist()), group=0)
-            for n in np.flatnonzero(kept)
-        ]

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from motionstream.stream.gestures import POINTS_PER_GESTURE, Begin, CameraSpeed, ChunkInput, Kind, Motion
+from motionstream.stream.points import MAX_POINTS
 from motionstream.stream.poses import AT_REST, Ease, Mode, Pose
 from motionstream.stream.swarm import PointSource, Swarm
-from motionstream.stream.track_buffer import MAX_POINTS
 
 MAX_ID = 2**20 - 1
 MAX_PATH_POINTS = 1000

@@ -30,7 +30,8 @@ DAB_NEAR, DAB_FAR = 2.0, 5.0
 BEYOND_CELLS = 1.5
 """For other points a thing ends so far beyond the radius in which it is looked for, or at twice that if it is more."""
 FEW_POINTS, CROWD_CELLS = 8, 5.0
-"""More points than this within so many cells show by themselves how far a thing reaches: they hold discs."""
+"""More points of one gesture, or of none, within so many cells show by themselves how far a thing reaches: they hold discs.
+Points of other gestures do not: a pin says what stays, not what its neighbour is."""
 FEWEST_ANCHORS = 4
 """A thing of fewer anchors was hardly found: what it was looked for in is held in its place."""
 
@@ -41,6 +42,7 @@ def patches(
     anchors: Tensor,
     cell: float,
     *,
+    mates: Tensor | None = None,
     picture: np.ndarray | None = None,
     seen: Tensor | None = None,
 ) -> Tensor:
@@ -49,6 +51,7 @@ def patches(
     Args:
         places: ``(m, 2)`` pixels, all points that are held. new: ``(k,)`` rows of it that were grabbed just now.
         anchors: ``(n, 2)`` where the anchors are. cell: pixels of a cell, see above.
+        mates: ``(m,)`` bool, those of ``places`` that are of one gesture with the new ones; None = all.
         picture: ``(H, W, 3)`` uint8, frame 0, to look for things in; None = discs only.
         seen: ``(k + n, 2)`` where frame 0 has what is under the new points (nan: not at all), and where it has the anchors.
 
@@ -60,9 +63,10 @@ def patches(
     mine = distance <= radius[:, None]
     if picture is None or seen is None:
         return mine
-    dab, least = is_dab(places, new, cell), OUTLINE_CELLS[0] * cell
+    mates = torch.ones(len(places), dtype=torch.bool) if mates is None else mates
+    dab, least = is_dab(places, new, cell, mates), OUTLINE_CELLS[0] * cell
     under, homes = seen[: len(new)], seen[len(new) :].long()
-    crowd = (torch.cdist(places[new], places) <= CROWD_CELLS * cell).sum(dim=1)
+    crowd = (torch.cdist(places[new], places[mates]) <= CROWD_CELLS * cell).sum(dim=1)
     lonely = ((crowd <= FEW_POINTS) & (radius >= least)) | dab
     picks = (lonely & under.isfinite().all(dim=1)).nonzero()[:, 0]
     if not len(picks):
@@ -82,12 +86,12 @@ def patches(
     return mine
 
 
-def is_dab(places: Tensor, new: Tensor, cell: float) -> bool:
+def is_dab(places: Tensor, new: Tensor, cell: float, mates: Tensor) -> bool:
     """Whether the points in rows ``new (k,)`` of ``places (m, 2)``, grabbed together, lie so close, and so far from a crowd
-    of others, that they speak as one: see DAB_CELLS and FEW_POINTS."""
+    of other ``mates (m,)``, that they speak as one: see DAB_CELLS and FEW_POINTS."""
     middle = places[new].mean(dim=0)
     away = (places - middle).norm(dim=1)
-    others = (away <= CROWD_CELLS * cell).sum() - len(new)
+    others = ((away <= CROWD_CELLS * cell) & mates).sum() - len(new)
     return len(new) > 2 and bool((away[new] <= DAB_CELLS * cell).all() and others < FEW_POINTS)
 
 

@@ -230,19 +230,26 @@ class Performance:
         The state is taken from the nearest way back, and chunks between it and ``chunk`` are made again from the record.
         What was under way before ``chunk`` goes on, held where it was.
 
+        Where that fails, the session is closed, and the take has all that was recorded: :meth:`of_take` plays it again.
+
         Raises:
-            ValueError: a chunk that was not made yet.
+            ValueError: a chunk that was not made yet, or memory ran out on the way.
         """
         if not 0 <= chunk <= self.chunk:
             raise ValueError(f"chunk {chunk} cannot be branched from: {self.chunk} chunks were made")
         start = self.snapshots.before(chunk)
         self._go_back(self.snapshots.states[start])
         self.snapshots.drop_after(chunk)
-        recorded, self.take.inputs = self.take.inputs[:chunk], self.take.inputs[:start]
+        recorded, self.take.inputs = self.take.inputs, self.take.inputs[:start]
         self._script = []
-        for index in range(start, chunk):
-            self._play(recorded[index], index)
-            self.take.inputs.append(recorded[index])
+        try:
+            for index in range(start, chunk):
+                self._play(recorded[index], index)
+                self.take.inputs.append(recorded[index])
+        except BaseException:  # the take is over, and whole: played again it is what was seen
+            self.take.inputs = recorded
+            self.session.close()
+            raise
         self.settle()
         self._hand_over()
 

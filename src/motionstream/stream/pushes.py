@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
-from motionstream.stream.track_buffer import Point
+from motionstream.stream.points import Point
 
 
 def resample_pushes(

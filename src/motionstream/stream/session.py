@@ -24,12 +24,14 @@ from motionstream.models.text import prompt_rows
 from motionstream.models.vae import DecoderState
 from motionstream.nn.kv_cache import CacheState
 from motionstream.stream.chunk import Chunk, ChunkStats, Mark, PendingChunk
+from motionstream.stream.drift import Drift
 from motionstream.stream.exhaustion import advice, guarded, release
 from motionstream.stream.lane import Lane
 from motionstream.stream.outline import can_outline
+from motionstream.stream.points import MAX_POINTS, Point
 from motionstream.stream.pushes import merge_pairs, resample_pushes, taken_hold
 from motionstream.stream.random_parts import stamp
-from motionstream.stream.track_buffer import MAX_POINTS, Drift, Point, TrackBuffer
+from motionstream.stream.track_buffer import TrackBuffer
 from motionstream.tracks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -71,6 +73,8 @@ class StreamSession:
 
     _pending: tuple[Tensor, Condition] | None
     _decoder: DecoderState | None
+    _text: list[tuple[Tensor, Tensor]]
+    _prompt_rows: Tensor
     latents: Tensor | None
     """Of the newest chunk, ``(1, chunk_frames, C, h, w)``."""
 
@@ -84,13 +88,9 @@ class StreamSession:
         self.sigmas = few_step_sigmas(preset.sample.student_sigmas, steps)
         self._see(first_frame, blank=prompt is None)
         self._tell(torch.zeros(1, preset.model.text_len, preset.model.text_dim) if prompt is None else engine.text([prompt]))
-        shape = (
-            1,
-            preset.cache.chunk_frames,
-            preset.model.latent_channels,
-            geometry.latent_height,
-            geometry.latent_width,
-        )
+        self._first_prompt = self._text, self._prompt_rows
+        cell_grid = geometry.latent_height, geometry.latent_width
+        shape = (1, preset.cache.chunk_frames, preset.model.latent_channels, *cell_grid)
         self.noise = SeededNoise(seed, shape, device)
         self._lane: Lane = engine.lend_lane()
         self.cache = self._lane.cache
@@ -152,15 +152,17 @@ class StreamSession:
             raise ValueError(f"{name} has no track channels, so points cannot be moved: use a preset with tracks")
 
     def reset(self) -> None:
-        """Back to the picture: the next chunk is chunk 0 again, as in a fresh session with the same seed."""
+        """Back to the picture: the next chunk is chunk 0 again, as in a fresh session with the same seed and prompt."""
         self._check_open()
         self.cache.reset()
         self.buffer.reset()
+        self._text, self._prompt_rows = self._first_prompt
         self._decoder = None
         self._pending = self.latents = None
         self._commit_span: tuple[Mark, Mark] | None = None
-        self._held: dict[int, Point] = {}
-        self._pushes: list[tuple[float, list[Point]]] = []
+        with self._lock:
+            self._held: dict[int, Point] = {}
+            self._pushes: list[tuple[float, list[Point]]] = []
 
     @property
     def index(self) -> int:
@@ -232,7 +234,8 @@ class StreamSession:
         ``drift[t]`` says how the whole picture moves to that frame, for grabs that come later (None = not at all).
 
         Raises:
-            ValueError: another number of frames than :meth:`frames_in_chunk` says, or a model without tracks.
+            ValueError: another number of frames than :meth:`frames_in_chunk` says, a coordinate that is not finite, or a
+                model without tracks.
         """
         self._check_movable(any(frames))
         wanted = self.frames_in_chunk(self.index)
@@ -245,6 +248,9 @@ class StreamSession:
 
         Frames past the tracks' end are made without any point. The last chunk may hold more frames than asked. An id names
         one point for the whole session, so tracks may be given piece by piece; those of another file need other ids.
+
+        On a GPU the next chunk is launched before this one is given, so what is changed in between, as the prompt, counts
+        one chunk later, and whoever leaves early has made one more than was given.
 
         Raises:
             ValueError: tracks of another canvas, batch or frame rate, or a model without tracks.
@@ -269,7 +275,12 @@ class StreamSession:
         waiting: PendingChunk | None = None
         while made < wanted:
             count = self.frames_in_chunk(self.index)
-            launched = self._launch(_points_of(tracks, made, made + count), remember=True)
+            try:
+                launched = self._launch(_points_of(tracks, made, made + count), remember=True)
+            except Exception:
+                if waiting is not None:  # made, and whole
+                    yield waiting.result()
+                raise
             made += count
             if self._lane.overlaps:  # this chunk is denoised while the frames of the one before are decoded and copied
                 launched, waiting = waiting, launched

@@ -42,7 +42,7 @@ FORMAT, VERSION = "motionstream-take", 4
 READABLE = (1, 2, 3, 4)
 OLD_CHUNK_FRAMES = (9, 12)
 MAX_CHUNK_FRAMES = 4096
-MAX_CHUNKS = 100_000
+MAX_CHUNKS = 300_000
 MAX_FRAMES = 1_200_000
 """Nearly fourteen hours at 24 a second; a small file must not ask for more than a server can hold."""
 MAX_SIDE_PX = 4096

@@ -16,7 +16,9 @@ from torch import Tensor
 from motionstream.config import TrackConfig
 from motionstream.shapes import VideoGeometry
 from motionstream.stream.dab import Dab, turned
+from motionstream.stream.drift import NEAR_CELLS, Drift, Step, Trail, carried
 from motionstream.stream.patch import is_dab, patches
+from motionstream.stream.points import MAX_POINTS, WHOLE_PICTURE, Point
 from motionstream.tracks.codes import draw_ids
 from motionstream.tracks.origin import origin_ids
 
@@ -24,35 +26,10 @@ ANCHOR_SPACING_CELLS = 1.0
 """Anchors per latent cell, each way."""
 HALF_DIAGONAL = 0.71
 """How far a point may reach past an anchor that is held already, in anchor spacings: not beyond its own cell."""
-MAX_POINTS = 1024
-"""Points that live input may hold at once. Ready-made tracks may be more: the buffer draws codes for them."""
-TRAIL_FRAMES = 96
-"""How many frames back a hand may have seen the picture in which it grabs something."""
-
-Drift = list[np.ndarray | None]
-"""For each frame how the picture moves from the one before, ``(3, 3)``."""
+MAX_REMEMBERED = 4096
+"""Ready-made tracks that are gone and would be known again; an endless source of tracks must not fill the memory."""
 MOVED_PX = 0.5
 """Anchors farther than this from their first place count as moved."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """A point under the user's hand: ``id`` is the user's name for it; x, y in model pixels; ``visible=False`` lets go.
-
-    ``begun_at``: where the thing is that it takes hold of, for a point that has moved in the same frame; None = at x, y.
-    ``group``: its gesture; points that begin together and have one group, or none, are taken to lie on one thing.
-    """
-
-    id: int
-    x: float
-    y: float
-    visible: bool = True
-    begun_at: tuple[float, float] | None = None
-    group: int | None = None
-
-    @property
-    def start(self) -> tuple[float, float]:
-        return self.begun_at or (float(self.x), float(self.y))
 
 
 @dataclass(frozen=True)
@@ -60,12 +37,14 @@ class _Grip:
     """What an active point holds: slots that move with it, and how far each lies from the point, ``(k,)`` and ``(k, 2)``.
 
     The first slot speaks for the point itself; the others are anchors of the patch around it. Points of a ``dab`` know each
-    other, and where each of them was when it was grabbed: what they hold turns and grows with them.
+    other, and where each of them was when it was grabbed: what they hold turns and grows with them. A point of the
+    ``whole`` picture holds what no hand wants.
     """
 
     slots: Tensor
     offsets: Tensor
     dab: Dab | None = None
+    whole: bool = False
 
 
 @dataclass
@@ -114,42 +93,39 @@ class TrackBuffer:
         self._remembered: dict[int, _Grip] = {}
         self._free = list(range(self.num_anchors + self.spare - 1, self.num_anchors - 1, -1))
         self.frame = 0
-        self._trail: list[Tensor] = []
+        self._trail = Trail()
 
     def snapshot(self) -> tuple[object, ...]:
         """State between two chunks, for branching."""
-        copies = dict(self.grips), dict(self._remembered), list(self._free), list(self._trail)
+        copies = dict(self.grips), dict(self._remembered), list(self._free), self._trail.copy()
         return self.frame, self.place.clone(), self._taken.clone(), self._untold.clone(), self.ids.clone(), *copies
 
     def restore(self, state: tuple[object, ...]) -> None:
         self.frame, *copies, grips, remembered, free, trail = state  # type: ignore[assignment]
         self.place, self._taken, self._untold, self.ids = (kept.clone() for kept in copies)  # type: ignore[attr-defined]
         self.grips, self._remembered = dict(grips), dict(remembered)  # type: ignore[call-overload]
-        self._free, self._trail = list(free), list(trail)  # type: ignore[call-overload]
+        self._free, self._trail = list(free), trail.copy()  # type: ignore[call-overload,attr-defined]
 
     def moved_since(self, frame: int, points: np.ndarray) -> np.ndarray:
         """How far what lay under ``points`` ``(k, 2)`` in an earlier ``frame`` has moved since then, ``(2,)`` pixels.
 
-        The median over the points of the way of the nearest anchor; a hand acts on the frame that it sees, and the newest
-        frames are not on screen yet. Frames older than ``TRAIL_FRAMES`` count as the oldest one known.
+        A hand acts on the frame that it sees, and the newest frames are not on screen yet. Frames older than
+        ``TRAIL_FRAMES`` count as the oldest one known.
         """
-        if not self._trail:
-            return np.zeros(2)
-        back = min(max(self.frame - 1 - frame, 0), len(self._trail) - 1)
-        then = self._trail[-1 - back]
-        nearest = torch.cdist(torch.from_numpy(points).float(), then).argmin(dim=1)
-        return (self.place[nearest] - then[nearest]).median(dim=0).values.double().numpy()
+        reach = NEAR_CELLS * self.geometry.stride * ANCHOR_SPACING_CELLS
+        return self._trail.moved_since(self.frame - 1 - frame, torch.from_numpy(points).float(), reach)
 
-    def owners(self, places: np.ndarray) -> set[int]:
-        """Ids of the points that hold the anchors nearest to ``places (k, 2)``."""
-        if not self.grips:
-            return set()
-        rows = torch.arange(len(self.grips)).repeat_interleave(torch.tensor([len(g.slots) for g in self.grips.values()]))
+    def owners(self, places: np.ndarray) -> list[int | None]:
+        """For each of ``places (k, 2)`` the id of the point that holds the anchor nearest to it."""
+        rows = torch.arange(len(self.grips)).repeat_interleave(
+            torch.tensor([len(grip.slots) for grip in self.grips.values()], dtype=torch.long)
+        )
         holder = torch.full((len(self.place),), -1)
-        holder[torch.cat([grip.slots for grip in self.grips.values()])] = rows
+        if len(rows):
+            holder[torch.cat([grip.slots for grip in self.grips.values()])] = rows
         nearest = torch.cdist(torch.from_numpy(places).float(), self.place[: self.num_anchors]).argmin(dim=1)
-        keys = list(self.grips)
-        return {keys[row] for row in holder[nearest].tolist() if row >= 0}
+        keys = [*self.grips, None]
+        return [keys[row] for row in holder[nearest].tolist()]
 
     def holds(self, point_id: int) -> np.ndarray:
         """Where the anchors that a held point has taken along lay from it when it took them, ``(k, 2)`` pixels.
@@ -174,10 +150,11 @@ class TrackBuffer:
             xy ``(1, T, N, 2)``, visible ``(1, T, N)``, ids ``(1, N)`` for ``models.motion.track_latents``.
 
         Raises:
-            ValueError: more points in this chunk than there are ids for.
+            ValueError: more points in this chunk than there are ids for, or one at a place that is no number.
         """
         if not remember:
-            self._forget()
+            for key in list(self._remembered):
+                self._unremember(key)
         self._reserve(len({point.id for points in frames for point in points if point.visible}))
         total = len(self.place)
         xy = torch.zeros(1, len(frames), total, 2)
@@ -210,17 +187,20 @@ class TrackBuffer:
                 dabs = any(grip.dab for grip in grips)
             if len(slots):
                 where = torch.tensor([(float(point.x), float(point.y)) for point in held.values()])
+                _check_finite(keys, where)
                 moved = turned(offsets, owners, [self.grips[key].dab for key in keys], held) if dabs else offsets
                 places = where[owners] - moved  # (slots held, 2)
                 xy[0, t, slots], visible[0, t, slots] = places, True
                 self.place[slots] = places
                 self._untold[slots[slots < self.num_anchors]] = False
-            if drift is not None and drift[t] is not None:
-                self._move_on(torch.as_tensor(drift[t], dtype=torch.float32))
+            step = drift[t] if drift is not None else None
+            if step is not None:
+                self._move_on(step)
             if self.hold_moved and not remember:
                 left = self._left_elsewhere()
                 xy[0, t, left], visible[0, t, left] = self.place[left], True
-            self._leave_trail()
+            self.frame += 1
+            self._trail.leave(self.place[: self.num_anchors], step)
         inside = (xy >= 0).all(-1) & (xy[..., 0] < self.geometry.width) & (xy[..., 1] < self.geometry.height)
         used = visible.any(1)[0]
         return xy[:, :, used], (visible & inside)[:, :, used], self.ids[:, used]
@@ -248,14 +228,14 @@ class TrackBuffer:
             )
         return own if self._more_ids is None else torch.cat([own, self._more_ids[None]], dim=1)[:, :total]
 
-    def _move_on(self, step: Tensor) -> None:
+    def _move_on(self, step: Step) -> None:
         """Anchors that nobody holds go with the picture too, or a later grab would take what lay there before.
 
         Of those that were at home until now the model is told nothing: no point of the camera has held them.
         """
         free, left = ~self._taken, self._left_elsewhere()
         anchors = self.place[: self.num_anchors]
-        anchors[free] = anchors[free] @ step[:2, :2].T + step[:2, 2]
+        anchors[free] = carried(anchors[free], step)
         self._untold |= free
         self._untold[left] = False
 
@@ -267,11 +247,6 @@ class TrackBuffer:
         """
         away = (self.place[: self.num_anchors] - self.home).norm(dim=-1) > MOVED_PX
         return (away & ~self._taken & ~self._untold).nonzero()[:, 0]
-
-    def _leave_trail(self) -> None:
-        self.frame += 1
-        self._trail.append(self.place[: self.num_anchors].clone())
-        del self._trail[:-TRAIL_FRAMES]
 
     def _regrab(self, key: int) -> bool:
         """Whether ready-made track ``key`` came back and holds what it held before."""
@@ -298,12 +273,12 @@ class TrackBuffer:
         cell = self.geometry.stride * ANCHOR_SPACING_CELLS
         if free[best] <= (cell if best == nearest else HALF_DIAGONAL * cell):
             self._taken[best] = True
-            self.grips[point.id] = _Grip(torch.tensor([best]), (where - self.place[best])[None])
+            self._hold(point, torch.tensor([best]), (where - self.place[best])[None])
             return
         if distance[nearest] <= cell or not self.late_codes:
             # The anchor here is held, and the next one may lie beyond the thing, or this is new picture, that no anchor
             # came with; a code that the sink does not know would only blur what is there.
-            self.grips[point.id] = _Grip(torch.zeros(0, dtype=torch.long), torch.zeros(0, 2))
+            self._hold(point, torch.zeros(0, dtype=torch.long), torch.zeros(0, 2))
             return
         self._give_spare(point, late=True)
 
@@ -311,9 +286,12 @@ class TrackBuffer:
         if not self._free:
             self._forget_oldest()
         slot = self._free.pop()
-        self.grips[point.id] = _Grip(torch.tensor([slot]), torch.zeros(1, 2))
+        self._hold(point, torch.tensor([slot]), torch.zeros(1, 2))
         if self.config.code == "origin":
             self.ids[0, slot] = origin_ids(torch.tensor([point.x, point.y]), torch.tensor(late))
+
+    def _hold(self, point: Point, slots: Tensor, offsets: Tensor) -> None:
+        self.grips[point.id] = _Grip(slots, offsets, whole=point.group == WHOLE_PICTURE)
 
     def _extend(self, new: list[int], held: dict[int, Point]) -> None:
         """Hold the free anchors of each new point's patch with it."""
@@ -327,20 +305,37 @@ class TrackBuffer:
         mine: dict[int, tuple[Tensor, Dab | None]] = {}
         for key in new:
             groups.setdefault(held[key].group, []).append(key)
-        for keys in groups.values():
-            some = torch.tensor([rows[key] for key in keys])
+        for group, keys in groups.items():
+            # To a hand the points of a camera are no fellows: what they hold is what nobody wanted.
+            fellows = [key for key in held if group == WHOLE_PICTURE or held[key].group != WHOLE_PICTURE]
+            among = torch.tensor([rows[key] for key in fellows])
+            some = torch.tensor([fellows.index(key) for key in keys])
+            mates = torch.tensor([held[key].group == group for key in fellows])
             seen = torch.cat([torch.stack([self._in_frame_0(key, places[rows[key]]) for key in keys]), self.home])
-            found = patches(places, some, anchors, self.geometry.reach_px, picture=self.picture, seen=seen)
+            reach = self.geometry.reach_px
+            found = patches(places[among], some, anchors, reach, mates=mates, picture=self.picture, seen=seen)
             dab: Dab | None = None
-            if self.picture is not None and is_dab(places, some, self.geometry.reach_px):
+            if self.picture is not None and is_dab(places[among], some, reach, mates):
                 dab = {key: held[key].start for key in keys}
             mine |= {key: (patch, dab) for key, patch in zip(keys, found, strict=True)}
         for key in new:
-            (patch, dab), row = mine[key], rows[key]
+            (patch, dab), row, grip = mine[key], rows[key], self.grips[key]
+            if not grip.whole:
+                self._take_over(patch)
             near = (patch & ~self._taken).nonzero()[:, 0]
             self._taken[near] = True
-            grip, offsets = self.grips[key], places[row] - anchors[near]
-            self.grips[key] = _Grip(torch.cat([grip.slots, near]), torch.cat([grip.offsets, offsets]), dab)
+            offsets = places[row] - anchors[near]
+            slots, offsets = torch.cat([grip.slots, near]), torch.cat([grip.offsets, offsets])
+            self.grips[key] = replace(grip, slots=slots, offsets=offsets, dab=dab)
+
+    def _take_over(self, patch: Tensor) -> None:
+        """Anchors of ``patch (n,)`` bool that points of the whole picture hold are free for a hand."""
+        for key, grip in self.grips.items():
+            if grip.whole:
+                lost = (grip.slots < self.num_anchors) & patch[grip.slots.clamp(max=self.num_anchors - 1)]
+                if lost.any():
+                    self._taken[grip.slots[lost]] = False
+                    self.grips[key] = replace(grip, slots=grip.slots[~lost], offsets=grip.offsets[~lost])
 
     def _in_frame_0(self, key: int, where: Tensor) -> Tensor:
         """Where the first frame shows what a new point at ``where`` lies on, ``(2,)``; nan where it does not.
@@ -352,19 +347,17 @@ class TrackBuffer:
             return self.home[grip.slots[0]] + grip.offsets[0]
         return where if self.frame == 0 else torch.full((2,), torch.nan)
 
-    def _forget(self) -> None:
-        """Ready-made tracks that are gone are known no more, and give their codes back."""
-        while self._remembered:
-            slots = self._remembered.pop(next(iter(self._remembered))).slots
-            self._free[:0] = slots[slots >= self.num_anchors].tolist()
+    def _unremember(self, key: int) -> bool:
+        """Ready-made track ``key``, which is gone, is known no more; whether it gives a code back."""
+        slots = self._remembered.pop(key).slots
+        spare = slots[slots >= self.num_anchors].tolist()
+        self._free[:0] = spare
+        return bool(spare)
 
     def _forget_oldest(self) -> None:
         """Codes ran out: a ready-made track that has been gone longest will not be known again if it comes back."""
         for key in list(self._remembered):
-            slots = self._remembered.pop(key).slots
-            spare = slots[slots >= self.num_anchors].tolist()
-            if spare:
-                self._free[:0] = spare
+            if self._unremember(key):
                 return
 
     def _release(self, point_id: int, remember: bool) -> None:
@@ -376,6 +369,8 @@ class TrackBuffer:
         self._taken[slots[slots < self.num_anchors]] = False
         if remember:
             self._remembered[point_id] = grip
+            if len(self._remembered) > MAX_REMEMBERED:
+                self._unremember(next(iter(self._remembered)))
 
     def _leave_dabs(self, gone: set[int]) -> None:
         """Whoever has the id of a point that was let go next is another point, and turns nothing of its old dab."""
@@ -384,3 +379,11 @@ class TrackBuffer:
             if grip.dab is not None and not gone.isdisjoint(grip.dab):
                 rest = rests.setdefault(id(grip.dab), {mate: at for mate, at in grip.dab.items() if mate not in gone})
                 self.grips[key] = replace(grip, dab=rest)
+
+
+def _check_finite(names: list[int], where: Tensor) -> None:
+    """Refuse points ``(k, 2)`` that are nowhere: what they hold would be nowhere for the rest of the stream."""
+    if not where.isfinite().all():
+        row = int((~where.isfinite()).any(dim=1).nonzero()[0])
+        x, y = where[row].tolist()
+        raise ValueError(f"point {names[row]} has position ({x:g}, {y:g}): coordinates must be finite numbers")

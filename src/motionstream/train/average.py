@@ -13,7 +13,7 @@ import torch
 from motionstream.config import PresetConfig
 from motionstream.models.dit import WanDiT
 from motionstream.models.load import load_weights
-from motionstream.train.dit_stage import export_weights
+from motionstream.train.dit_stage import export_weights, with_late_codes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +49,11 @@ def average_students(preset: PresetConfig, config: AverageConfig, student: Path,
     if path.exists():
         raise ValueError(f"{folder} already holds student.safetensors: choose another --out folder")
     model, other, base = (WanDiT(preset.model, preset.geometry.t_stride) for _ in range(3))
+    second = Path(config.other) / "student.safetensors"
     load_weights(student, model)
-    load_weights(Path(config.other) / "student.safetensors", other)
+    load_weights(second, other)
     load_weights(Path(config.base) / "student.safetensors" if config.base else student, base)
     for mine, its, before in zip(model.parameters(), other.parameters(), base.parameters(), strict=True):
         mine.add_(its - before, alpha=config.share)
-    export_weights(path, model, preset)
+    mixed = (student,) if config.base else (student, second)  # a mean knows what both know; a gain takes nothing away
+    export_weights(path, model, with_late_codes(preset, *mixed))

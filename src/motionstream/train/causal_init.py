@@ -34,7 +34,7 @@ from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache
 from motionstream.nn.masks import chunk_mask
 from motionstream.train.check import check_settings
-from motionstream.train.dit_stage import DiTStage, whole_chunks, with_cache
+from motionstream.train.dit_stage import DiTStage, whole_chunks, with_cache, with_late_codes
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import lr_scale, muon_adamw
@@ -111,11 +111,12 @@ class CausalInitStage(DiTStage):
     def __init__(
         self, preset: PresetConfig, config: CausalInitConfig, vae: NanoVAE, teacher: Path, compute: Compute
     ) -> None:
-        preset = with_cache(preset, config.cache)
+        begun = (Path(config.init) / "student.safetensors",) if config.init else ()
+        preset = with_late_codes(with_cache(preset, config.cache), *begun)
         super().__init__(preset, config.loop.steps, vae, compute)
         self.config = config
         self.model = WanDiT(preset.model, preset.geometry.t_stride)
-        load_weights(Path(config.init) / "student.safetensors" if config.init else teacher, self.model)
+        load_weights(begun[0] if begun else teacher, self.model)
         assert self.model.track_head is not None
         self.model.track_head.requires_grad_(False)  # frozen after stage 1 (paper appendix D)
         self.model.to(compute.device).train()

@@ -31,7 +31,7 @@ from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache
 from motionstream.train.causal_init import student_sheet
 from motionstream.train.check import check_settings
-from motionstream.train.dit_stage import DiTStage, whole_chunks, with_cache, with_levels
+from motionstream.train.dit_stage import DiTStage, whole_chunks, with_cache, with_late_codes, with_levels
 from motionstream.train.dmd import dmd_gradient, dmd_loss
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
@@ -103,7 +103,7 @@ class DistillStage(DiTStage):
                 f"{config.loop.steps} steps would train the critic alone (critic_warmup={config.critic_warmup}, "
                 f"critic_per_student={config.critic_per_student}): use at least {fewest}"
             )
-        preset = with_levels(with_cache(preset, config.cache), config.sigmas)
+        preset = with_late_codes(with_levels(with_cache(preset, config.cache), config.sigmas), student)
         super().__init__(preset, config.loop.steps, vae, compute)
         self.config = config
         t_stride = preset.geometry.t_stride

@@ -12,6 +12,7 @@ from motionstream.config import CacheConfig, PresetConfig, to_json
 from motionstream.device import Compute
 from motionstream.models.dit import WanDiT
 from motionstream.models.load import save_weights
+from motionstream.models.tensor_files import read_settings
 from motionstream.models.vae import NanoVAE
 from motionstream.train.ema import EMA
 
@@ -56,6 +57,24 @@ def with_levels(preset: PresetConfig, sigmas: tuple[float, ...]) -> PresetConfig
         ValueError: levels that do not descend within (0, 1].
     """
     return replace(preset, sample=replace(preset.sample, student_sigmas=sigmas)) if sigmas else preset
+
+
+def with_late_codes(preset: PresetConfig, *students: Path, p_late_tracks: float = 0.0) -> PresetConfig:
+    """``preset`` of a student with codes for what frame 0 does not show only where it learnt such: from tracks that begin
+    late, or before, when all ``students`` (files) that it is made of did. What never learnt them draws coloured blocks.
+
+    Raises:
+        ValueError: a damaged ``config.json`` beside one of them.
+    """
+    learnt = p_late_tracks > 0 or (bool(students) and all(_knows_late_codes(student.parent) for student in students))
+    return replace(preset, sample=replace(preset.sample, late_codes=learnt))
+
+
+def _knows_late_codes(folder: Path) -> bool:
+    """What ``config.json`` says; one without the setting is from before any student learnt them."""
+    path = folder / "config.json"
+    sample = read_settings(path).get("sample") if path.is_file() else None
+    return isinstance(sample, dict) and sample.get("late_codes") is True
 
 
 def with_cache(preset: PresetConfig, tag: str) -> PresetConfig:

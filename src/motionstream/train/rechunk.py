@@ -9,7 +9,7 @@ a little of what rests in every chunk, and small chunks would learn to forget as
 What a thing has left is the ground again, and of that too the truth can tell more than a guide that leaves a ghost there.
 
 With ``truth`` there is no guide: every estimate is drawn to the truth of the clip. That is how a student learns to stream
-whose track codes nobody who streams knows yet.
+whose track codes nobody who streams knows yet. With ``lpips_weight`` clips are decoded, too, and compared as pictures.
 
     motionstream train rechunk --vae DIR --student DIR --out DIR --set cache=c1s1w2
 """
@@ -36,10 +36,11 @@ from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache, SinkWindowCache
 from motionstream.train.causal_init import ROBUST_FLOOR, student_sheet
 from motionstream.train.check import check_settings
-from motionstream.train.dit_stage import DiTStage, clip_latents, with_cache, with_levels
+from motionstream.train.dit_stage import DiTStage, clip_latents, with_cache, with_late_codes, with_levels
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import lr_scale, muon_adamw
+from motionstream.train.pictures import PictureLoss
 from motionstream.train.teacher import condition_of
 
 
@@ -64,6 +65,8 @@ class RechunkConfig:
             better for what lies beside a pulled part.
         grab_blur_cells: what is further than this from what was pulled is drawn to the picture there, at least 1: a guide
             that loses what lies beside teaches that too.
+        pixel_weight, lpips_weight: of what decoded pictures of scenes differ by from the truth's (train/pictures.py), the
+            latter by the weights in the file ``lpips``; ``picture_frames`` of each clip's frames are compared.
         tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig; p_twin: as in SceneConfig;
             p_spill, p_late_tracks, p_hide_resting, p_still_untold: as in ConditionConfig.
     """
@@ -85,6 +88,10 @@ class RechunkConfig:
     truth: bool = False
     grab_cache: str = ""
     grab_blur_cells: int = BLUR_CELLS
+    lpips: str = ""
+    lpips_weight: float = 0.0
+    pixel_weight: float = 0.0
+    picture_frames: int = 2
     tracks_per_object: tuple[int, ...] = (8, 96)
     camera_tracks: tuple[int, ...] = (16, 150)
     p_camera: float = 0.35
@@ -122,18 +129,26 @@ class RechunkStage(DiTStage):
         before: CacheConfig,
         compute: Compute,
     ) -> None:
+        begun = Path(config.init) / "student.safetensors" if config.init else student
         preset = with_levels(with_cache(preset, config.cache), config.sigmas)
+        preset = with_late_codes(preset, begun, p_late_tracks=config.p_late_tracks)
         super().__init__(preset, config.loop.steps, vae, compute)
         self.config, self.before = config, replace(preset, cache=before)
         self.before_grabs = with_cache(self.before, config.grab_cache)
         self.chunks = self._chunks()
         self.model, guide = (WanDiT(preset.model, preset.geometry.t_stride).to(compute.device) for _ in range(2))
-        load_weights(Path(config.init) / "student.safetensors" if config.init else student, self.model)
+        load_weights(begun, self.model)
         load_weights(student, guide)
         self.guide, self.guide_model = FusedDiT(guide.eval().requires_grad_(False), compute.dtype), guide
         assert self.model.track_head is not None
         self.model.track_head.requires_grad_(False)  # frozen after stage 1 (paper appendix D)
         self.model.train()
+        self.pictures = None
+        if config.pixel_weight or config.lpips_weight:
+            weights = {"pixel_weight": config.pixel_weight, "lpips_weight": config.lpips_weight}
+            self.pictures = PictureLoss(
+                self.vae, config.lpips, frames=config.picture_frames, device=compute.device, **weights
+            )
         self.optimizer = muon_adamw(self.model, config.lr)
         self.ema = EMA(self.model, config.ema)
 
@@ -160,12 +175,16 @@ class RechunkStage(DiTStage):
         with self.compute.autocast():
             aim = batch.latents[None] if config.truth else self.aim(batch, seed, before)
             known = 1 - batch.moving if config.truth and pulled else None
-            loss, gap = self.loss(batch, aim, before, seed, known=known)
+            loss, gap, made = self.loss(batch, aim, before, seed, known=known)
+            metrics = {} if known is not None else {"gap": gap}  # nobody knows how what is pulled should move
+            if self.pictures is not None and not pulled:
+                seen, parts = self.pictures(made, batch.latents, seed)
+                loss = loss + seen
+                metrics |= {name: float(value.detach()) for name, value in parts.items()}
         loss.backward()
         norm = self.optimizer.step(lr_scale(step, self.steps, config.warmup, config.decay_share), 1.0)
         self.ema.update(self.model)
-        metrics = {"loss": float(loss.detach()), "grad_norm": norm}
-        return metrics if known is not None else metrics | {"gap": gap}  # nobody knows how what is pulled should move
+        return {"loss": float(loss.detach()), "grad_norm": norm, **metrics}
 
     def grabs(self, step: int) -> bool:
         """Whether the step's clips are pictures that are pulled about."""
@@ -239,9 +258,10 @@ class RechunkStage(DiTStage):
 
     def loss(
         self, batch: Batch, aim: Tensor, before: PresetConfig, seed: int, known: Tensor | None = None
-    ) -> tuple[Tensor, float]:
-        """The weighted distance, and the squared one of moving cells in the last step relative to what is to be gained
-        over standing still. ``known (B, F, 1, h, w)`` in [0, 1] tells how far the aim counts, where not everywhere."""
+    ) -> tuple[Tensor, float, Tensor]:
+        """The weighted distance; the squared one of moving cells in the last step relative to what is to be gained
+        over standing still; and what was made, ``(B, F, C, h, w)``. ``known (B, F, 1, h, w)`` in [0, 1] tells how far the
+        aim counts, where not everywhere."""
         preset, config, sigmas = self.preset, self.config, self.preset.sample.student_sigmas
         h, w = (size // preset.model.patch for size in batch.latents.shape[-2:])
         cache = HistoryCache(preset.model, preset.cache, grid=(h, w), device=self.compute.device)
@@ -256,7 +276,7 @@ class RechunkStage(DiTStage):
         weight = weight / made.new_tensor(sigmas).view(-1, 1, 1, 1, 1, 1) ** 2
         loss = (robust(made - aim) * weight).mean()
         apart, moved = (((one - aim[-1]).pow(2) * batch.moving).mean() for one in (made[-1].detach(), batch.latents[:, :1]))
-        return loss, float(apart / moved.clamp_min(1e-6))
+        return loss, float(apart / moved.clamp_min(1e-6)), made[-1]
 
     def sheet(self, path: Path) -> None:
         chunks = max(2, 4 * self.before.cache.chunk_frames // self.preset.cache.chunk_frames)

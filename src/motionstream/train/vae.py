@@ -24,6 +24,7 @@ from motionstream.train.check import check_settings
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import adamw, lr_scale
+from motionstream.train.pictures import edges_apart
 from motionstream.train.sheets import save_rows
 
 
@@ -79,7 +80,7 @@ class VAEStage:
             decoded, _ = self.vae.decode(latents + level * noise)
         decoded = decoded.float()
         loss_pixel = (decoded - video).abs().mean()
-        loss_edge = sum(_edge_loss(decoded, video, axis) for axis in (-1, -2))
+        loss_edge = sum(edges_apart(decoded, video, axis) for axis in (-1, -2))
         loss = loss_pixel + config.edge * loss_edge
         loss.backward()
         norm = self.optimizer.step(lr_scale(step, self.steps, config.warmup, config.decay_share), 1.0)
@@ -117,10 +118,6 @@ class VAEStage:
 def clip_batch(batch: int, config: SceneConfig, seed: int, device: torch.device | str) -> Tensor:
     scenes = sample_scenes(batch, config, look_seed=seed, motion_seed=seed, device=device)
     return render(scenes, grid=(1, 1)).video
-
-
-def _edge_loss(a: Tensor, b: Tensor, axis: int) -> Tensor:
-    return (a.diff(dim=axis) - b.diff(dim=axis)).abs().mean()
 
 
 def psnr(a: Tensor, b: Tensor) -> float:

@@ -53,8 +53,8 @@ const meters = new Meters();
 const panel = new Panel({ tools, board, run });
 const states = new StateView({ run, link, player, store, tools, motion, startAgain, toStart });
 const seen = new Shown({ run, link, player, store, latency });
-const start = new StartView({ onStart: begin, onTake: openTake, onClip: (file) => motionPanel.take(file), onDepth: (file) => depthPanel.take(file), tool: () => tools.tool });
-const last = new LastTake({ onOpen: openTake });
+const start = new StartView({ onStart: begin, onTake: openTake, begun: () => run.numBegun, onClip: (file) => motionPanel.take(file), onDepth: (file) => depthPanel.take(file), tool: () => tools.tool });
+const last = new LastTake({ onOpen: openTake, begun: () => `${run.numBegun} ${start.numAsked}` });
 const notice = new ServerNotice();
 let painted = { frame: 0, echo: 0 };
 let marksHidden = false;
@@ -96,6 +96,12 @@ async function begin(plan, drawFirst) {
   view("studio");
   document.title = `${plan.caption || "Your picture"} – motionstream studio`;
   if (!drawFirst) run.start();
+  await picture(plan);
+}
+
+/** The picture of a plan, until the first frame shows it. */
+async function picture(plan) {
+  if (!plan.url) return;
   const image = new Image();
   image.src = plan.url;
   try {
@@ -228,6 +234,11 @@ $("studio-view").addEventListener("change", ({ target }) => {
   if (document.body.dataset.nav === "pointer" && target.matches("input[type=checkbox], select")) setTimeout(() => $("overlay").focus({ preventScroll: true }));
 });
 
+// Not by the address: a fragment is an entry of the browser's history, and leaving the studio's own leads to the pictures.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  $($("studio-view").hidden ? "content" : "overlay").focus();
+});
 addEventListener("popstate", ({ state }) => { if (!$("studio-view").hidden && state?.view !== "studio") toStart(); });
 addEventListener("keydown", (event) => { if (event.key === "Tab") document.body.dataset.nav = "keys"; });
 addEventListener("pointerdown", () => { document.body.dataset.nav = "pointer"; });
@@ -282,7 +293,7 @@ async function load() {
     depthPanel.load();
     await start.load({ presets, gallery, limits, preset: health.preset });
     notice.show(health);
-    recall({ link, run, board, panel, presets, view });
+    recall({ link, run, board, panel, presets, view, picture });
   } catch (error) {
     if (error.status === 401 || error.status === 403) {
       $("token-problem").hidden = !api.getToken();

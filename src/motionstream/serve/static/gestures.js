@@ -19,7 +19,8 @@ function edgesOf(points, cell) {
 
 /** Events: "change" whenever the list, the selection or the undo steps have changed; "refused" (detail: the gesture). */
 export class Board extends EventTarget {
-  /** `wire`: {send(message), sent(t), now(), accepts()}, where accepts() says whether gestures may go out at once. */
+  /** `wire`: {send(message), sent(t), now(), seen(), fps(), accepts(), reaches()}. accepts(): whether gestures may go out at
+   * once; reaches(): whether what is sent arrives, also in a pause. */
   constructor(wire) {
     super();
     this.wire = wire;
@@ -130,7 +131,7 @@ export class Board extends EventTarget {
       this.log = this.log.filter((other) => other !== gesture);
       this.log.push(past, gesture);
       Object.assign(gesture, { wire: "draft", held: null, from: null, until: null });
-      this.#send(gesture);
+      if (this.wire.reaches()) this.#send(gesture); // otherwise it waits, as the remove does, with what is drawn ahead
     }
     this.changed();
   }
@@ -170,12 +171,15 @@ export class Board extends EventTarget {
     this.changed();
   }
 
-  /** The server has ended gesture `id` (a path at its end, a branch). */
+  /** The server says that gesture `id` is over: at a path's end, by a branch, or as the page asked for. */
   ended(id, frame) {
-    const gesture = this.list.find((other) => other.id === id && other.wire === "live");
-    if (!gesture) return;
-    gesture.wire = "gone";
-    gesture.until ??= gesture.kind === "path" && gesture.from !== null ? null : frame;
+    const gesture = this.log.findLast((other) => other.id === id && other.wire !== "draft");
+    if (!gesture || gesture.until !== null) return;
+    const { kind, mode, wire, from, seconds } = gesture;
+    // How long a drag that was let go acts, `painted` sees; of a remove no frame tells, as it has no time of its own.
+    if (wire === "gone" && kind === "drag" && gesture.goneT) return;
+    const atEnd = wire === "live" && kind === "path" && mode === "once" && from !== null;
+    Object.assign(gesture, { wire: "gone", until: atEnd ? from + Math.round(seconds * this.wire.fps()) : frame });
     this.list = this.list.filter((other) => other !== gesture);
     if (this.selected === gesture) this.selected = null;
     this.changed();
@@ -195,13 +199,22 @@ export class Board extends EventTarget {
 
   /** After a lost connection: the server holds `active`, and hears of `coming`; what else was there has ended meanwhile. */
   settle(active, coming, frame) {
-    for (const gesture of this.list.filter((other) => other.wire === "live" && !active.includes(other.id) && !coming.includes(other.id))) this.ended(gesture.id, frame);
+    const over = this.log.filter(({ wire, until, id }) => wire !== "draft" && until === null && !active.includes(id) && !coming.includes(id));
+    for (const { id } of over) this.ended(id, frame);
+    this.disown(active, coming);
+  }
+
+  /** The engine holds `active`. What of it is not held here, nobody could reach: it came with a record that was opened, or
+   * its remove was lost. It is let go, unless it is about that that the server hears next (`coming`). */
+  disown(active, coming = []) {
+    const known = new Set([...this.list.filter(({ wire }) => wire === "live").map(({ id }) => id), ...coming]);
+    for (const id of active) if (!known.has(id)) this.wire.send({ kind: "remove", id });
   }
 
   /** The connection was lost: the server has let go of what the hand held. */
   dropped() {
     for (const gesture of this.list.filter((other) => other.kind === "drag" && other.wire === "live")) {
-      Object.assign(gesture, { wire: "gone", goneT: this.wire.now() });
+      Object.assign(gesture, { wire: "gone", goneT: 0 }); // at no time of the page's clock
       this.list = this.list.filter((other) => other !== gesture);
     }
     if (!this.list.includes(this.selected)) this.selected = null;
@@ -225,7 +238,7 @@ export class Board extends EventTarget {
     this.log = this.log.filter((g) => g.wire === "draft" || (g.from !== null && g.from < frame) || active?.includes(g.id));
     for (const gesture of this.log) {
       if (gesture.wire === "draft") continue;
-      if (gesture.until !== null && gesture.until < frame) continue;
+      if (!alive(gesture) && gesture.until !== null && gesture.until < frame) continue;
       if (alive(gesture)) {
         const pose = gesture.poseAt(echo);
         Object.assign(gesture, { wire: "live", until: null, goneT: 0, pose, history: [{ t: gesture.t, pose }] });
@@ -234,6 +247,7 @@ export class Board extends EventTarget {
         Object.assign(gesture, { wire: "gone", until: frame });
       }
     }
+    this.disown(active || []);
     if (drafts.some((g) => g.alone)) for (const other of this.list.filter((g) => g.kind === "drag")) this.end(other);
     this.list.push(...drafts);
     if (!this.list.includes(this.selected)) this.selected = null;

@@ -23,6 +23,8 @@ const HELP = [
   ["View", [["X", "smooth or crisp pixels"], ["T", "show or hide what you drew"], ["/", "to the prompt; Ctrl Enter uses it"], ["?", "this list"]]],
 ];
 
+const ONCE = "gkxtb"; // keys that do what they do once, however long they are held
+
 export function wireKeys({ run, tools, board, camera, panel, actions }) {
   const single = $("single-keys");
   single.checked = stored("single-keys") !== "off";
@@ -102,6 +104,7 @@ export function wireKeys({ run, tools, board, camera, panel, actions }) {
     if (!single.checked) return false;
     if (tools.tool === "camera" && ["+", "=", "-", "_", "q", "e", "w", "s"].includes(key)) return steer(key, code, repeat);
     const act = plain[key] || plain[key.toLowerCase()];
+    if (repeat && ONCE.includes(key.toLowerCase())) return true;
     return act ? done(act()) : false;
   }
 

@@ -16,14 +16,16 @@ export async function whetherKept(take) {
 }
 
 export class LastTake {
-  /** `onOpen(info)`: play a take of the server again. */
-  constructor({ onOpen }) {
+  /** `onOpen(info)`: play a take of the server again. `begun()`: changes with everything that is begun. */
+  constructor({ onOpen, begun }) {
     try {
       this.take = JSON.parse(sessionStorage.getItem(KEY));
     } catch { /* nothing usable */ }
     $("last-open").addEventListener("click", () => this.#get(async ({ id }) => {
+      const before = begun();
       const take = JSON.parse(await (await api.takeBlob(id)).text());
-      onOpen({ ...take, id });
+      if (before !== begun()) toast("Your last take was not opened: something else was begun meanwhile.");
+      else onOpen({ ...take, id });
     }));
     $("last-video").addEventListener("click", () => this.#get(async ({ id }) => api.save(await api.videoBlob(id, false), `motionstream-${id}.mp4`)));
     $("last-take").addEventListener("click", () => this.#get(async ({ id }) => api.save(await api.takeBlob(id), `motionstream-${id}.json`)));

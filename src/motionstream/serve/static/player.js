@@ -200,7 +200,7 @@ export class Player {
     const stale = this.pending.length - this.#chunkFrames();
     if (stale > 0) this.#drop(stale);
     this.dry = true;
-    if (this.head >= 0 && !this.pending.length) this.#show(this.head);
+    if (this.head >= 0 && (this.frozen || !this.pending.length)) this.#show(this.head); // in a pause nothing else shows it
   }
 
   #painted(entry, now) {

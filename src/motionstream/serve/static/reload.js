@@ -1,12 +1,16 @@
-// A take outlives a reload of the page: what is needed to take it up again is kept for half a minute in this tab.
+// A take outlives a reload of the page: what is needed to take it up again is kept for half a minute in this tab. So does
+// a picture that is not started yet, with what was drawn on it.
 
 const KEY = "motionstream.take";
 const RESUME_MS = 28000;
+const BEFORE = ["draft", "waiting", "starting"];
 
 export function remember({ link, run, board }) {
   try {
-    if (run.active && link.session) {
-      const kept = { at: Date.now(), session: link.session, plan: run.plan, board: board.plain() };
+    const session = run.active ? link.session : null;
+    if (!session) link.close(); // a place in line that nobody comes back to
+    if (session || BEFORE.includes(run.phase)) {
+      const kept = { at: Date.now(), session, take: run.take?.take, plan: run.plan, board: board.plain() };
       try {
         sessionStorage.setItem(KEY, JSON.stringify(kept));
       } catch { // a long take has more of a past than fits
@@ -14,12 +18,11 @@ export function remember({ link, run, board }) {
       }
     } else {
       sessionStorage.removeItem(KEY);
-      link.close(); // a place in line that nobody comes back to
     }
   } catch { /* no storage: the take is still on the server, as a download */ }
 }
 
-export function recall({ link, run, board, panel, presets, view }) {
+export function recall({ link, run, board, panel, presets, view, picture }) {
   let kept = null;
   try {
     kept = JSON.parse(sessionStorage.getItem(KEY));
@@ -31,7 +34,11 @@ export function recall({ link, run, board, panel, presets, view }) {
   run.prepare(kept.plan, preset);
   panel.scale(preset);
   board.revive(kept.board);
-  board.dropped();
   view("studio");
-  run.takeUp(kept.session);
+  if (!kept.session) {
+    picture(kept.plan);
+    return;
+  }
+  board.dropped();
+  run.takeUp(kept.session, kept.take);
 }

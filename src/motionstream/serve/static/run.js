@@ -20,6 +20,7 @@ export class Run extends EventTarget {
     this.ahead = null; // a prompt set in a pause: as what is drawn then, a branch takes it along
     this.returned = null; // what to say when the server says that a take that was come back to goes on
     this.stopping = false; // a start was given up: what the server says is about that one until it says that it is over
+    this.numBegun = 0; // what was asked for before it grew, and comes late, takes nothing over
     link.have = () => (this.active ? store.last : -1);
     link.addEventListener("status", (event) => this.#linked(event.detail));
     link.addEventListener("message", (event) => this[`_on_${event.detail.kind}`]?.(event.detail));
@@ -56,6 +57,7 @@ export class Run extends EventTarget {
       seen: () => Math.max(this.player.shown, 0),
       fps: () => this.player.fps,
       accepts: () => this.live,
+      reaches: () => this.link.status === "open" && !this.link.holding,
     };
   }
 
@@ -63,11 +65,9 @@ export class Run extends EventTarget {
 
   /** Show a plan's picture; drawing ahead is possible. */
   prepare(plan, preset) {
-    this.plan = plan;
-    this.take = null;
-    this.recorded = 0;
+    Object.assign(this, { plan, take: null, recorded: 0, ahead: null, returned: null, asked: null });
     this.unanswered = false; // a start that the server may have heard
-    Object.assign(this, { ahead: null, returned: null, asked: null });
+    this.numBegun += 1;
     this.store.clear();
     this.player.reset(preset.fps, new ChunkGrid(preset.first_chunk_frames, preset.chunk_frames));
     this.latency.reset();
@@ -83,6 +83,7 @@ export class Run extends EventTarget {
 
   start() {
     this.recorded = 0;
+    this.numBegun += 1;
     this.#turn("waiting");
     if (this.link.status === "open" && this.ready && !this.stopping) this.#begin();
     else this.link.open();
@@ -99,8 +100,9 @@ export class Run extends EventTarget {
     if (this.phase === "waiting" && this.ready) this.#begin();
   }
 
-  /** After a reload: come back to the take of `session`. */
-  takeUp(session) {
+  /** After a reload: come back to the take of `session`. `take`: its name, where it had begun. */
+  takeUp(session, take) {
+    this.take = take ? { take } : null;
     this.#turn("branching");
     this.link.open(session);
   }
@@ -215,7 +217,7 @@ export class Run extends EventTarget {
     this.link.forget();
     this.player.freeze(true);
     this.#turn("ended", away);
-    const kept = await whetherKept(take.take);
+    const kept = take ? await whetherKept(take.take) : "";
     if (this.phase === "ended" && this.take === take && this.reason === away) this.#turn("ended", away + kept);
   }
 
@@ -223,19 +225,17 @@ export class Run extends EventTarget {
     this.ready = false;
     this.position = position;
     announce(`You are number ${position} in line`);
-    this.#turn(this.active || this.phase === "ended" ? this.phase : "waiting", this.reason);
+    this.#turn(this.phase === "starting" ? "waiting" : this.phase, this.reason); // a draft starts when it is told to
   }
 
   _on_ready() {
-    this.ready = true;
-    this.position = 0;
+    Object.assign(this, { ready: true, position: 0 });
     if (this.phase === "waiting" && !this.stopping) this.#begin();
   }
 
   _on_started(message) {
     clearTimeout(this.resuming);
-    this.ready = true;
-    this.position = 0;
+    Object.assign(this, { ready: true, position: 0 });
     if (this.stopping) return;
     if (this.phase === "draft" || this.phase === "idle") { // of a picture that another one has replaced
       this.link.forget();
@@ -265,6 +265,7 @@ export class Run extends EventTarget {
     this.link.forget();
     this.#turn("playing");
     this.#goOn(0);
+    this.board.disown(message.active || []);
     this.camera.repeat();
   }
 
@@ -283,8 +284,8 @@ export class Run extends EventTarget {
     if (fresh) {
       this.#expect(message);
       this.player.scrub(null);
-      this.recorded = message.chunk < message.recorded ? message.recorded : 0;
     } else if (unheard) this.#cut(message.frame, message.active);
+    this.recorded = message.recorded;
     this.board.settle(message.active, this.link.queue.map(({ id }) => id), message.frame);
     this.link.flush();
     this.latency.forgive();
@@ -350,6 +351,17 @@ export class Run extends EventTarget {
     toast(`A branch from ${clockText(frame / this.player.fps)}, chunk ${chunk}.`);
   }
 
+  /** The recorded input has ended: the hand is live, and shown is the prompt that is in use by then. */
+  _on_live({ prompt, active }) {
+    if (this.stopping || !this.active) return; // of a take that is over
+    Object.assign(this, { recorded: 0, prompt });
+    this.dispatchEvent(new Event("prompt"));
+    this.board.disown(active);
+    toast(`The recorded input has ended${active.length ? ", and what it held is let go" : ""}. The take is yours now.`);
+    if (this.phase === "playing") this.#goOn(Infinity);
+    else this.#turn(this.phase, this.reason);
+  }
+
   _on_held({ id, points }) { this.board.took(id, points, this.take.cell); }
 
   _on_ended({ id }) { this.board.ended(id, this.player.head); }
@@ -384,15 +396,5 @@ export class Run extends EventTarget {
     if (!this.take) return;
     entry.echo = this.echo = entry.echo || this.echo;
     this.player.push(entry, performance.now());
-    if (this.recorded && entry.chunk >= this.recorded - 1 && entry.last) {
-      this.recorded = 0;
-      toast("The recorded input has ended. The take is yours now.");
-      this.#goOnIfPlaying();
-    }
-  }
-
-  #goOnIfPlaying() {
-    if (this.phase === "playing") this.#goOn(Infinity);
-    else this.dispatchEvent(new CustomEvent("phase", { detail: { before: this.phase } }));
   }
 }

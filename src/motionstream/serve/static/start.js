@@ -8,10 +8,12 @@ const PICTURES = ["image/png", "image/jpeg", "image/webp"];
 
 /**
  * Calls `onStart(plan, drawFirst)` and `onTake(info)`. A plan: {picture, url, size, crop, prompt, seed, preset, caption}.
+ * `begun()`: a number that grows with everything that is begun.
  */
 export class StartView {
-  constructor({ onStart, onTake, onClip, onDepth, tool }) {
-    Object.assign(this, { onStart, onTake, onClip, onDepth, tool, presets: [], limits: null, plan: null });
+  constructor({ onStart, onTake, onClip, onDepth, tool, begun }) {
+    Object.assign(this, { onStart, onTake, onClip, onDepth, tool, begun, presets: [], limits: null, plan: null });
+    this.numAsked = 0; // files sent and set-ups opened: the last one counts
     this.crop = new Crop({ frame: $("crop"), image: $("crop-image"), box: $("crop-box"), status: $("crop-status") });
     this.#wireSetup();
     this.#wireOwn();
@@ -71,6 +73,7 @@ export class StartView {
 
   setup(plan) {
     this.plan = plan;
+    this.numAsked += 1;
     $("setup-title").textContent = plan.caption || "Set up";
     $("setup-prompt").value = plan.prompt;
     $("seed").value = plan.seed;
@@ -177,22 +180,32 @@ export class StartView {
       this.#bad(`“${file.name}” is empty.`);
       return;
     }
+    const asked = ++this.numAsked, begun = this.begun();
+    /** Whether the file has come too late; it takes nothing over then. */
+    const late = () => {
+      if (asked !== this.numAsked) return true; // the note is about what was asked for since
+      this.#note(null);
+      return begun !== this.begun();
+    };
+    const tell = () => toast(`“${file.name}” was sent, but something else was begun meanwhile. Choose it again to use it.`);
     this.#note("Sending…");
     try {
       if (isTake) {
         const info = await api.uploadTake(await file.text());
-        this.#note(null);
+        if (late()) return tell();
         this.onTake(info);
       } else {
         const made = await api.uploadPicture(file);
-        this.#note(null);
+        if (late()) return tell();
         const caption = (file.name || "").replace(/\.[^.]+$/, "") || "Your picture";
         const url = api.address(made.url).href;
         this.setup(this.#planFor({ picture: made.id, url, size: [made.width, made.height], caption, own: true }));
       }
     } catch (error) {
-      this.#bad(error.message);
+      if (asked === this.numAsked) this.#bad(error.message);
+      else toast(error.message, "bad");
     }
+    return undefined;
   }
 
   #note(text, bad = false) {
