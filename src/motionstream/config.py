@@ -153,6 +153,7 @@ class VAEConfig:
         width: decoder channels at latent resolution.
         width_out: decoder channels at twice the latent resolution.
         depth, depth_out: memory blocks at each resolution.
+        smooth_seams: smooth the steps between cells that have changed, in what is shown (models/seams.py).
     """
 
     latent_channels: int = 16
@@ -162,6 +163,7 @@ class VAEConfig:
     width_out: int = 64
     depth: int = 3
     depth_out: int = 2
+    smooth_seams: bool = False
 
     def __post_init__(self) -> None:
         _check_counts(self, 1, "latent_channels", "stride", "t_stride", "width", "width_out")

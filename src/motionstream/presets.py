@@ -37,7 +37,7 @@ def nano() -> PresetConfig:
             prediction="x0",
             tracks=NANO_TRACKS,
         ),
-        vae=VAEConfig(latent_channels=24),
+        vae=VAEConfig(latent_channels=24, smooth_seams=True),
         cache=CacheConfig(chunk_frames=1, sink_chunks=1, window_chunks=2),
         sample=SampleConfig(student_sigmas=(1.0,), shift=3.0, hand_px=3.0, hold_moved=True),
         more_sizes=((96, 128), (192, 256)),

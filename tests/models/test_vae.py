@@ -1,5 +1,7 @@
 """nano's VAE: a video may be cut anywhere, and its linear part is exact on what fits its channels."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ CONFIGS = [
     VAEConfig(latent_channels=3, stride=4, t_stride=4, width=6, width_out=4, depth=2, depth_out=2),
     VAEConfig(latent_channels=5, stride=2, t_stride=2, width=4, width_out=5, depth=1, depth_out=0),
     VAEConfig(latent_channels=4, stride=8, t_stride=4, width=4, width_out=4, depth=0, depth_out=1),
+    VAEConfig(latent_channels=4, stride=8, t_stride=4, width=4, width_out=4, depth=1, depth_out=1, smooth_seams=True),
 ]
 
 
@@ -41,9 +44,26 @@ def test_stream_equals_parallel_for_any_chunk_plan(config, plan):
             start += length
     assert whole.shape == (2, config.t_stride * (F - 1) + 1, 3, 3 * config.stride, 2 * config.stride)
     torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-5, rtol=0)
-    assert len(state) == len(last) == config.depth + config.depth_out
+    assert len(state) == len(last) == config.depth + config.depth_out + config.smooth_seams
     for got, wanted in zip(state, last, strict=True):
         torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_seams_are_smoothed_in_what_is_shown_and_not_in_training():
+    config = CONFIGS[-1]
+    smooth, plain = vae_of(config), vae_of(replace(config, smooth_seams=False))
+    latents = torch.randn(1, 3, 4, 3, 2, generator=torch.Generator().manual_seed(1))
+    latents[:, 1] = latents[:, 0]
+    one, other = smooth.decode(latents)[0], plain.decode(latents)[0]
+    assert not torch.equal(one[:, 5:], other[:, 5:])
+    assert torch.equal(one[:, :1], other[:, :1])
+    assert torch.equal(one[:, 1:5], other[:, 1:5]), "the latents are the first frame's still"
+    assert torch.equal(smooth.train().decode(latents)[0], plain.train().decode(latents)[0])
+    static = latents.clone()
+    _, state = smooth.eval().decode(static[:, :1])
+    static.zero_()
+    assert state[-1].abs().sum() > 0, "a buffer that is written again is not the memory"
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from motionstream.config import VAEConfig
+from motionstream.models.seams import smooth_seams
 
 DecoderState = list[Tensor]
 
@@ -90,7 +91,8 @@ class NanoVAE(nn.Module):
     # ------------------------------------------------------------------ decode
 
     def initial_state(self, batch: int, height: int, width: int, like: Tensor) -> DecoderState:
-        """Zero memories for latents of ``height x width`` cells: one per block."""
+        """Zero memories for latents of ``height x width`` cells: one per block. (With `smooth_seams` a video's first latent
+        frame comes behind them.)"""
         config = self.config
         state = [like.new_zeros(batch, config.width, height, width) for _ in self.blocks]
         return state + [like.new_zeros(batch, config.width_out, 2 * height, 2 * width) for _ in self.blocks_out]
@@ -111,14 +113,20 @@ class NanoVAE(nn.Module):
             x, last = _run_block(block, x, past, F_)
             kept.append(last)
         x = rearrange(self.grow(x), "(b f) (c t y x) h w -> (b f t) c (h y) (w x)", b=B, t=config.t_stride, y=2, x=2)
-        for block, past in zip(self.blocks_out, memory[len(self.blocks) :], strict=True):
+        for block, past in zip(self.blocks_out, memory[len(self.blocks) :], strict=False):
             x, last = _run_block(block, x, past, F_ * config.t_stride)
             kept.append(last)
         detail = F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(x))), config.stride // 2)
         video = self.decode_linear(latents) + detail.unflatten(0, (B, -1))
         if first:
             video = video[:, config.t_stride - 1 :]
-        return video.clamp(0, 1) if not self.training else video, kept
+        if self.training:
+            return video, kept
+        video = video.clamp(0, 1)
+        if config.smooth_seams:
+            kept.append(latents[:, 0].clone() if first else memory[-1])
+            video = smooth_seams(video, latents, kept[-1], config.t_stride)
+        return video, kept
 
     def decode_linear(self, latents: Tensor) -> Tensor:
         """The linear inverse alone, all ``t_stride * F`` frames: ``(B, F, C, h, w)`` -> ``(B, 4 F, 3, H, W)``."""
