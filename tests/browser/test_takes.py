@@ -151,6 +151,7 @@ def test_what_a_record_holds_at_its_end_is_let_go_and_its_prompt_is_said(studio:
     studio.stroke([(84, 38), (90, 38)])
     page.fill("#prompt", "a balloon of glass")
     page.click("#prompt-apply")
+    studio.more(12)  # stopped sooner, no chunk would have been made with it
     studio.until("m.gestures[0]?.held")
     (pin,) = studio.gestures("pin")
     page.focus("#overlay")

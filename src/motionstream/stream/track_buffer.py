@@ -309,7 +309,8 @@ class TrackBuffer:
             # To a hand the points of a camera are no fellows: what they hold is what nobody wanted.
             fellows = [key for key in held if group == WHOLE_PICTURE or held[key].group != WHOLE_PICTURE]
             among = torch.tensor([rows[key] for key in fellows])
-            some = torch.tensor([fellows.index(key) for key in keys])
+            at = {key: n for n, key in enumerate(fellows)}
+            some = torch.tensor([at[key] for key in keys])
             mates = torch.tensor([held[key].group == group for key in fellows])
             seen = torch.cat([torch.stack([self._in_frame_0(key, places[rows[key]]) for key in keys]), self.home])
             reach = self.geometry.reach_px
