@@ -111,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
         "setting": engine.preset.cache.tag,
         "sigmas": list(engine.preset.sample.student_sigmas),
         "sample": to_dict(engine.preset.sample),
+        "smooth_seams": engine.preset.vae.smooth_seams,
         **environment(engine),
     }
     report = run_suite(

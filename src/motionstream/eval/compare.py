@@ -12,7 +12,7 @@ from motionstream.eval.report import metric_of
 from motionstream.eval.rows import REPORT, ROWS, RUN, SAMPLE, Key, Row, drawn_by, key_of, read_rows
 
 # What may differ between runs that are compared: the thing that is measured; and so may its settings of sampling.
-FREE = ("weights", "preset", "settings_of_model")
+FREE = ("weights", "preset", "settings_of_model", "smooth_seams")
 
 
 def read_run(path: Path) -> tuple[dict[str, Any], dict[Key, Row]]:

@@ -165,8 +165,8 @@ def run_suite(
     """Measure what is not in ``out`` yet, and write rows, report and page there; returns the report.
 
     Args:
-        environment: of the report; its ``preset``, ``size``, ``sample`` (settings of sampling) and `SETTINGS_OF_MODEL` also
-            tell whose rows ``out`` holds.
+        environment: of the report; its ``preset``, ``size``, ``sample`` (settings of sampling), ``smooth_seams`` and
+            `SETTINGS_OF_MODEL` also tell whose rows ``out`` holds.
 
     Raises:
         ValueError: ``out`` holds rows of another run, or no sample can be used.
@@ -177,6 +177,7 @@ def run_suite(
         "suite": suite.name, "preset": environment["preset"], "size": environment["size"], "weights": weights_mark(preset),
         "settings_of_model": {name: environment[name] for name in told}, **suite.settings,
         **{f"{SAMPLE}{name}": value for name, value in environment["sample"].items() if name != "student_sigmas"},
+        **({"smooth_seams": True} if environment.get("smooth_seams") else {}),  # not said in folders from before it was
     }  # fmt: skip
     rows = RowFile(out, identity)
     gallery = Gallery(out if videos else None)
