@@ -5,14 +5,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from motionstream.eval.drags import DragCase, drag_cases, drag_shares, rest_measures
+from motionstream.eval.drags import DragCase, drag_case, drag_shares, rest_measures
 from motionstream.eval.presence import change_inside, psnr_beside, share_at, smooth_fill
 from motionstream.presets import preset
 
 
 @pytest.fixture(scope="module")
 def cases() -> list[DragCase]:
-    return list(drag_cases(SimpleNamespace(preset=preset("nano")), 6))  # needs the geometry, not the model
+    geometry = SimpleNamespace(preset=preset("nano"))  # no model is needed
+    return [drag_case(geometry, index) for index in range(6)]
 
 
 def shown(case: DragCase, new: float, old: float, ground: torch.Tensor | None = None) -> torch.Tensor:

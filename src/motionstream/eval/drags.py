@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -66,14 +65,9 @@ def pictures_mark(split: Split = "eval") -> str:
     return digest.hexdigest()[:12]
 
 
-def drag_cases(engine: StreamEngine, count: int, grab_chunk: int = 0) -> Iterator[DragCase]:
-    """Held-out scenes, the same for every engine of one geometry: the drag starts with chunk ``grab_chunk`` (of `CHUNK`
-    latent frames), lasts two and holds for one."""
-    return (drag_case(engine, index, grab_chunk) for index in range(count))
-
-
 def drag_case(engine: StreamEngine, index: int, grab_chunk: int = 0) -> DragCase:
-    """Scene ``index`` of `drag_cases`."""
+    """Held-out scene ``index``, the same for every engine of one geometry: the drag starts with chunk ``grab_chunk`` (of
+    `CHUNK` latent frames), lasts two and holds for one."""
     geometry = engine.preset.geometry
     frames = geometry.pixel_frames((grab_chunk + MOVE_CHUNKS + 1) * CHUNK)
     config = SceneConfig.of(geometry, frames, p_camera=0.0, split="eval")
