@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from motionstream.data.render import render
+from motionstream.data.render import render, ways_home
 from motionstream.data.scenes import SceneConfig, Scenes, sample_scenes
 
 CONFIG = SceneConfig(num_frames=17, height=48, width=64, object_px=(18.0, 30.0), speed_px=16.0, p_static=0.0, p_camera=1.0)
@@ -50,6 +50,23 @@ def test_visible_points_keep_their_colour():
     # The same points without their motion fail.
     stay = colours(rendered.video, rendered.xy[:, :1].expand_as(rendered.xy))
     assert (stay - stay[:, :1]).abs().amax(-1)[both & (rendered.layer >= 0)[:, None]].quantile(0.9) > 0.2
+
+
+def test_ways_lead_home():
+    made = smooth_scenes()
+    rendered, ways = render(made, grid=(16, 20)), ways_home(made, 2)
+    assert ways.shape == (8, 17, 2, 24, 32)
+    assert ways[:, 0].abs().max() < 1e-3
+    row, column = torch.meshgrid(torch.arange(24), torch.arange(32), indexing="ij")
+    here = ((torch.stack([column, row], -1).reshape(1, 1, -1, 2) + 0.5) * 2).expand(8, 17, -1, -1)
+    there = here + ways.flatten(-2).transpose(-1, -2)
+    shown = colours(rendered.video, here)
+    home = colours(rendered.video[:, :1].expand_as(rendered.video), there)
+    apart = (shown - home).abs().amax(-1)
+    long = ways.norm(dim=2).flatten(-2) > 4
+    assert long.float().mean() > 0.2, "something must have moved for this to mean anything"
+    assert apart[long].quantile(0.7) < 0.03  # the rest was hidden in frame 0, is out of view there, or is an outline
+    assert (shown - colours(rendered.video[:, :1].expand_as(rendered.video), here)).abs().amax(-1)[long].quantile(0.7) > 0.06
 
 
 def test_the_layer_is_what_the_picture_shows():

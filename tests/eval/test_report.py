@@ -96,7 +96,7 @@ def test_samples_of_one_clip_are_drawn_as_one(tmp_path, suite, field):
 
 def test_runs_of_other_sampling_are_compared(tmp_path):
     """So are those of an earlier release, which do not say theirs."""
-    settings = ({"sample.late_codes": True, "smooth_seams": True}, {"sample.late_codes": False}, {})
+    settings = ({"sample.late_codes": True, "smooth_seams": True, "recall": True}, {"sample.late_codes": False}, {})
     new, other, old = (folder(tmp_path / str(k), ROWS, **each) for k, each in enumerate(settings))
     for one, two in ((new, other), (old, new), (new, old)):
         assert compare_runs(one, two)["conditions"]["student"]["epe_px"]["difference"]["mean"] == 0

@@ -102,8 +102,9 @@ def test_a_run_is_kept_and_goes_on(engine, tmp_path, monkeypatch):
         with pytest.raises(UserError, match=rf"sample\.{name}: .* there, {value!r} now"):
             run(make(2), sample=SAMPLE | {name: value})
     assert run(make(2))["environment"]["sample"] == SAMPLE
-    with pytest.raises(UserError, match="smooth_seams: None there, True now"):
-        run(make(2), smooth_seams=True)
+    for name in ("smooth_seams", "recall"):
+        with pytest.raises(UserError, match=f"{name}: None there, True now"):
+            run(make(2), **{name: True})
 
 
 def test_a_sample_is_given_the_tracks_of_the_next_however_many_are_measured(engine, monkeypatch):

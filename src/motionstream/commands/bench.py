@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     path.add_argument("--rows", metavar="WAY", default="auto", help="between products: auto, kernels, compiled or plain")
     path.add_argument("--graphs", action=argparse.BooleanOptionalAction, default=True, help="CUDA graphs (default: yes)")
     path.add_argument("--reference", action="store_true", help="the slow form that training uses")
+    parser.add_argument("--no-recall", action="store_true", help="frames as they are decoded, as other engines show them")
     parser.add_argument("--json", action="store_true", help="only the JSON line")
     parser.add_argument("--out", type=Path, help="also write the report to this file; a plot of --horizon goes beside it")
     device_arguments(parser)
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
             args.out.parent.mkdir(parents=True)
         check_output(args.out, (".json",))
     path = ComputePath(fused=not args.reference, attention=args.attention, rows=args.rows, fp8=args.fp8, graphs=args.graphs)
-    options = load_options(args) | {"layers": args.layers, "path": path}
+    options = load_options(args) | {"layers": args.layers, "path": path, "recall": not args.no_recall}
     if args.fp8:
         known = {key: options[key] for key in ("preset", "size", "random_weights") if key in options}
         check_fp8(args, find_config(weights_named(args), **known)[0])

@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depth-model", type=Path, metavar="DIR", help="llff: a depth estimator for transformers")
     parser.add_argument("--quick", action="store_true", help="fewer conditions")
     parser.add_argument("--no-teacher", action="store_true", help="skip the bidirectional teacher")
+    parser.add_argument("--no-recall", action="store_true", help="show frames as they are decoded (docs/architecture.md)")
     parser.add_argument("--no-videos", action="store_true", help="keep no pictures and videos in --out")
     parser.add_argument("--json", action="store_true", help="no table, only the last line")
     parser.add_argument(
@@ -77,13 +78,14 @@ def run(args: argparse.Namespace) -> int:
     from motionstream.stream.engine import load_engine
 
     preset = args.weights or args.preset
-    engine = load_engine(preset, device=args.device, dtype=args.dtype, size=args.size)
+    options_of_engine = {"device": args.device, "dtype": args.dtype, "size": args.size, "recall": not args.no_recall}
+    engine = load_engine(preset, **options_of_engine)
     geometry = engine.preset.geometry
     lpips, lpips_missing = (None, "")
     suite: Suite
     if args.suite == "speed":
         suite = SpeedSuite(
-            lambda: bench_stream(preset, args.chunks, device=args.device, dtype=args.dtype, size=args.size),
+            lambda: bench_stream(preset, args.chunks, **options_of_engine),
             chunks=args.chunks,
             repeats=args.seeds or (0, 1, 2),
         )
@@ -112,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
         "sigmas": list(engine.preset.sample.student_sigmas),
         "sample": to_dict(engine.preset.sample),
         "smooth_seams": engine.preset.vae.smooth_seams,
+        "recall": engine.recall is not None,
         **environment(engine),
     }
     report = run_suite(

@@ -11,7 +11,7 @@ from typing import Any
 
 from motionstream.commands.options import device_arguments, size_argument
 
-STAGES = ("vae", "teacher", "ode-pairs", "causal-init", "distill", "rechunk", "average", "status")
+STAGES = ("vae", "teacher", "ode-pairs", "causal-init", "distill", "rechunk", "recall", "average", "status")
 EPILOG = """\
 stages, in order (runs/nano_cpu.sh runs them all on two processor cores):
   vae          fit the latents, train the streaming decoder
@@ -20,6 +20,7 @@ stages, in order (runs/nano_cpu.sh runs them all on two processor cores):
   causal-init  the causal student's start (method=forcing|ode)   needs --vae --teacher
   distill      Self Forcing with DMD                             needs --vae --teacher --student
   rechunk      the same student, smaller chunks or larger video  needs --vae --student
+  recall       what gives frames the picture's own pixels back  needs --vae --student
   average      a mean of two students, or one's gain for another needs --student, --set other=DIR
   status       where a run stands: motionstream train status --out DIR
 
@@ -91,6 +92,7 @@ def _config(args: argparse.Namespace) -> Any:
     from motionstream.train.causal_init import CausalInitConfig
     from motionstream.train.distill import DistillConfig
     from motionstream.train.ode_pairs import OdePairsConfig
+    from motionstream.train.recall import RecallConfig
     from motionstream.train.rechunk import RechunkConfig
     from motionstream.train.teacher import TeacherTrainConfig
     from motionstream.train.vae import VAETrainConfig
@@ -102,6 +104,7 @@ def _config(args: argparse.Namespace) -> Any:
         "causal-init": CausalInitConfig,
         "distill": DistillConfig,
         "rechunk": RechunkConfig,
+        "recall": RecallConfig,
         "average": AverageConfig,
     }
     config = with_overrides(kinds[args.stage](), args.settings)
@@ -164,7 +167,7 @@ def _given(args: argparse.Namespace, config: Any, chosen: Any) -> dict[str, str]
     given = {"--preset": hashlib.sha256(json.dumps(to_dict(chosen), sort_keys=True).encode()).hexdigest()[:16]}
     # With init the teacher is not read, and a later call may well find a newer one.
     begun = ("vae",) if getattr(config, "init", "") else ("vae", "teacher")
-    needed = {"teacher": ("vae",), "rechunk": ("vae", "student"), "causal-init": begun}
+    needed = {"teacher": ("vae",), "rechunk": ("vae", "student"), "recall": ("vae", "student"), "causal-init": begun}
     for name in needed.get(args.stage, ("vae", "teacher", "student") if args.stage == "distill" else ()):
         made_for = getattr(args, name) / "config.json"  # rechunk's guide streams as this says
         also = [made_for] if (args.stage, name) == ("rechunk", "student") and made_for.is_file() else []
@@ -174,8 +177,8 @@ def _given(args: argparse.Namespace, config: Any, chosen: Any) -> dict[str, str]
         # By number, too: more of them are other draws.
         given["pairs"] = f"{mark_of([about])} of {len(list(about.parent.glob('pairs_*.safetensors')))}"
     if getattr(config, "init", ""):
-        name = "teacher.safetensors" if args.stage == "teacher" else "student.safetensors"
-        given["init"] = mark_of([Path(config.init) / name])
+        name = args.stage if args.stage in ("teacher", "recall") else "student"
+        given["init"] = mark_of([Path(config.init) / f"{name}.safetensors"])
     return given
 
 
@@ -189,6 +192,10 @@ def _stage(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> 
         from motionstream.train.teacher import TeacherStage
 
         return TeacherStage(chosen, config, vae, compute)
+    if args.stage == "recall":
+        from motionstream.train.recall import RecallStage
+
+        return RecallStage(chosen, config, vae, _need(args, "student"), compute)
     if args.stage == "rechunk":
         from motionstream.train.rechunk import RechunkStage
 

@@ -59,6 +59,10 @@ class _Similarity:
         """uv ``(B, N, 2)`` -> screen ``(B, T, N, 2)``."""
         return torch.einsum("btij,bnj->btni", self.linear, uv) + self.offset[:, :, None]
 
+    def at_start(self, uv: Tensor) -> Tensor:
+        """uv ``(B, T, N, 2)`` of all frames -> screen of frame 0."""
+        return torch.einsum("bij,btnj->btni", self.linear[:, 0], uv) + self.offset[:, :1, None]
+
     def lift(self, screen: Tensor) -> Tensor:
         """screen ``(B, T, N, 2)`` -> uv ``(B, T, N, 2)``."""
         inverse = torch.linalg.inv(self.linear)
@@ -155,6 +159,24 @@ def render_object(scenes: Scenes, index: int) -> Tensor:
     alpha = scenes.sprites[:, index, 3:] * scenes.active[:, index, None, None, None]
     premultiplied = torch.cat([scenes.sprites[:, index, :3] * alpha, alpha], dim=1)
     return _sample(premultiplied, object_pose(scenes, index), (scenes.config.height, scenes.config.width), "zeros")
+
+
+def ways_home(scenes: Scenes, cell: int = 1) -> Tensor:
+    """From the middle of every cell of ``cell`` pixels to where in frame 0 lies what it shows: ``(B, T, 2, H / cell,
+    W / cell)`` pixels (x, y), whether or not something lies before it there."""
+    config, device = scenes.config, scenes.pan.device
+    B, T = scenes.pan.shape[:2]
+    rows, columns = config.height // cell, config.width // cell
+    y, x = torch.meshgrid(torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij")
+    place = ((torch.stack([x, y], -1).reshape(1, 1, -1, 2) + 0.5) * cell).expand(B, T, -1, -1)
+    ground = _background_pose(scenes)
+    home = ground.at_start(ground.lift(place))
+    for m in range(scenes.active.shape[1]):
+        pose = object_pose(scenes, m)
+        uv = pose.lift(place)
+        inside = _alpha_at(scenes, m, uv) > 0.5
+        home = torch.where(inside[..., None], pose.at_start(uv), home)
+    return (home - place).transpose(-1, -2).unflatten(-1, (rows, columns))
 
 
 def _alpha_at(scenes: Scenes, index: int, uv: Tensor) -> Tensor:

@@ -9,10 +9,10 @@ from typing import Any
 from motionstream.errors import UserError
 from motionstream.eval.intervals import interval
 from motionstream.eval.report import metric_of
-from motionstream.eval.rows import REPORT, ROWS, RUN, SAMPLE, Key, Row, drawn_by, key_of, read_rows
+from motionstream.eval.rows import REPORT, ROWS, RUN, SAMPLE, SHOWN, Key, Row, drawn_by, key_of, read_rows
 
 # What may differ between runs that are compared: the thing that is measured; and so may its settings of sampling.
-FREE = ("weights", "preset", "settings_of_model", "smooth_seams")
+FREE = ("weights", "preset", "settings_of_model", *SHOWN)
 
 
 def read_run(path: Path) -> tuple[dict[str, Any], dict[Key, Row]]:

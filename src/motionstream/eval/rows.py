@@ -22,6 +22,8 @@ Key = tuple[str, str, int]
 RUN, ROWS, REPORT = "run.json", "rows.jsonl", "report.json"
 SAMPLE = "sample."
 """How settings of `config.SampleConfig` begin in ``run.json``, which no digest of weights tells."""
+SHOWN = ("smooth_seams", "recall")
+"""What is done to decoded frames, in ``run.json`` where it is done."""
 
 
 def key_of(row: Row) -> Key:

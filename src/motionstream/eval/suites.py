@@ -13,7 +13,7 @@ from motionstream.eval.drag_suite import DragSuite
 from motionstream.eval.horizon import PAPER_SETTINGS, PUBLISHED_MULTIPLES, HorizonSuite
 from motionstream.eval.page import write_page
 from motionstream.eval.report import FLOOR, build_report
-from motionstream.eval.rows import REPORT, SAMPLE, RowFile, write_json
+from motionstream.eval.rows import REPORT, SAMPLE, SHOWN, RowFile, write_json
 from motionstream.eval.space_cases import SpaceCases
 from motionstream.eval.tasks import Gallery, Suite, run_tasks
 from motionstream.eval.teacher import load_teacher
@@ -165,7 +165,7 @@ def run_suite(
     """Measure what is not in ``out`` yet, and write rows, report and page there; returns the report.
 
     Args:
-        environment: of the report; its ``preset``, ``size``, ``sample`` (settings of sampling), ``smooth_seams`` and
+        environment: of the report; its ``preset``, ``size``, ``sample`` (settings of sampling), `SHOWN` and
             `SETTINGS_OF_MODEL` also tell whose rows ``out`` holds.
 
     Raises:
@@ -177,7 +177,7 @@ def run_suite(
         "suite": suite.name, "preset": environment["preset"], "size": environment["size"], "weights": weights_mark(preset),
         "settings_of_model": {name: environment[name] for name in told}, **suite.settings,
         **{f"{SAMPLE}{name}": value for name, value in environment["sample"].items() if name != "student_sigmas"},
-        **({"smooth_seams": True} if environment.get("smooth_seams") else {}),  # not said in folders from before it was
+        **{name: True for name in SHOWN if environment.get(name)},  # not said in folders from before they were
     }  # fmt: skip
     rows = RowFile(out, identity)
     gallery = Gallery(out if videos else None)

@@ -25,6 +25,7 @@ from motionstream.models.fused import FusedDiT
 from motionstream.models.init import init_from_scratch
 from motionstream.models.load import load_model, load_weights
 from motionstream.models.picture import reads_grey
+from motionstream.models.recall import PictureRecall, Told
 from motionstream.models.text import HashedWords
 from motionstream.models.tiny_vae import TinyVAE
 from motionstream.models.vae import DecoderState, NanoVAE
@@ -54,6 +55,7 @@ class StreamEngine:
         picture_latents: latent frames that the picture and the grey frames after it are encoded to, for models that read
             them; None = a clip's, as the teacher saw them.
         path: how the transformer is run; None = :class:`ComputePath`'s own choices.
+        recall: what sets decoded frames beside the picture; None = they are shown as they are.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class StreamEngine:
         random_weights: bool = False,
         picture_latents: int | None = None,
         path: ComputePath | None = None,
+        recall: PictureRecall | None = None,
     ) -> None:
         self.preset, self.compute = config, compute
         self.path = path or ComputePath()
@@ -75,9 +78,10 @@ class StreamEngine:
         self._spare: list[Lane] = []
         self.model = model.to(compute.device).eval().requires_grad_(False)
         self.vae: StreamVAE = vae.eval().requires_grad_(False)
+        self.recall = None if recall is None else recall.eval().requires_grad_(False).to(compute.device)
         vae.to(compute.device)
-        for part in vae.modules():
-            if isinstance(part, (NanoVAE, TinyVAE)):
+        for part in (*vae.modules(), *([] if recall is None else [recall])):
+            if isinstance(part, (NanoVAE, TinyVAE, PictureRecall)):
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         compiles = self.decoder != "full" and self.path.compiles(compute.device)
         self._frames: Callable[..., tuple[Tensor, DecoderState]] = Compiled(decoded_frames) if compiles else decoded_frames
@@ -136,9 +140,12 @@ class StreamEngine:
             told = "no CUDA graphs yet" if self.records else "no CUDA graphs"
         return {"path": f"fused, {self.fused.form}, {told}", "attention": self.attention.reason}
 
-    def frames(self, latents: Tensor, memory: DecoderState | None) -> tuple[Tensor, DecoderState]:
-        """Frames ``(T, H, W, 3)`` uint8 of ``latents (1, F, C, h, w)``, still on the device, and the decoder's memory."""
-        return self._frames(self.vae, latents, memory)
+    def frames(self, latents: Tensor, memory: DecoderState | None, told: Told | None = None) -> tuple[Tensor, DecoderState]:
+        """Frames ``(T, H, W, 3)`` uint8 of ``latents (1, F, C, h, w)``, still on the device, and the decoder's memory.
+
+        ``told``: the picture and where tracks say that things come from in it, for an engine with a ``recall``.
+        """
+        return self._frames(self.vae, latents, memory, self.recall, told)
 
     def lend_lane(self) -> Lane:
         """Memory for one stream: one that an ended stream gave back, or a new one."""
@@ -211,7 +218,8 @@ class StreamEngine:
         synchronize(self.compute.device)
 
     def num_parameters(self) -> dict[str, int]:
-        return {name: sum(p.numel() for p in m.parameters()) for name, m in (("dit", self.model), ("vae", self.vae))}
+        parts = {"dit": self.model, "vae": self.vae, "recall": self.recall}
+        return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items() if part is not None}
 
 
 def load_engine(
@@ -228,11 +236,13 @@ def load_engine(
     layers: int | None = None,
     ignore_memory: bool = False,
     path: ComputePath | None = None,
+    recall: bool = True,
 ) -> StreamEngine:
     """Load a preset's bundled weights, or a folder with them.
 
-    A folder of nano holds ``config.json``, ``vae.safetensors`` and ``student.safetensors``; one of Wan what
-    stream/wan_parts.py says. "tiny-debug" has no weights: it is random, for tests.
+    A folder of nano holds ``config.json``, ``vae.safetensors`` and ``student.safetensors``, and may hold
+    ``recall.safetensors`` (models/recall.py); one of Wan what stream/wan_parts.py says. "tiny-debug" has no
+    weights: it is random, for tests.
 
     Args:
         weights: "student" or "teacher", the transformer's file.
@@ -244,6 +254,7 @@ def load_engine(
         layers: with random weights, only so many blocks: to measure the blocks of a network that is too large here.
         ignore_memory: warn where a Wan model is predicted not to fit, in place of refusing.
         path: how the transformer is run (:class:`ComputePath`).
+        recall: whether nano's frames are set beside the picture, where the folder has what it takes.
 
     Raises:
         ValueError: unknown preset, missing or unfitting files, an absent device, too little memory.
@@ -271,7 +282,18 @@ def load_engine(
     else:
         load_weights(folder / f"{weights}.safetensors", model)
         load_weights(folder / "vae.safetensors", own_vae)
-    return StreamEngine(config, model, own_vae, compute, random_weights=random_weights, path=path)
+    beside = _load_recall(config, folder) if recall and folder is not None and not random_weights else None
+    return StreamEngine(config, model, own_vae, compute, random_weights=random_weights, path=path, recall=beside)
+
+
+def _load_recall(config: PresetConfig, folder: Path) -> PictureRecall | None:
+    """None where there is no file, or where ids of tracks do not say where they begin."""
+    path = folder / "recall.safetensors"
+    if not path.is_file() or config.model.tracks.code != "origin":
+        return None
+    recall = PictureRecall()
+    load_weights(path, recall)
+    return recall
 
 
 def _load_wan(

@@ -15,6 +15,7 @@ from torch import Tensor
 from motionstream.causal.graphs import ChunkGraphs, CudaRecorder
 from motionstream.causal.rollout import NoiseFn, commit_chunk, denoise_chunk
 from motionstream.models.dit import Condition
+from motionstream.models.recall import PictureRecall, Told
 from motionstream.models.vae import DecoderState
 from motionstream.nn.kv_cache import SinkWindowCache
 from motionstream.stream.chunk import Mark
@@ -61,22 +62,28 @@ class Lane:
         else:
             self.graphs.commit(latents, condition)
 
-    def decode(self, latents: Tensor, memory: DecoderState | None) -> tuple[Tensor, DecoderState, tuple[Mark, Mark, Mark]]:
+    def decode(
+        self, latents: Tensor, memory: DecoderState | None, told: Told | None = None
+    ) -> tuple[Tensor, DecoderState, tuple[Mark, Mark, Mark]]:
         """Frames ``(T, H, W, 3)`` uint8 on the host, the decoder's memory, and marks: begun, decoded, copied.
 
         On CUDA the frames are there when the last mark has passed.
         """
         if self._decoding is None:
             begun = Mark(self.device)
-            frames, memory = self.engine.frames(latents, memory)
+            frames, memory = self.engine.frames(latents, memory, told)
             decoded = Mark(self.device)
             return frames.cpu(), memory, (begun, decoded, Mark(self.device))
         self._decoding.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self._decoding):
             begun = Mark(self.device)
-            for given in (latents, *(memory or ())):  # may be freed by the caller's stream while this one reads them
+            for given in (
+                latents,
+                *(memory or ()),
+                *(told or ()),
+            ):  # may be freed by the caller's stream while this one reads them
                 given.record_stream(self._decoding)
-            frames, memory = self.engine.frames(latents, memory)
+            frames, memory = self.engine.frames(latents, memory, told)
             decoded = Mark(self.device)
             # Pinned pages come from torch's pool: after the first chunks nothing is allocated.
             host = torch.empty(frames.shape, dtype=torch.uint8, pin_memory=True)
@@ -89,8 +96,21 @@ class Lane:
             torch.cuda.current_stream(self.device).wait_stream(self._decoding)
 
 
-def decoded_frames(vae: StreamVAE, latents: Tensor, memory: DecoderState | None) -> tuple[Tensor, DecoderState]:
+def decoded_frames(
+    vae: StreamVAE,
+    latents: Tensor,
+    memory: DecoderState | None,
+    recall: PictureRecall | None = None,
+    told: Told | None = None,
+) -> tuple[Tensor, DecoderState]:
     """See :meth:`StreamEngine.frames`."""
+    first = memory is None
     video, memory = vae.decode(latents, memory)
-    pixels = video[0].float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    frames = video[0].float()
+    if recall is not None and told is not None:
+        picture, ways, near = told
+        frames = recall(frames, picture.expand_as(frames), ways, near)
+        if first:  # the picture itself
+            frames = torch.cat([picture, frames[1:]])
+    pixels = frames.clamp(0, 1).mul(255).round().to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).contiguous(), memory

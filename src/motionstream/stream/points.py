@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from motionstream.tracks.tracks import Tracks
 
 MAX_POINTS = 1024
 """Points that live input may hold at once. Ready-made tracks may be more: the buffer draws codes for them."""
@@ -29,3 +33,14 @@ class Point:
     @property
     def start(self) -> tuple[float, float]:
         return self.begun_at or (float(self.x), float(self.y))
+
+
+def points_of(tracks: Tracks, start: int, stop: int) -> list[list[Point]]:
+    """Visible points in frames ``[start, stop)``; none past the end of the tracks."""
+    visible = tracks.visible[0, start:stop]
+    frames: list[list[Point]] = [[] for _ in range(stop - start)]
+    rows, columns = visible.nonzero().unbind(1)
+    xy, names = tracks.xy[0, start:stop][rows, columns], tracks.ids[0][columns]
+    for t, name, (x, y) in zip(rows.tolist(), names.tolist(), xy.tolist(), strict=True):
+        frames[t].append(Point(name, x, y))
+    return frames

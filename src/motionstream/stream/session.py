@@ -20,6 +20,7 @@ from motionstream.models.dit import Condition
 from motionstream.models.memory_rehearsal import CLIP_ROWS
 from motionstream.models.motion import track_latents
 from motionstream.models.picture import encode_picture
+from motionstream.models.recall import tell_picture
 from motionstream.models.text import prompt_rows
 from motionstream.models.vae import DecoderState
 from motionstream.nn.kv_cache import CacheState
@@ -28,7 +29,7 @@ from motionstream.stream.drift import Drift
 from motionstream.stream.exhaustion import advice, guarded, release
 from motionstream.stream.lane import Lane
 from motionstream.stream.outline import can_outline
-from motionstream.stream.points import MAX_POINTS, Point
+from motionstream.stream.points import MAX_POINTS, Point, points_of
 from motionstream.stream.pushes import merge_pairs, resample_pushes, taken_hold
 from motionstream.stream.random_parts import stamp
 from motionstream.stream.track_buffer import TrackBuffer
@@ -109,12 +110,14 @@ class StreamSession:
         """What the model is given of the picture, once a stream: latents and, for Wan 2.1, rows of the picture encoder."""
         self.first_latent: Tensor | None = None
         self.picture_latents: Tensor | None = None
+        self.picture: Tensor | None = None  # for the engine's recall
         self._image: list[tuple[Tensor, Tensor]] | None = None
         if first_frame is None:
             return
         engine, device = self.engine, self.engine.compute.device
         # A copy: torch warns of arrays that may not be written to, as those of a Pillow image are.
         picture = torch.from_numpy(np.array(first_frame, order="C")).to(device).permute(2, 0, 1)[None].float() / 255
+        self.picture = picture if engine.recall else None
         with torch.inference_mode(), engine.compute.autocast():
             self.first_latent, self.picture_latents = encode_picture(
                 engine.preset.model, engine.vae.encode, picture, engine.preset.geometry.t_stride, engine.picture_latents
@@ -276,7 +279,7 @@ class StreamSession:
         while made < wanted:
             count = self.frames_in_chunk(self.index)
             try:
-                launched = self._launch(_points_of(tracks, made, made + count), remember=True)
+                launched = self._launch(points_of(tracks, made, made + count), remember=True)
             except Exception:
                 if waiting is not None:  # made, and whole
                     yield waiting.result()
@@ -373,12 +376,13 @@ class StreamSession:
             points = self.buffer.chunk(frames, first=index == 0, remember=remember, drift=drift)
             xy, visible, ids = map(lane.to_device, points)
             motion = track_latents(engine.model, engine.preset.geometry, xy, visible, ids, first=index == 0)
-            told = self._text, self._image, self.picture_latents, self._prompt_rows
-            condition = Condition(self.first_latent, motion, *told)
+            known = self._text, self._image, self.picture_latents, self._prompt_rows
+            condition = Condition(self.first_latent, motion, *known)
             tracked = Mark(device)
             self.latents = lane.denoise(condition, self.noise, self.sigmas)
             denoised = Mark(device)
-            pixels, self._decoder, (decoding, decoded, copied) = lane.decode(self.latents, self._decoder)
+            told = None if self.picture is None else tell_picture(self.picture, xy, visible, ids)
+            pixels, self._decoder, (decoding, decoded, copied) = lane.decode(self.latents, self._decoder, told)
         self._pending = (self.latents, condition)
         if lane.overlaps:  # behind the frames' way to the host, and off the way of the next chunk's input
             self._commit()
@@ -386,14 +390,3 @@ class StreamSession:
         # Stamped when it is there, which is not timed: real weights need no stamp.
         finish = None if engine.stamp_mask is None else partial(stamp, mask=engine.stamp_mask)
         return PendingChunk(pixels, index, spans, copied, finish)
-
-
-def _points_of(tracks: Tracks, start: int, stop: int) -> list[list[Point]]:
-    """Visible points in frames ``[start, stop)``; none past the end of the tracks."""
-    visible = tracks.visible[0, start:stop]
-    frames: list[list[Point]] = [[] for _ in range(stop - start)]
-    rows, columns = visible.nonzero().unbind(1)
-    xy, names = tracks.xy[0, start:stop][rows, columns], tracks.ids[0][columns]
-    for t, name, (x, y) in zip(rows.tolist(), names.tolist(), xy.tolist(), strict=True):
-        frames[t].append(Point(name, x, y))
-    return frames

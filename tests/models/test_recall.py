@@ -1,0 +1,124 @@
+"""Frames get the picture's own pixels back: where tracks say they come from, and nothing that neither of the three shows."""
+
+import math
+
+import pytest
+import torch
+
+from motionstream.models.recall import FAR_PX, NEAREST_PX, PictureRecall, carried_picture, tell_picture, told_ways
+from motionstream.tracks.origin import origin_ids
+
+SIZE = (24, 32)
+
+
+def ids_of(start: torch.Tensor, late: list[bool] | None = None) -> torch.Tensor:
+    return origin_ids(start, torch.zeros(len(start), dtype=torch.bool) if late is None else torch.tensor(late))[None]
+
+
+def ways_by_definition(xy, visible, start, late) -> tuple[torch.Tensor, torch.Tensor]:
+    """One cell and one track at a time."""
+    T, rows, columns = len(xy), SIZE[0] // 4, SIZE[1] // 4
+    ways, near = torch.zeros(T, 2, rows, columns), torch.zeros(T, 1, rows, columns)
+    for t in range(T):
+        for row in range(rows):
+            for column in range(columns):
+                x, y = 4 * column + 2, 4 * row + 2
+                told = []
+                for n in range(len(start)):
+                    if visible[t, n] and not late[n]:
+                        apart = math.hypot(x - float(xy[t, n, 0]), y - float(xy[t, n, 1]))
+                        told.append((apart, start[n] - xy[t, n]))
+                if not told or min(apart for apart, _ in told) >= FAR_PX:
+                    continue
+                least = min(apart for apart, _ in told)
+                weights = [math.exp((least**2 - apart**2) / (2 * NEAREST_PX**2)) for apart, _ in told]
+                mean = sum(w * way for w, (_, way) in zip(weights, told, strict=True)) / sum(weights)
+                ways[t, :, row, column], near[t, 0, row, column] = mean, 1 - least / FAR_PX
+    return ways, near
+
+
+def test_ways_are_as_defined():
+    generator = torch.Generator().manual_seed(0)
+    start = (torch.rand(6, 2, generator=generator) * torch.tensor([32.0, 24.0]) * 16).round() / 16  # ids keep sixteenths
+    xy = start + 12 * torch.rand(3, 6, 2, generator=generator) - 6
+    visible = torch.rand(3, 6, generator=generator) < 0.7
+    late = [False, True, False, False, True, False]
+    ways, near = told_ways(xy[None], visible[None], ids_of(start, late), SIZE)
+    wanted = ways_by_definition(xy, visible, start, late)
+    torch.testing.assert_close(ways[0], wanted[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(near[0], wanted[1], atol=1e-4, rtol=1e-4)
+    assert near.max() > 0.9
+
+
+def test_only_tracks_of_the_picture_that_are_near_say_anything():
+    start = torch.tensor([[4.0, 4.0]])
+    xy = torch.tensor([[[10.0, 4.0]], [[float("nan"), 4.0]], [[500.0, 4.0]]])
+    seen = torch.ones(1, 3, 1, dtype=torch.bool)
+    ways, near = told_ways(xy[None], seen, ids_of(start), SIZE)
+    assert torch.equal(ways[0, 0, 0], torch.full((6, 8), -6.0))
+    for t in (1, 2):  # no place, and out of reach
+        assert not ways[0, t].any()
+        assert not near[0, t].any()
+    for unseen in (told_ways(xy[None], ~seen, ids_of(start), SIZE), told_ways(xy[None], seen, ids_of(start, [True]), SIZE)):
+        assert not any(part.any() for part in unseen)
+    nothing = told_ways(torch.zeros(1, 3, 0, 2), torch.zeros(1, 3, 0, dtype=torch.bool), torch.zeros(1, 0).long(), SIZE)
+    assert [part.shape for part in nothing] == [(1, 3, 2, 6, 8), (1, 3, 1, 6, 8)]
+    assert not any(part.any() for part in nothing)
+
+
+def test_the_picture_is_carried_by_whole_pixels_unchanged():
+    picture = torch.rand(1, 3, *SIZE)
+    ways = torch.tensor([-3.0, 2.0]).view(1, 2, 1, 1).expand(1, 2, 6, 8)
+    moved = carried_picture(picture, ways, SIZE)
+    torch.testing.assert_close(moved[..., :-2, 3:], picture[..., 2:, :-3], atol=1e-5, rtol=1e-5)
+
+
+@pytest.fixture
+def trained() -> PictureRecall:
+    """Not all zeros where training begins."""
+    torch.manual_seed(1)
+    recall = PictureRecall(width=8)
+    for layer in (recall.shift, recall.shares):
+        torch.nn.init.normal_(layer.weight, std=0.6)
+    return recall.eval()
+
+
+def inputs(frames: int = 5) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(2)
+    decoded, picture = (torch.rand(n, 3, *SIZE, generator=generator) for n in (frames, 1))
+    xy = torch.rand(1, frames, 4, 2, generator=generator) * torch.tensor([32.0, 24.0])
+    told = tell_picture(picture, xy, torch.ones(1, frames, 4, dtype=torch.bool), ids_of(xy[0, 0]))
+    return decoded, told[0].expand_as(decoded), *told[1:]
+
+
+@torch.no_grad()
+def test_every_pixel_is_a_blend_of_the_three(trained):
+    decoded, picture, ways, near = inputs()
+    shown, moved, shares = trained.parts(decoded, picture, ways, near)
+    torch.testing.assert_close(shares.sum(1), torch.ones(5, *SIZE))
+    assert shares.amin((0, 2, 3)).max() < 0.2 < 0.6 < shares.amax((0, 2, 3)).min(), "all three must have a say"
+    carried = carried_picture(picture, moved, SIZE)
+    three = torch.stack([decoded, carried, picture])
+    assert (shown >= three.amin(0) - 1e-5).all()
+    assert (shown <= three.amax(0) + 1e-5).all()
+    torch.testing.assert_close(shown, (shares.transpose(0, 1)[:, :, None] * three).sum(0))
+    assert torch.equal(shown, trained(decoded, picture, ways, near))
+
+
+@torch.no_grad()
+def test_frames_do_not_depend_on_each_other(trained):
+    whole = trained(*inputs())
+    parts = [trained(*(part[t : t + 1] for part in inputs())) for t in range(5)]
+    torch.testing.assert_close(torch.cat(parts), whole, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_where_all_three_agree_nothing_changes(trained):
+    grey = torch.full((2, 3, *SIZE), 0.4)
+    torch.testing.assert_close(trained(grey, grey, torch.rand(2, 2, 6, 8) * 9, torch.ones(2, 1, 6, 8)), grey)
+
+
+@torch.no_grad()
+def test_untrained_it_shows_mostly_what_was_decoded():
+    shares = PictureRecall().parts(*inputs())[2]
+    assert (shares[:, 0] > 0.5).all()

@@ -1,0 +1,95 @@
+"""Training of what recalls the picture: what it is given, what counts, and that it learns."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from motionstream.config import PresetConfig
+from motionstream.device import choose_compute
+from motionstream.models.dit import WanDiT
+from motionstream.models.init import init_from_scratch
+from motionstream.models.load import load_weights, save_weights
+from motionstream.models.recall import PictureRecall
+from motionstream.models.vae import NanoVAE
+from motionstream.presets import tiny_debug
+from motionstream.stream.random_parts import random_planes
+from motionstream.train.recall import RecallConfig, RecallStage, spoilt
+
+
+def places() -> PresetConfig:
+    """tiny-debug with ids that say where a track begins."""
+    preset = tiny_debug()
+    tracks = replace(preset.model.tracks, code="origin", code_dim=22)
+    return replace(preset, model=replace(preset.model, tracks=tracks))
+
+
+@pytest.fixture
+def build(tmp_path):
+    preset = places()
+    model, vae = WanDiT(preset.model, preset.geometry.t_stride), NanoVAE(preset.vae)
+    init_from_scratch(model)
+    vae.fit_linear(random_planes(preset, 500))
+    save_weights(tmp_path / "student.safetensors", model, dtype=torch.float32)
+
+    def made(preset: PresetConfig = preset, **settings) -> RecallStage:
+        config = RecallConfig(**{"batch": 2, "num_frames": 9, "frames_per_clip": 4, "warmup": 1} | settings)
+        return RecallStage(preset, config, vae, tmp_path / "student.safetensors", choose_compute("cpu", "float32"))
+
+    return made
+
+
+def test_what_is_spoilt_has_changed():
+    latents = torch.randn(2, 1, 12, 9, 9).expand(2, 4, 12, 9, 9).clone()
+    latents[:, 2:, :, 4, 4] += 3.0
+    made = spoilt(latents, torch.Generator().manual_seed(3))
+    assert torch.equal(made[:, :2], latents[:, :2])
+    beside = torch.zeros(9, 9, dtype=torch.bool)
+    beside[3:6, 3:6] = True
+    assert torch.equal(made[..., ~beside], latents[..., ~beside])
+    apart = (made - latents)[:, 2:][..., beside].abs().mean((0, 1, 3))
+    assert apart[9:].mean() > 1.5 * apart[:3].mean() > 0, "what is fine is guessed, colours are a little off"
+
+
+def test_clips_are_of_the_truth_or_of_the_student(build):
+    stage = build(p_student=1.0)
+    _, batch, _ = stage.clips(5, 1.0)
+    generator = torch.Generator().manual_seed(0)
+    streamed = stage.given(batch, 5, generator)
+    assert streamed.shape == batch.latents.shape
+    assert torch.equal(streamed, stage.streamed(batch, 5))
+    stage = build(p_student=0.0)
+    spoilt_ones = stage.given(batch, 5, torch.Generator().manual_seed(0))
+    assert torch.equal(spoilt_ones[:, 0], batch.latents[:, 0])
+    assert not torch.equal(spoilt_ones, streamed)
+
+
+def test_it_learns_from_the_same_clips_and_ends_nearer_to_them(build, tmp_path):
+    stage = build(p_student=0.0, lr=1e-2, ema=0.5, batch=4)
+    clips = stage.clips(1, 2.0)
+    stage.clips = lambda seed, speed: clips
+    losses = [stage.train_step(step) for step in range(40)]
+    first, last = (sum(one["loss"] for one in part) / 5 for part in (losses[:5], losses[-5:]))
+    assert last < 0.8 * first
+    assert sum(one["psnr"] - one["psnr_decoded"] for one in losses[-5:]) > 5 * 1.0
+    stage.export(tmp_path)
+    load_weights(tmp_path / "recall.safetensors", PictureRecall())
+    stage.sheet(tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_it_goes_on_from_a_folder(build, tmp_path):
+    with torch.no_grad():
+        known = PictureRecall()
+        known.shares.bias[:] = 7.0
+    save_weights(tmp_path / "recall.safetensors", known, dtype=torch.float32)
+    assert torch.equal(build(init=str(tmp_path)).recall.shares.bias, known.shares.bias)
+
+
+def test_bad_settings_are_named(build):
+    with pytest.raises(ValueError, match="frames_per_clip=9 must be less than num_frames=9"):
+        build(frames_per_clip=9)
+    with pytest.raises(ValueError, match="tracks of tiny-debug have code='gaussian'"):
+        build(tiny_debug())
+    with pytest.raises(ValueError, match=r"p_student=1\.5"):
+        build(p_student=1.5)
