@@ -62,11 +62,11 @@ begin() {
         [ -f "$place/vae.safetensors" ] || continue
         [ -f "$start/vae.safetensors" ] || cp "$place/vae.safetensors" "$place/config.json" "$start/"
         cmp -s "$place/vae.safetensors" "$start/vae.safetensors" || continue
-        for name in teacher student; do
+        for name in teacher student recall; do
             [ ! -f "$start/$name.safetensors" ] && [ -f "$place/$name.safetensors" ] || continue
             cp "$place/$name.safetensors" "$start/"
-            [ "$name" = student ] || [ ! -f "$place/teacher_config.json" ] || cp "$place/teacher_config.json" "$start/"
-            [ "$name" = teacher ] || [ ! -f "$place/student_config.json" ] || cp "$place/student_config.json" "$start/config.json"
+            [ "$name" != teacher ] || [ ! -f "$place/teacher_config.json" ] || cp "$place/teacher_config.json" "$start/"
+            [ "$name" != student ] || [ ! -f "$place/student_config.json" ] || cp "$place/student_config.json" "$start/config.json"
         done
         for name in distilled mixed short short_mean; do
             [ ! -f "$start/$name/student.safetensors" ] && [ -f "$place/$name.safetensors" ] || continue
@@ -79,9 +79,11 @@ begin() {
     done
 }
 assemble() { # assemble FOLDER STUDENT_FOLDER: a folder of weights as `eval` and `bench` read it
-    local teacher
+    local teacher recall
     teacher=$(first teacher.safetensors "$work/teacher" "$start")
     rm -rf "$1" && mkdir -p "$1"
     cp "$2/student.safetensors" "$2/config.json" "$start/vae.safetensors" "$1/"
     [ -z "$teacher" ] || cp "$teacher/teacher.safetensors" "$1/"
+    recall=$(first recall.safetensors "$work/recall" "$start")
+    [ -z "$recall" ] || cp "$recall/recall.safetensors" "$1/"
 }

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from motionstream.models.recall import FAR_PX, NEAREST_PX, PictureRecall, carried_picture, tell_picture, told_ways
 from motionstream.tracks.origin import origin_ids
@@ -71,6 +72,33 @@ def test_the_picture_is_carried_by_whole_pixels_unchanged():
     ways = torch.tensor([-3.0, 2.0]).view(1, 2, 1, 1).expand(1, 2, 6, 8)
     moved = carried_picture(picture, ways, SIZE)
     torch.testing.assert_close(moved[..., :-2, 3:], picture[..., 2:, :-3], atol=1e-5, rtol=1e-5)
+
+
+def by_shuffles(recall: PictureRecall, frames, picture, ways, near) -> torch.Tensor:
+    """:meth:`PictureRecall.forward` as one would write it down."""
+    H, W = SIZE
+    decoded = F.pixel_unshuffle(frames, 4)
+    still = F.pixel_unshuffle(picture, 4) - decoded
+    x = F.silu(
+        recall.enter(
+            torch.cat([decoded, F.pixel_unshuffle(carried_picture(picture, ways, SIZE), 4) - decoded, still, near], 1)
+        )
+    )
+    for layer in recall.around:
+        x = x + F.silu(layer(x))
+    moved = F.interpolate(ways, (H // 2, W // 2), mode="bilinear") + 2 * F.pixel_shuffle(recall.shift(x), 2)
+    shown = carried_picture(picture, moved, SIZE)
+    x = F.silu(recall.compare(torch.cat([x, F.pixel_unshuffle(shown, 4) - decoded, still], 1)))
+    x = x + F.silu(recall.smooth(x))
+    shares = F.pixel_shuffle(recall.shares(x), 4).softmax(1)
+    return (shares[:, :, None] * torch.stack([frames, shown, picture], 1)).sum(1)
+
+
+@torch.no_grad()
+def test_the_fast_form_is_the_plain_one(trained):
+    torch.testing.assert_close(trained(*inputs()), by_shuffles(trained, *inputs()), atol=1e-5, rtol=1e-5)
+    decoded, picture, ways, near = inputs()
+    torch.testing.assert_close(trained(decoded, picture[:1], ways, near), trained(*inputs()), atol=1e-6, rtol=1e-6)
 
 
 @pytest.fixture

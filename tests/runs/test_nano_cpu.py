@@ -19,7 +19,7 @@ with open("asked.jsonl", "a") as asked:
 if sys.argv[1] == "train":
     made = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
     made.mkdir(parents=True)
-    for name in ("vae.safetensors", "teacher.safetensors", "student.safetensors", "config.json"):
+    for name in ("vae.safetensors", "teacher.safetensors", "student.safetensors", "recall.safetensors", "config.json"):
         (made / name).touch()
 """
 
@@ -44,7 +44,7 @@ def asked(tmp_path) -> dict[str, list[str]]:
 
 def test_the_student_that_comes_out_is_told_tracks_that_begin_late(asked):
     """The preset streams with codes on new picture, and what never learnt them draws coloured blocks there."""
-    last = with_overrides(RechunkConfig(), list(asked.values())[-1])
-    assert list(asked)[-1] == "large"
+    last = with_overrides(RechunkConfig(), asked["large"])
+    assert list(asked)[-2:] == ["large", "recall"]
     assert (last.p_late_tracks, last.p_camera) == (0.7, 0.5)
     assert with_overrides(RechunkConfig(), asked["short"]).p_late_tracks == 0

@@ -28,6 +28,9 @@ NEAREST_PX = 4.0
 FAR_PX = 48.0
 """Tracks farther away than this say nothing."""
 
+NOWHERE = 1e5
+"""Pixels, where tracks are put that say nothing."""
+
 Told = tuple[Tensor, Tensor, Tensor]
 """What :func:`tell_picture` gives."""
 
@@ -54,7 +57,7 @@ class PictureRecall(nn.Module):
         """Frames as they are to be shown, ``(n, 3, H, W)`` in [0, 1].
 
         Args:
-            frames: decoded, ``(n, 3, H, W)`` in [0, 1], sides multiples of 8. picture: frame 0 of each, of the same shape.
+            frames: decoded, ``(n, 3, H, W)`` in [0, 1], sides multiples of 8. picture: frame 0 of each, or one for all.
             ways, near: of :func:`told_ways`, ``(n, 2, H / 4, W / 4)`` and ``(n, 1, H / 4, W / 4)``.
         """
         return self.parts(frames, picture, ways, near)[0]
@@ -63,19 +66,24 @@ class PictureRecall(nn.Module):
         """:meth:`forward`; the ways after they were moved ``(n, 2, H / 2, W / 2)``; and the shares ``(n, 3, H, W)`` of the
         decoded frame, of what was carried and of the picture, which add up to 1."""
         size = (frames.shape[-2], frames.shape[-1])
-        decoded = F.pixel_unshuffle(frames, CELL)
-        still = F.pixel_unshuffle(picture, CELL) - decoded
-        carried = F.pixel_unshuffle(carried_picture(picture, ways, size), CELL) - decoded
-        x = F.silu(self.enter(torch.cat([decoded, carried, still, near], dim=1)))
+        dtype = (
+            torch.get_autocast_dtype(frames.device.type) if torch.is_autocast_enabled(frames.device.type) else frames.dtype
+        )
+        # Channels last all along, and differences before they are rounded: a third faster on a processor, and exact.
+        decoded = _cells(frames)
+        still = (_cells(picture) - decoded).to(dtype)
+        carried = (_cells(carried_picture(picture, ways, size)) - decoded).to(dtype)
+        x = torch.cat([decoded.to(dtype), carried, still, near.movedim(1, -1).to(dtype)], dim=-1).movedim(-1, 1)
+        x = F.silu(self.enter(x))
         for layer in self.around:
             x = x + F.silu(layer(x))
-        moved = _larger(ways, (size[0] // 2, size[1] // 2)) + 2 * F.pixel_shuffle(self.shift(x).float(), 2)
+        moved = _larger(ways, (size[0] // 2, size[1] // 2)) + 2 * _pixels(self.shift(x).float(), 2)
         shown = carried_picture(picture, moved, size)
-        carried = F.pixel_unshuffle(shown, CELL) - decoded
-        x = F.silu(self.compare(torch.cat([x, carried, still], dim=1)))
+        carried = (_cells(shown) - decoded).to(dtype)
+        x = F.silu(self.compare(torch.cat([x.movedim(1, -1), carried, still], dim=-1).movedim(-1, 1)))
         x = x + F.silu(self.smooth(x))
-        shares = F.pixel_shuffle(self.shares(x).float(), CELL).softmax(dim=1)
-        out = shares[:, :1] * frames + shares[:, 1:2] * shown + shares[:, 2:] * picture
+        shares = _pixels(self.shares(x).float(), CELL).softmax(dim=1)
+        out = frames + shares[:, 1:2] * (shown - frames) + shares[:, 2:] * (picture - frames)
         return out, moved, shares
 
 
@@ -96,18 +104,23 @@ def told_ways(xy: Tensor, visible: Tensor, ids: Tensor, size: tuple[int, int]) -
     if N == 0:
         return xy.new_zeros(B, T, 2, rows, columns), xy.new_zeros(B, T, 1, rows, columns)
     start, late = origins(ids)
-    told = visible & ~late[:, None] & torch.isfinite(xy).all(-1)
-    xy = torch.where(told[..., None], xy, torch.zeros_like(xy))
-    row, column = torch.arange(rows, device=xy.device), torch.arange(columns, device=xy.device)
-    middle = (torch.stack(torch.meshgrid(column, row, indexing="xy"), dim=-1).reshape(-1, 2) + 0.5) * CELL
-    apart = (middle[None, None, :, None] - xy[:, :, None]).square().sum(-1)  # (B, T, cells, N)
-    apart = torch.where(told[:, :, None], apart, torch.full_like(apart, 1e9))
-    least = apart.amin(-1, keepdim=True)
-    weight = torch.exp((least - apart) / (2 * NEAREST_PX**2))
-    near = (1 - least.sqrt() / FAR_PX).clamp_min(0)
-    ways = (weight / weight.sum(-1, keepdim=True)) @ (start[:, None].to(xy.dtype) - xy) * (near > 0)
-    shape = (rows, columns)
-    return ways.transpose(-1, -2).unflatten(-1, shape), near.transpose(-1, -2).unflatten(-1, shape)
+    told = (visible & ~late[:, None] & torch.isfinite(xy).all(-1))[..., None]
+    column, row = (torch.arange(count, device=xy.device) + 0.5 for count in (columns, rows))
+    middle = torch.stack(torch.meshgrid(column * CELL - size[1] / 2, row * CELL - size[0] / 2, indexing="xy"), dim=-1)
+    place = torch.stack([xy[..., 0] - size[1] / 2, xy[..., 1] - size[0] / 2], dim=-1)
+    place = torch.where(told, place, torch.full_like(place, NOWHERE)).flatten(0, 1)  # (B T, N, 2)
+    # |a - b|^2 as one product, and the weights as attention's: there may be a thousand tracks, in every chunk.
+    one = middle.reshape(1, -1, 2)
+    one = torch.cat([one, one.square().sum(-1, keepdim=True), torch.ones_like(one[..., :1])], dim=-1)
+    other = torch.cat([-2 * place, torch.ones_like(place[..., :1]), place.square().sum(-1, keepdim=True)], dim=-1)
+    scale = -1 / (2 * NEAREST_PX**2)
+    logits = one.expand(len(place), -1, -1) @ (other * scale).transpose(-1, -2)  # (B T, cells, N)
+    least = (logits.amax(-1, keepdim=True) / scale).clamp_min(0).sqrt()
+    near = (1 - least / FAR_PX).clamp_min(0)
+    facts = torch.where(told, start[:, None] - xy, torch.zeros_like(xy)).flatten(0, 1)
+    ways = (logits.softmax(-1) @ facts) * (near > 0)
+    ways, near = (part.transpose(-1, -2).reshape(B, T, -1, rows, columns) for part in (ways, near))
+    return ways, near
 
 
 def tell_picture(picture: Tensor, xy: Tensor, visible: Tensor, ids: Tensor) -> Told:
@@ -117,12 +130,24 @@ def tell_picture(picture: Tensor, xy: Tensor, visible: Tensor, ids: Tensor) -> T
 
 
 def carried_picture(picture: Tensor, ways: Tensor, size: tuple[int, int]) -> Tensor:
-    """``(n, 3, H, W)``: at each pixel the picture at the end of its way; ways ``(n, 2, rows, columns)`` in pixels."""
+    """``(n, 3, H, W)``: at each pixel the picture, ``(n or 1, 3, H, W)``, at the end of its way; ways ``(n, 2, rows,
+    columns)`` in pixels."""
     H, W = size
     ways = _larger(ways, (H, W))
     y, x = torch.arange(H, device=ways.device) + 0.5, torch.arange(W, device=ways.device) + 0.5
     place = torch.stack([(x + ways[:, 0]) * (2 / W) - 1, (y[:, None] + ways[:, 1]) * (2 / H) - 1], dim=-1)
-    return F.grid_sample(picture, place.to(picture.dtype), padding_mode="border", align_corners=False)
+    source = picture.expand(len(place), -1, -1, -1)
+    return F.grid_sample(source, place.to(picture.dtype), padding_mode="border", align_corners=False)
+
+
+def _cells(x: Tensor) -> Tensor:
+    """``(n, 3, H, W)`` -> ``(n, H / 4, W / 4, 48)``, in the order of ``pixel_unshuffle``."""
+    return x.unflatten(3, (-1, CELL)).unflatten(2, (-1, CELL)).permute(0, 2, 4, 1, 3, 5).flatten(3)
+
+
+def _pixels(x: Tensor, side: int) -> Tensor:
+    """``(n, c side^2, h, w)`` -> ``(n, c, h side, w side)``: ``pixel_shuffle``, faster where channels come last."""
+    return x.movedim(1, -1).unflatten(-1, (-1, side, side)).permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
 
 
 def _larger(ways: Tensor, size: tuple[int, int]) -> Tensor:

@@ -109,7 +109,7 @@ def decoded_frames(
     frames = video[0].float()
     if recall is not None and told is not None:
         picture, ways, near = told
-        frames = recall(frames, picture.expand_as(frames), ways, near)
+        frames = recall(frames, picture, ways, near)
         if first:  # the picture itself
             frames = torch.cat([picture, frames[1:]])
     pixels = frames.clamp(0, 1).mul(255).round().to(torch.uint8)
