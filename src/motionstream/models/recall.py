@@ -9,7 +9,7 @@ the decoded frame shows something else than the picture does, it stays. Not the 
 latents alone. Decoders that look at the frames of the user are known from interpolation and image-to-video work.
 
     recall = PictureRecall()
-    ways, near = told_ways(xy, visible, ids, (144, 192))              # (B, T, 2, 36, 48) each
+    ways, near = told_ways(xy, visible, ids, (144, 192))              # (B, T, 2, 36, 48), (B, T, 1, 36, 48)
     frames = recall(frames, picture, ways[0], near[0])             # (T, 3, 144, 192) each
 """
 
@@ -28,8 +28,6 @@ NEAREST_PX = 4.0
 FAR_PX = 48.0
 """Tracks farther away than this say nothing."""
 
-AWAY_PX, BESIDE_PX = 4.0, 16.0
-"""A track so far from where it began has moved away, and what lay so much beside its beginning may have, too."""
 NOWHERE = 1e5
 """Pixels, where tracks are put that say nothing."""
 
@@ -43,7 +41,7 @@ class PictureRecall(nn.Module):
     def __init__(self, width: int = 48) -> None:
         super().__init__()
         colours = 3 * CELL**2
-        self.enter = _conv(3 * colours + 2, width)
+        self.enter = _conv(3 * colours + 1, width)
         self.around = nn.ModuleList([_conv(width, width), _conv(width, width, dilation=2), _conv(width, width)])
         self.shift = _conv(width, 2 * 4)  # pixels, on cells of half the side
         self.compare = nn.Conv2d(width + 2 * colours, width, 1)
@@ -60,7 +58,7 @@ class PictureRecall(nn.Module):
 
         Args:
             frames: decoded, ``(n, 3, H, W)`` in [0, 1], sides multiples of 8. picture: frame 0 of each, or one for all.
-            ways, near: of :func:`told_ways`, ``(n, 2, H / 4, W / 4)`` each.
+            ways, near: of :func:`told_ways`, ``(n, 2, H / 4, W / 4)`` and ``(n, 1, H / 4, W / 4)``.
         """
         return self.parts(frames, picture, ways, near)[0]
 
@@ -99,48 +97,30 @@ def told_ways(xy: Tensor, visible: Tensor, ids: Tensor, size: tuple[int, int]) -
 
     Returns:
         Ways ``(B, T, 2, H / 4, W / 4)`` in pixels (x, y) from a cell to its place in the picture, those of the nearest
-        tracks and 0 where there are none; and ``(B, T, 2, H / 4, W / 4)``: 1 at a track, 0 from `FAR_PX` on; and 1 where a
-        track began that has moved away, 0 from `BESIDE_PX` on.
+        tracks and 0 where there are none; and ``(B, T, 1, H / 4, W / 4)``: 1 at a track, 0 from `FAR_PX` on.
     """
     B, T, N = visible.shape
     rows, columns = size[0] // CELL, size[1] // CELL
     if N == 0:
-        return xy.new_zeros(B, T, 2, rows, columns), xy.new_zeros(B, T, 2, rows, columns)
+        return xy.new_zeros(B, T, 2, rows, columns), xy.new_zeros(B, T, 1, rows, columns)
     start, late = origins(ids)
-    start = start[:, None].to(xy.dtype).expand_as(xy)
     told = (visible & ~late[:, None] & torch.isfinite(xy).all(-1))[..., None]
-    facts = torch.where(told, start - xy, torch.zeros_like(xy)).flatten(0, 1)
-    apart = _apart(xy, told, size)
-    ways = (apart * (-1 / (2 * NEAREST_PX**2))).softmax(-1) @ facts
-    near = _nearness(apart, FAR_PX)
-    left = _nearness(_apart(start, told & ((start - xy).norm(dim=-1, keepdim=True) > AWAY_PX), size), BESIDE_PX)
-    ways, near = (
-        part.transpose(-1, -2).reshape(B, T, 2, rows, columns) for part in (ways * (near > 0), torch.cat([near, left], -1))
-    )
-    return ways, near
-
-
-def _apart(places: Tensor, told: Tensor, size: tuple[int, int]) -> Tensor:
-    """Squared distances ``(B T, cells, N)`` in pixels of cells to places ``(B, T, N, 2)``, enormous where not told."""
-    middle = torch.stack(
-        torch.meshgrid(
-            (torch.arange(size[1] // CELL, device=places.device) + 0.5) * CELL - size[1] / 2,
-            (torch.arange(size[0] // CELL, device=places.device) + 0.5) * CELL - size[0] / 2,
-            indexing="xy",
-        ),
-        dim=-1,
-    ).reshape(1, -1, 2)
-    place = torch.stack([places[..., 0] - size[1] / 2, places[..., 1] - size[0] / 2], dim=-1)
-    place = torch.where(told, place, torch.full_like(place, NOWHERE)).flatten(0, 1)
-    # |a - b|^2 as one product: there may be a thousand tracks, and this is done for every chunk.
-    one = torch.cat([middle, middle.square().sum(-1, keepdim=True), torch.ones_like(middle[..., :1])], dim=-1)
+    column, row = (torch.arange(count, device=xy.device) + 0.5 for count in (columns, rows))
+    middle = torch.stack(torch.meshgrid(column * CELL - size[1] / 2, row * CELL - size[0] / 2, indexing="xy"), dim=-1)
+    place = torch.stack([xy[..., 0] - size[1] / 2, xy[..., 1] - size[0] / 2], dim=-1)
+    place = torch.where(told, place, torch.full_like(place, NOWHERE)).flatten(0, 1)  # (B T, N, 2)
+    # |a - b|^2 as one product, and the weights as attention's: there may be a thousand tracks, in every chunk.
+    one = middle.reshape(1, -1, 2)
+    one = torch.cat([one, one.square().sum(-1, keepdim=True), torch.ones_like(one[..., :1])], dim=-1)
     other = torch.cat([-2 * place, torch.ones_like(place[..., :1]), place.square().sum(-1, keepdim=True)], dim=-1)
-    return one.expand(len(place), -1, -1) @ other.transpose(-1, -2)
-
-
-def _nearness(apart: Tensor, reach: float) -> Tensor:
-    """``(n, cells, 1)``: 1 where the nearest of squared distances ``(n, cells, N)`` is 0, 0 from ``reach`` pixels on."""
-    return (1 - apart.amin(-1, keepdim=True).clamp_min(0).sqrt() / reach).clamp_min(0)
+    scale = -1 / (2 * NEAREST_PX**2)
+    logits = one.expand(len(place), -1, -1) @ (other * scale).transpose(-1, -2)  # (B T, cells, N)
+    least = (logits.amax(-1, keepdim=True) / scale).clamp_min(0).sqrt()
+    near = (1 - least / FAR_PX).clamp_min(0)
+    facts = torch.where(told, start[:, None] - xy, torch.zeros_like(xy)).flatten(0, 1)
+    ways = (logits.softmax(-1) @ facts) * (near > 0)
+    ways, near = (part.transpose(-1, -2).reshape(B, T, -1, rows, columns) for part in (ways, near))
+    return ways, near
 
 
 def tell_picture(picture: Tensor, xy: Tensor, visible: Tensor, ids: Tensor) -> Told:

@@ -53,19 +53,11 @@ SAME = 0.06
 
 @dataclass(frozen=True, kw_only=True)
 class RecallConfig:
-    """Settings of the recall.
-
-    Args:
-        batch, num_frames: clips of a step, of which ``frames_per_clip`` frames are compared.
-        p_student: share of steps with clips of the student's.
-        told_off_px: how far the tracks of a clip may lie beside what they tell of, standard deviation.
-        edge, way: weights of the steps between neighbouring pixels and, a pixel, of wrong ways.
-        moving_weight, uncovered_weight: what differs from the picture weighs 1 + the first, ground that a thing has left the
-            second more.
-        init: a folder with ``recall.safetensors`` to go on from; "" = none.
-        tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig; p_twin: as in SceneConfig; p_spill: as
-            in ConditionConfig.
-    """
+    """Args: batch clips of ``num_frames``, of which ``frames_per_clip`` are compared a step; ``p_student``: share of steps
+    with clips of the student's; ``told_off_px``: how far the tracks of a clip may lie beside what they tell of, standard
+    deviation; ``edge``, ``way``: weights of the steps between neighbouring pixels and, a pixel, of wrong ways; what differs
+    from the picture weighs 1 + ``moving_weight``; ``init``: a folder with ``recall.safetensors`` to go on from. The
+    others as in CausalInitConfig and ConditionConfig."""
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2_500))
     batch: int = 5
@@ -80,7 +72,6 @@ class RecallConfig:
     edge: float = 0.5
     way: float = 0.02
     moving_weight: float = 3.0
-    uncovered_weight: float = 4.0
     init: str = ""
     tracks_per_object: tuple[int, ...] = (1, 96)
     camera_tracks: tuple[int, ...] = (16, 200)
@@ -131,7 +122,7 @@ class RecallStage:
         generator = torch.Generator(self.compute.device).manual_seed(seed ^ 0x0F5)
         given = self.given(batch, seed, generator)
         picks = 1 + torch.randperm(config.num_frames - 1, generator=generator, device=home.device)[: config.frames_per_clip]
-        truth, uncovered, home = (part[:, picks].flatten(0, 1) for part in (rendered.video, rendered.uncovered, home))
+        truth, home = (part[:, picks].flatten(0, 1) for part in (rendered.video, home))
         picture = rendered.video[:, :1].expand(-1, len(picks), -1, -1, -1).flatten(0, 1)
         with torch.no_grad(), self.compute.autocast():
             decoded = self.vae.decode(given)[0].float()[:, picks].flatten(0, 1)
@@ -139,7 +130,7 @@ class RecallStage:
         with self.compute.autocast():
             shown, moved, shares = self.recall.parts(decoded, picture, ways, near)
         changed = ((truth - picture).abs().amax(1, keepdim=True) > SAME / 2).float()
-        weight = 1 + config.moving_weight * changed + config.uncovered_weight * uncovered
+        weight = 1 + config.moving_weight * changed
         apart = shown - truth
         pixels = (apart.abs() * weight).mean()
         edges = sum(
@@ -276,6 +267,6 @@ def _wrong_ways(moved: Tensor, home: Tensor, picture: Tensor, truth: Tensor, nea
     there = carried_picture(picture, home, (truth.shape[-2], truth.shape[-1]))
     same = -F.max_pool2d(-((there - truth).abs().amax(1, keepdim=True) < SAME).float(), 2)  # all four pixels
     counts = same * (home.norm(dim=1, keepdim=True) > 0.3)
-    counts = counts * F.interpolate(near[:, :1], size=moved.shape[-2:], mode="bilinear", align_corners=False)
+    counts = counts * F.interpolate(near, size=moved.shape[-2:], mode="bilinear", align_corners=False)
     wrong = ((moved - home).square().sum(1, keepdim=True) + 0.01).sqrt().clamp(max=8)
     return wrong, counts
