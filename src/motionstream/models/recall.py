@@ -10,7 +10,7 @@ latents alone. Decoders that look at the frames of the user are known from inter
 
     recall = PictureRecall()
     ways, near = told_ways(xy, visible, ids, (144, 192))              # (B, T, 2, 36, 48), (B, T, 1, 36, 48)
-    frames = recall(frames, picture, ways[0], near[0])             # (T, 3, 144, 192) each
+    frames = recall(frames, picture, ways[0], near[0])                # (T, 3, 144, 192) each
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ NEAREST_PX = 4.0
 """Tracks so much farther from a cell than the nearest one say little about it."""
 FAR_PX = 48.0
 """Tracks farther away than this say nothing."""
-
 NOWHERE = 1e5
 """Pixels, where tracks are put that say nothing."""
 

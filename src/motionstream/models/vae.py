@@ -113,7 +113,7 @@ class NanoVAE(nn.Module):
             x, last = _run_block(block, x, past, F_)
             kept.append(last)
         x = rearrange(self.grow(x), "(b f) (c t y x) h w -> (b f t) c (h y) (w x)", b=B, t=config.t_stride, y=2, x=2)
-        for block, past in zip(self.blocks_out, memory[len(self.blocks) :], strict=False):
+        for block, past in zip(self.blocks_out, memory[len(self.blocks) :][: len(self.blocks_out)], strict=True):
             x, last = _run_block(block, x, past, F_ * config.t_stride)
             kept.append(last)
         detail = F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(x))), config.stride // 2)

@@ -77,11 +77,8 @@ class Lane:
         self._decoding.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self._decoding):
             begun = Mark(self.device)
-            for given in (
-                latents,
-                *(memory or ()),
-                *(told or ()),
-            ):  # may be freed by the caller's stream while this one reads them
+            # They may be freed by the caller's stream while this one reads them.
+            for given in (latents, *(memory or ()), *(told or ())):
                 given.record_stream(self._decoding)
             frames, memory = self.engine.frames(latents, memory, told)
             decoded = Mark(self.device)

@@ -378,10 +378,10 @@ class StreamSession:
             motion = track_latents(engine.model, engine.preset.geometry, xy, visible, ids, first=index == 0)
             known = self._text, self._image, self.picture_latents, self._prompt_rows
             condition = Condition(self.first_latent, motion, *known)
+            told = None if self.picture is None else tell_picture(self.picture, xy, visible, ids)
             tracked = Mark(device)
             self.latents = lane.denoise(condition, self.noise, self.sigmas)
             denoised = Mark(device)
-            told = None if self.picture is None else tell_picture(self.picture, xy, visible, ids)
             pixels, self._decoder, (decoding, decoded, copied) = lane.decode(self.latents, self._decoder, told)
         self._pending = (self.latents, condition)
         if lane.overlaps:  # behind the frames' way to the host, and off the way of the next chunk's input
