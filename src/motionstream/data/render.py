@@ -104,14 +104,18 @@ def _middle(scenes: Scenes) -> Tensor:
     return torch.tensor([scenes.config.width / 2, scenes.config.height / 2], device=scenes.pan.device)
 
 
+def _middles(rows: int, columns: int, device: torch.device) -> Tensor:
+    """Middles (x, y) of cells, in cells: ``(1, 1, rows * columns, 2)``."""
+    y, x = torch.meshgrid(torch.arange(rows, device=device) + 0.5, torch.arange(columns, device=device) + 0.5, indexing="ij")
+    return torch.stack([x, y], -1).reshape(1, 1, -1, 2)
+
+
 def _sample(texture: Tensor, pose: _Similarity, size: tuple[int, int], padding: str) -> Tensor:
     """texture ``(B, C, s, s)`` seen under ``pose`` -> ``(B, T, C, H, W)``."""
     B, T = pose.offset.shape[:2]
     H, W = size
     device = texture.device
-    y, x = torch.meshgrid(torch.arange(H, device=device) + 0.5, torch.arange(W, device=device) + 0.5, indexing="ij")
-    screen = torch.stack([x, y], -1).reshape(1, 1, H * W, 2)
-    uv = pose.lift(screen.expand(B, T, -1, -1))
+    uv = pose.lift(_middles(H, W, device).expand(B, T, -1, -1))
     out = F.grid_sample(texture, uv.reshape(B, T * H, W, 2), padding_mode=padding, align_corners=False)
     return out.reshape(B, texture.shape[1], T, H, W).transpose(1, 2)
 
@@ -167,8 +171,7 @@ def ways_home(scenes: Scenes, cell: int = 1) -> Tensor:
     config, device = scenes.config, scenes.pan.device
     B, T = scenes.pan.shape[:2]
     rows, columns = config.height // cell, config.width // cell
-    y, x = torch.meshgrid(torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij")
-    place = ((torch.stack([x, y], -1).reshape(1, 1, -1, 2) + 0.5) * cell).expand(B, T, -1, -1)
+    place = (_middles(rows, columns, device) * cell).expand(B, T, -1, -1)
     ground = _background_pose(scenes)
     home = ground.at_start(ground.lift(place))
     for m in range(scenes.active.shape[1]):

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from motionstream.causal.rollout import SeededNoise, rollout
+from motionstream.causal.rollout import SeededNoise
 from motionstream.config import PresetConfig
 from motionstream.data.conditions import Batch, ConditionConfig, changed_cells, condition_batch, widened
 from motionstream.data.render import Rendered, render, ways_home
@@ -28,14 +28,13 @@ from motionstream.models.fused import FusedDiT
 from motionstream.models.load import load_weights, save_weights
 from motionstream.models.recall import PictureRecall, carried_picture, told_ways
 from motionstream.models.vae import NanoVAE
-from motionstream.nn.kv_cache import SinkWindowCache
 from motionstream.train.check import check_settings
 from motionstream.train.dit_stage import clip_latents
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import adamw, lr_scale
 from motionstream.train.sheets import save_rows
-from motionstream.train.teacher import condition_of
+from motionstream.train.streamed import streamed
 from motionstream.train.vae import psnr
 
 SPEEDS = (0.8, 1.6, 2.8)
@@ -185,17 +184,10 @@ class RecallStage:
 
     def streamed(self, batch: Batch, seed: int) -> Tensor:
         """What the student makes of the clips."""
-        preset = self.preset
-        h, w = (size // preset.model.patch for size in batch.latents.shape[-2:])
-        setting = {"grid": (h, w), "device": self.compute.device, "dtype": self.compute.dtype}
-        cache = SinkWindowCache(preset.model, preset.cache, batch=len(batch.latents), **setting)  # type: ignore[arg-type]
-        chunk = preset.cache.chunk_frames
-        noise = SeededNoise(seed, (len(batch.latents), chunk, *batch.latents.shape[2:]), self.compute.device)
-        chunks = -(-batch.latents.shape[1] // chunk)
-        with self.compute.autocast():
-            condition = condition_of(self.student, preset, batch)
-            made = list(rollout(self.fused, cache, condition, noise, preset.sample.student_sigmas, chunks))
-        return torch.cat(made, dim=1)[:, : batch.latents.shape[1]].float()
+        shape = len(batch.latents), self.preset.cache.chunk_frames, *batch.latents.shape[2:]
+        noise = SeededNoise(seed, shape, self.compute.device)
+        made = streamed(self.fused, self.student, self.preset, batch, noise, self.compute)
+        return made[:, : batch.latents.shape[1]].float()
 
     def told(self, batch: Batch, picks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Ways and nearness of some frames, all clips' one after the other; told of what moved a little beside it."""

@@ -33,7 +33,7 @@ from motionstream.models.dit import WanDiT
 from motionstream.models.fused import FusedDiT
 from motionstream.models.load import load_weights
 from motionstream.models.vae import NanoVAE
-from motionstream.nn.kv_cache import HistoryCache, SinkWindowCache
+from motionstream.nn.kv_cache import HistoryCache
 from motionstream.train.causal_init import ROBUST_FLOOR, student_sheet
 from motionstream.train.check import check_settings
 from motionstream.train.dit_stage import DiTStage, clip_latents, with_cache, with_late_codes, with_levels
@@ -41,6 +41,7 @@ from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import lr_scale, muon_adamw
 from motionstream.train.pictures import PictureLoss
+from motionstream.train.streamed import streamed
 from motionstream.train.teacher import condition_of
 
 
@@ -236,25 +237,11 @@ class RechunkStage(DiTStage):
             guided = guided * (1 - batch.resting)
         return torch.lerp(batch.latents, self.guide_estimates(batch, seed, before), guided)
 
-    @torch.no_grad()
     def guide_estimates(self, batch: Batch, seed: int, before: PresetConfig) -> Tensor:
         """Every clean estimate of the student in the setting of ``before``, ``(steps, B, F, C, h, w)``."""
-        preset, sigmas = before, before.sample.student_sigmas
-        h, w = (size // preset.model.patch for size in batch.latents.shape[-2:])
-        cache = SinkWindowCache(
-            preset.model,
-            preset.cache,
-            batch=len(batch.latents),
-            grid=(h, w),
-            device=self.compute.device,
-            dtype=self.compute.dtype,
-        )
         estimates: list[Tensor] = []
-        condition, noise = condition_of(self.guide_model, preset, batch), self.noise(batch, preset, seed)[0]
-        chunks = batch.latents.shape[1] // preset.cache.chunk_frames
-        for _ in rollout(self.guide, cache, condition, noise, sigmas, chunks, estimates=estimates):
-            pass
-        return by_step(estimates, len(sigmas)).float()
+        streamed(self.guide, self.guide_model, before, batch, self.noise(batch, before, seed)[0], self.compute, estimates)
+        return by_step(estimates, len(before.sample.student_sigmas)).float()
 
     def loss(
         self, batch: Batch, aim: Tensor, before: PresetConfig, seed: int, known: Tensor | None = None
