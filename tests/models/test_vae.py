@@ -50,6 +50,28 @@ def test_stream_equals_parallel_for_any_chunk_plan(config, plan):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("plan", [(5,), (1, 1, 3), (2, 3)])
+def test_half_a_decoding_is_the_linear_one_and_what_a_correction_is_made_of(config, plan):
+    vae = vae_of(config)
+    latents = torch.randn(2, 5, config.latent_channels, 3, 2, generator=torch.Generator().manual_seed(5))
+    parts, made_of, state, start = [], [], None, 0
+    for length in plan:
+        video, features, state = vae.decode_half(latents[:, start : start + length], state)
+        parts.append(video)
+        made_of.append(features)
+        start += length
+    assert len(state) == config.depth + config.smooth_seams
+    torch.nn.init.zeros_(vae.conv_out.weight)
+    torch.nn.init.zeros_(vae.conv_out.bias)
+    torch.testing.assert_close(torch.cat(parts, 1), vae.decode(latents)[0], atol=1e-5, rtol=0)
+    features = torch.cat(made_of, 1)
+    assert features.shape == (2, config.t_stride * 4 + 1, config.width_out, 6, 4)
+    last, _ = vae._trunk(latents, vae.initial_state(2, 3, 2, latents))
+    torch.testing.assert_close(features, last.unflatten(0, (2, -1))[:, config.t_stride - 1 :], atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
 def test_seams_are_smoothed_in_what_is_shown_and_not_in_training():
     config = CONFIGS[-1]
     smooth, plain = vae_of(config), vae_of(replace(config, smooth_seams=False))

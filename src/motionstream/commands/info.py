@@ -121,7 +121,8 @@ def describe(config: PresetConfig, compute: Compute) -> dict[str, Any]:
         "cache": cache.tag,
         "chunk_frames": list(config.frames_of_chunks),
         "steps": len(config.sample.student_sigmas),
-        "parameters": {"dit": parts["dit"] // itemsize, "vae": sum(vae_parameters(config, "full").values())},
+        "parameters": {"dit": parts["dit"] // itemsize, "vae": sum(vae_parameters(config, "full").values())}
+        | _recall_parameters(config),
         "memory": {
             "weights": weights,
             "cache": parts["cache"],
@@ -129,6 +130,18 @@ def describe(config: PresetConfig, compute: Compute) -> dict[str, Any]:
             "total": plan.peak,
         },
     }
+
+
+def _recall_parameters(config: PresetConfig) -> dict[str, int]:
+    """Of what gives frames the picture's own pixels back, for presets whose weights may have it."""
+    import torch
+
+    from motionstream.models.recall import PictureRecall
+
+    if config.vae_kind != "nano" or config.model.tracks.code != "origin":
+        return {}
+    with torch.device("meta"):
+        return {"recall": sum(p.numel() for p in PictureRecall(config.vae.width_out).parameters())}
 
 
 def _options(config: PresetConfig, compute: str) -> MemoryOptions:
@@ -190,7 +203,8 @@ def _lines(sizes: dict[str, Any]) -> list[str]:
         f"latents     {w}x{h} cells of {channels} numbers, {sizes['tokens_per_latent_frame']} tokens a latent frame",
         f"model       {dit['layers']} layers of width {dit['dim']}, {dit['heads']} heads; {sizes['steps']} steps",
         f"chunks      cache {sizes['cache']}; {first} frames first, then {later}",
-        f"parameters  DiT {_count(parameters['dit'])}, VAE {_count(parameters['vae'])}",
+        f"parameters  DiT {_count(parameters['dit'])}, VAE {_count(parameters['vae'])}"
+        + (f", recall {_count(parameters['recall'])}" if "recall" in parameters else ""),
         f"memory      about {memory['total']} to stream, beside torch itself (weights {memory['weights']}, "
         f"cache {memory['cache']}, the rest predicted)",
     ]

@@ -105,27 +105,48 @@ class NanoVAE(nn.Module):
         """
         B, F_, _, h, w = latents.shape
         config = self.config
-        first = state is None
         memory = self.initial_state(B, h, w, latents) if state is None else state
+        x, kept = self._trunk(latents, memory)
+        for block, past in zip(self.blocks_out, memory[len(self.blocks) :][: len(self.blocks_out)], strict=True):
+            x, last = _run_block(block, x, past, F_ * config.t_stride)
+            kept.append(last)
+        detail = F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(x))), config.stride // 2)
+        return self._finish(self.decode_linear(latents) + detail.unflatten(0, (B, -1)), latents, state, kept)
+
+    def decode_half(self, latents: Tensor, state: DecoderState | None = None) -> tuple[Tensor, Tensor, DecoderState]:
+        """As :meth:`decode`, for whoever makes the correction (models/recall.py): the linear inverse alone, ``(B, T, 3, H,
+        W)`` in [0, 1], what a correction is to be made of, ``(B, T, width_out, 2 h, 2 w)``, and the memories, fewer here."""
+        B, _, _, h, w = latents.shape
+        memory = self.initial_state(B, h, w, latents)[: len(self.blocks)] if state is None else state
+        x, kept = self._trunk(latents, memory)
+        features = x.unflatten(0, (B, -1))
+        video, kept = self._finish(self.decode_linear(latents), latents, state, kept)
+        return video, features[:, -video.shape[1] :], kept
+
+    def _trunk(self, latents: Tensor, memory: DecoderState) -> tuple[Tensor, DecoderState]:
+        """All that runs at the latents' resolution, frame by frame of pixels: ``(B t_stride F, width_out, 2 h, 2 w)``."""
+        B, F_ = latents.shape[:2]
         kept: DecoderState = []
         x = self.conv_in(latents.flatten(0, 1))
         for block, past in zip(self.blocks, memory, strict=False):
             x, last = _run_block(block, x, past, F_)
             kept.append(last)
-        x = rearrange(self.grow(x), "(b f) (c t y x) h w -> (b f t) c (h y) (w x)", b=B, t=config.t_stride, y=2, x=2)
-        for block, past in zip(self.blocks_out, memory[len(self.blocks) :][: len(self.blocks_out)], strict=True):
-            x, last = _run_block(block, x, past, F_ * config.t_stride)
-            kept.append(last)
-        detail = F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(x))), config.stride // 2)
-        video = self.decode_linear(latents) + detail.unflatten(0, (B, -1))
-        if first:
-            video = video[:, config.t_stride - 1 :]
+        t_stride = self.config.t_stride
+        return rearrange(self.grow(x), "(b f) (c t y x) h w -> (b f t) c (h y) (w x)", b=B, t=t_stride, y=2, x=2), kept
+
+    def _finish(
+        self, video: Tensor, latents: Tensor, state: DecoderState | None, kept: DecoderState
+    ) -> tuple[Tensor, DecoderState]:
+        """The frames there are, with their seams smoothed; ``kept`` with the first latent frame behind it."""
+        t_stride = self.config.t_stride
+        if state is None:
+            video = video[:, t_stride - 1 :]
         if self.training:
             return video, kept
         video = video.clamp(0, 1)
-        if config.smooth_seams:
-            kept.append(latents[:, 0].clone() if first else memory[-1])
-            video = smooth_seams(video, latents, kept[-1], config.t_stride)
+        if self.config.smooth_seams:
+            kept.append(latents[:, 0].clone() if state is None else state[-1])
+            video = smooth_seams(video, latents, kept[-1], t_stride)
         return video, kept
 
     def decode_linear(self, latents: Tensor) -> Tensor:

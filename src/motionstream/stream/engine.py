@@ -291,7 +291,7 @@ def _load_recall(config: PresetConfig, folder: Path) -> PictureRecall | None:
     path = folder / "recall.safetensors"
     if not path.is_file() or config.model.tracks.code != "origin":
         return None
-    recall = PictureRecall()
+    recall = PictureRecall(config.vae.width_out)
     load_weights(path, recall)
     return recall
 

@@ -16,7 +16,7 @@ from motionstream.causal.graphs import ChunkGraphs, CudaRecorder
 from motionstream.causal.rollout import NoiseFn, commit_chunk, denoise_chunk
 from motionstream.models.dit import Condition
 from motionstream.models.recall import PictureRecall, Told
-from motionstream.models.vae import DecoderState
+from motionstream.models.vae import DecoderState, NanoVAE
 from motionstream.nn.kv_cache import SinkWindowCache
 from motionstream.stream.chunk import Mark
 
@@ -101,13 +101,15 @@ def decoded_frames(
     told: Told | None = None,
 ) -> tuple[Tensor, DecoderState]:
     """See :meth:`StreamEngine.frames`."""
-    first = memory is None
-    video, memory = vae.decode(latents, memory)
-    frames = video[0].float()
-    if recall is not None and told is not None:
-        picture, ways, near = told
-        frames = recall(frames, picture, ways, near)
+    if recall is not None and told is not None and isinstance(vae, NanoVAE):
+        first = memory is None
+        video, features, memory = vae.decode_half(latents, memory)
+        picture, ways, cues = told
+        frames = recall(video[0].float(), features[0], picture, ways, cues)
         if first:  # the picture itself
             frames = torch.cat([picture, frames[1:]])
+    else:
+        video, memory = vae.decode(latents, memory)
+        frames = video[0].float()
     pixels = frames.clamp(0, 1).mul(255).round().to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).contiguous(), memory

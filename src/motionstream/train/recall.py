@@ -107,7 +107,7 @@ class RecallStage:
         load_weights(student, self.student)
         self.fused = FusedDiT(self.student.eval().requires_grad_(False), compute.dtype)
         torch.manual_seed(config.seed)
-        self.recall = PictureRecall()
+        self.recall = PictureRecall(preset.vae.width_out)
         if config.init:
             load_weights(Path(config.init) / self.exports, self.recall)
         self.recall = self.recall.to(compute.device).train()
@@ -124,29 +124,29 @@ class RecallStage:
         truth, home = (part[:, picks].flatten(0, 1) for part in (rendered.video, home))
         picture = rendered.video[:, :1].expand(-1, len(picks), -1, -1, -1).flatten(0, 1)
         with torch.no_grad(), self.compute.autocast():
-            decoded = self.vae.decode(given)[0].float()[:, picks].flatten(0, 1)
-            ways, near = self.told(batch, picks, generator)
+            decoded, features = self.decoded(given, picks)
+            ways, cues = self.told(batch, picks, generator)
         with self.compute.autocast():
-            shown, moved, shares = self.recall.parts(decoded, picture, ways, near)
+            made = self.recall.parts(decoded, features, picture, ways, cues)
         changed = ((truth - picture).abs().amax(1, keepdim=True) > SAME / 2).float()
         weight = 1 + config.moving_weight * changed
-        apart = shown - truth
+        apart = made.frames - truth
         pixels = (apart.abs() * weight).mean()
         edges = sum(
             (apart.diff(dim=axis).abs() * weight.narrow(axis, 1, weight.shape[axis] - 1)).mean() for axis in (-1, -2)
         )
-        wrong, counts = _wrong_ways(moved, home, picture, truth, near)
+        wrong, counts = _wrong_ways(made.ways, home, picture, truth, cues[:, :1])
         loss = pixels + config.edge * edges + config.way * (wrong * counts).mean()
         loss.backward()
         norm = self.optimizer.step(lr_scale(step, self.steps, config.warmup, config.decay_share), 1.0)
         self.ema.update(self.recall)
         return {
             "loss": float(loss.detach()),
-            "psnr": psnr(shown, truth),
+            "psnr": psnr(made.frames, truth),
             "psnr_decoded": psnr(decoded, truth),
             "way_px": float((wrong.detach() * counts).sum() / counts.sum().clamp_min(1)),
             "picture_share": float(
-                (shares.detach()[:, 1:].sum(1, keepdim=True) * changed).sum() / changed.sum().clamp_min(1)
+                (made.shares.detach()[:, 1:].sum(1, keepdim=True) * changed).sum() / changed.sum().clamp_min(1)
             ),
             "grad_norm": norm,
         }
@@ -189,16 +189,21 @@ class RecallStage:
         made = streamed(self.fused, self.student, self.preset, batch, noise, self.compute)
         return made[:, : batch.latents.shape[1]].float()
 
+    def decoded(self, latents: Tensor, picks: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames and features of :meth:`NanoVAE.decode_half`, some of all clips', one after the other."""
+        video, features, _ = self.vae.decode_half(latents)
+        return video[:, picks].flatten(0, 1).float(), features[:, picks].flatten(0, 1)
+
     def told(self, batch: Batch, picks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Ways and nearness of some frames, all clips' one after the other; told of what moved a little beside it."""
+        """Ways and cues of some frames, all clips' one after the other; told of what moved a little beside it."""
         device = batch.xy.device
         far = torch.rand(len(batch.xy), 1, 1, 1, generator=generator, device=device) * self.config.told_off_px
         beside = far * torch.randn(len(batch.xy), 1, 1, 2, generator=generator, device=device)
         moved = (batch.xy - batch.xy[:, :1]).norm(dim=-1, keepdim=True) > 1
         xy = torch.where(moved, batch.xy + beside, batch.xy)[:, picks]
         size = self.preset.geometry.height, self.preset.geometry.width
-        ways, near = told_ways(xy, batch.visible[:, picks], batch.ids, size)
-        return ways.flatten(0, 1), near.flatten(0, 1)
+        ways, cues = told_ways(xy, batch.visible[:, picks], batch.ids, size)
+        return ways.flatten(0, 1), cues.flatten(0, 1)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -211,7 +216,7 @@ class RecallStage:
         self.ema.load_state_dict(state["ema"])
 
     def averaged(self) -> PictureRecall:
-        recall = PictureRecall().to(self.compute.device).eval()
+        recall = PictureRecall(self.preset.vae.width_out).to(self.compute.device).eval()
         self.ema.copy_to(recall)
         return recall
 
@@ -221,11 +226,12 @@ class RecallStage:
         rendered, batch, _ = self.clips(12345, SPEEDS[1])
         generator = torch.Generator(self.compute.device).manual_seed(0)
         picks = torch.linspace(0, self.config.num_frames - 1, 4, device=self.compute.device).long()
-        decoded = self.vae.decode(self.streamed(batch, 0))[0].float()[:, picks]
-        ways, near = self.told(batch, picks, generator)
-        picture = rendered.video[:, :1].expand_as(decoded)
-        shown = self.averaged()(decoded.flatten(0, 1), picture.flatten(0, 1), ways, near).view_as(decoded)
-        save_rows(path, [row for trio in zip(rendered.video[:, picks], decoded, shown, strict=True) for row in trio])
+        latents = self.streamed(batch, 0)
+        plain = self.vae.decode(latents)[0].float()[:, picks]
+        picture = rendered.video[:, :1].expand_as(plain).flatten(0, 1)
+        told = self.told(batch, picks, generator)
+        shown = self.averaged()(*self.decoded(latents, picks), picture, *told).view_as(plain)
+        save_rows(path, [row for trio in zip(rendered.video[:, picks], plain, shown, strict=True) for row in trio])
 
     def export(self, folder: Path) -> None:
         save_weights(folder / self.exports, self.averaged(), dtype=torch.float16)
