@@ -85,11 +85,12 @@ def test_only_tracks_of_the_picture_that_are_near_say_anything():
     assert not any(part.any() for part in nothing)
 
 
-def test_the_picture_is_carried_by_whole_pixels_unchanged():
+def test_the_picture_is_carried_by_whole_pixels_unchanged_and_mirrored_beyond_its_edges():
     picture = torch.rand(1, 3, *SIZE)
     ways = torch.tensor([-3.0, 2.0]).view(1, 2, 1, 1).expand(1, 2, 6, 8)
     moved = carried_picture(picture, ways, SIZE)
     torch.testing.assert_close(moved[..., :-2, 3:], picture[..., 2:, :-3], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(moved[..., :-2, :3], picture[..., 2:, :3].flip(-1), atol=1e-5, rtol=1e-5)  # a mirror
 
 
 def by_shuffles(recall: PictureRecall, frames, features, picture, ways, cues) -> torch.Tensor:

@@ -148,14 +148,14 @@ def tell_picture(picture: Tensor, xy: Tensor, visible: Tensor, ids: Tensor) -> T
 
 
 def carried_picture(picture: Tensor, ways: Tensor, size: tuple[int, int]) -> Tensor:
-    """``(n, 3, H, W)``: at each pixel the picture, ``(n or 1, 3, H, W)``, at the end of its way; ways ``(n, 2, rows,
-    columns)`` in pixels."""
+    """``(n, 3, H, W)``: at each pixel the picture, ``(n or 1, 3, H, W)``, at the end of its way, mirrored beyond its edges;
+    ways ``(n, 2, rows, columns)`` in pixels."""
     H, W = size
     ways = _larger(ways, (H, W))
     y, x = torch.arange(H, device=ways.device) + 0.5, torch.arange(W, device=ways.device) + 0.5
     place = torch.stack([(x + ways[:, 0]) * (2 / W) - 1, (y[:, None] + ways[:, 1]) * (2 / H) - 1], dim=-1)
     source = picture.expand(len(place), -1, -1, -1)
-    return F.grid_sample(source, place.to(picture.dtype), padding_mode="border", align_corners=False)
+    return F.grid_sample(source, place.to(picture.dtype), padding_mode="reflection", align_corners=False)
 
 
 def _closeness(place: Tensor, size: tuple[int, int]) -> Tensor:

@@ -66,7 +66,7 @@ class RecallConfig:
     warmup: int = 50
     decay_share: float = 0.4
     ema: float = 0.995
-    p_student: float = 0.5
+    p_student: float = 0.45
     told_off_px: float = 1.5
     edge: float = 0.5
     way: float = 0.02
@@ -77,7 +77,7 @@ class RecallConfig:
     p_camera: float = 0.35
     p_twin: float = 0.2
     p_brush: float = 0.5
-    p_spill: float = 0.25
+    p_spill: float = 0.4
     seed: int = 0
 
     def __post_init__(self) -> None:
