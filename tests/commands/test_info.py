@@ -1,5 +1,9 @@
-import pytest
+from pathlib import Path
 
+import pytest
+from safetensors.torch import load_file
+
+import motionstream
 from motionstream import cli
 from motionstream.presets import preset
 
@@ -19,3 +23,13 @@ def test_info(capsys, last_json, check_sentence, name: str):
     assert "compute: cpu" in capsys.readouterr().out
     assert cli.main(["info", "mega"]) == 2
     check_sentence("unknown preset 'mega'")
+
+
+def test_the_recall_that_ships_is_counted(capsys, last_json):
+    assert cli.main(["info", "--json", "--device", "cpu"]) == 0
+    counted = {name: sizes["parameters"].get("recall") for name, sizes in last_json()["presets"].items()}
+    stored = load_file(Path(motionstream.__file__).parent / "weights/nano/recall.safetensors")
+    assert counted.pop("nano") == sum(weight.numel() for weight in stored.values())
+    assert set(counted.values()) == {None}
+    assert cli.main(["info", "nano", "--device", "cpu"]) == 0
+    assert ", recall 201.8 k" in capsys.readouterr().out

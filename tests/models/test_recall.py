@@ -167,6 +167,15 @@ def test_frames_do_not_depend_on_each_other(trained):
 
 
 @torch.no_grad()
+def test_where_all_three_agree_nothing_changes(trained):
+    torch.nn.init.zeros_(trained.correct.weight)
+    torch.nn.init.zeros_(trained.correct.bias)
+    grey, features = torch.full((2, 3, *SIZE), 0.4), torch.randn(2, 6, 6, 8)
+    shown = trained(grey, features, grey, torch.rand(2, 2, 6, 8) * 9, torch.ones(2, 2, 6, 8))
+    torch.testing.assert_close(shown, grey)
+
+
+@torch.no_grad()
 def test_untrained_it_shows_mostly_what_was_decoded():
     shares = PictureRecall(6).parts(*inputs()).shares
     assert (shares[:, 0] > 0.5).all()
