@@ -35,6 +35,7 @@ AWAY_PX = 2.0
 """Tracks that have gone farther have left the place where they began."""
 NOWHERE = 1e5
 """Pixels, where tracks are put that say nothing."""
+_SCALE = -1 / (2 * NEAREST_PX**2)
 
 Told = tuple[Tensor, Tensor, Tensor]
 """What :func:`tell_picture` gives."""
@@ -169,9 +170,6 @@ def _closeness(place: Tensor, size: tuple[int, int]) -> Tensor:
     one = torch.cat([one, one.square().sum(-1, keepdim=True), torch.ones_like(one[..., :1])], dim=-1)
     other = torch.cat([-2 * place, torch.ones_like(place[..., :1]), place.square().sum(-1, keepdim=True)], dim=-1)
     return one.expand(len(place), -1, -1) @ (other * _SCALE).transpose(-1, -2)
-
-
-_SCALE = -1 / (2 * NEAREST_PX**2)
 
 
 def _nearness(logits: Tensor) -> Tensor:
