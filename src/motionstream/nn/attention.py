@@ -37,7 +37,7 @@ def attention_products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     Every 16th key says about how large the scores of each query get, and so much is taken off *inside* the product of all,
     whose sums are float32: so the scores that count are near zero when they are rounded, and the result is about as exact in
     bfloat16 as a fused kernel's (in the worst of cases, where one key outdoes all of those by far, as exact as scores in
-    bfloat16 are). All scores of a chunk are held at once.
+    bfloat16 are). The scores of as many heads as there are threads are held at once.
 
     Args, Returns: as in :func:`attention`.
     """
@@ -46,12 +46,17 @@ def attention_products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     queries = queries * (E**-0.5 / math.log(2))  # powers of 2 are quicker than of e
     level = torch.bmm(keys[:, ::SAMPLED], queries.transpose(1, 2)).amax(1)[..., None]
     queries = torch.cat([queries, -level], dim=-1)
-    keys = torch.cat([keys, keys.new_ones(*keys.shape[:2], 1)], dim=-1)
-    weights = torch.bmm(queries, keys.transpose(1, 2)).exp2_()
-    out = torch.bmm(weights, values) / weights.sum(-1, keepdim=True)
-    if not torch.isfinite(out).all():  # a score so far above the level that its power of 2 is too large
+    keys = torch.cat([keys, keys.new_ones(*keys.shape[:2], 1)], dim=-1).transpose(1, 2)
+    made, sums = [], []
+    at_once = torch.get_num_threads()  # fewer scores stay nearer to the processor, and every thread has a head
+    for some, seen, said in zip(queries.split(at_once), keys.split(at_once), values.split(at_once), strict=True):
+        weights = torch.bmm(some, seen).exp2_()
+        sums.append(weights.sum(-1, keepdim=True))
+        made.append(torch.bmm(weights, said) / sums[-1])
+        del weights  # its memory is the next ones'
+    if not math.isfinite(float(torch.cat(sums).sum())):  # a score so far above the level that its power of 2 is too large
         return attention(q, k, v)
-    return out.unflatten(0, (B, A)).transpose(1, 2)
+    return torch.cat(made).unflatten(0, (B, A)).transpose(1, 2)
 
 
 def attention_reference(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
