@@ -95,3 +95,19 @@ def test_frames_go_with_their_latents():
 def test_cells_of_two_pixels():
     video = torch.rand(1, 1, 3, 6, 8, generator=torch.Generator().manual_seed(0))
     assert smoothed(video).isfinite().all()
+
+
+def test_gradients_pass_and_what_was_given_stays_as_it_was():
+    """A loss on pictures trains through it (train/pictures.py); what one side of a seam is given, the other gives."""
+    video = mosaic().requires_grad_()
+    before = video.detach().clone()
+    smoothed(video).sum().backward()
+    assert torch.equal(video.detach(), before)
+    torch.testing.assert_close(video.grad.mean(), torch.ones(()), atol=0.01, rtol=0)
+    numbers = torch.autograd.gradcheck(
+        lambda one: smoothed(one.float()).double()[..., 4:12, 4:12],
+        video.detach().double().requires_grad_(),
+        eps=1e-3,
+        atol=0.05,
+    )
+    assert numbers

@@ -8,6 +8,8 @@ alone, and so are steps that are an edge of the picture, or no larger than the t
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,39 +30,48 @@ def smooth_seams(video: Tensor, latents: Tensor, first: Tensor, t_stride: int) -
             ``t_stride - 1`` are missing.
         latents: ``(B, F, C, h, w)`` that it was decoded from. first: ``(B, C, h, w)``, the latent frame of the picture.
     """
-    B, T, _, H, W = video.shape
+    B, T = video.shape[:2]
     h, w = latents.shape[-2:]
     low, high = CHANGED
     apart = (latents - first[:, None]).abs().amax(dim=2).float()
     changed = ((apart - low) / (high - low)).clamp(0, 1)
     changed = changed.repeat_interleave(t_stride, dim=1)[:, -T:].reshape(B * T, 1, h, w)
-    flat = video.flatten(0, 1).float()
-    flat = _across(flat, changed, W // w)
-    flat = _across(flat.transpose(-1, -2), changed.transpose(-1, -2), H // h).transpose(-1, -2)
-    return flat.clamp(0, 1).reshape(video.shape).to(video.dtype)
+    flat = video.flatten(0, 1).to(torch.float32, copy=True)
+    _smooth(flat, changed, axis=-1)
+    _smooth(flat, changed, axis=-2)
+    return flat.clamp_(0, 1).reshape(video.shape).to(video.dtype)
 
 
-def _across(x: Tensor, changed: Tensor, side: int) -> Tensor:
-    """Smooth the seams between columns of cells: x ``(n, 3, H, W)``, changed ``(n, 1, H / side, W / side)``."""
-    tall = x.shape[-2] // changed.shape[-2]
-    columns = x.unflatten(-1, (-1, side))  # (n, 3, H, cells, side)
-    if columns.shape[-2] == 1:
-        return x
-    left, right = columns[..., :-1, :], columns[..., 1:, :]
-    slope = (left[..., -1] - left[..., -2] + right[..., 1] - right[..., 0]) / 2
-    step = F.avg_pool2d(right[..., 0] - left[..., -1] - slope, (tall, 1))  # (n, 3, h, cells - 1)
-    half = side // 2
+def _smooth(x: Tensor, changed: Tensor, axis: int) -> None:
+    """Smooth the seams between columns of cells (``axis`` -1) or rows (-2), in place.
+
+    Args:
+        x: ``(n, 3, H, W)`` float32. changed: ``(n, 1, h, w)``.
+    """
+    cells = changed.shape[axis]
+    if cells == 1:
+        return
+    along = -3 - axis
+    inner = x.unflatten(axis, (cells, -1))
+    # Views: the first of every cell, the second, ... (unbind's may not be written to where gradients are kept.)
+    pixels = [inner.select(axis, place) for place in range(inner.shape[axis])]
+    left = [pixel.narrow(axis, 0, cells - 1) for pixel in reversed(pixels)]  # of each seam, from it outwards
+    right = [pixel.narrow(axis, 1, cells - 1) for pixel in pixels]
+    kernel = [1, 1]
+    kernel[along] = x.shape[along] // changed.shape[along]
+    half = len(pixels) // 2
     beside = max(half, 2)
-    near = torch.cat([left[..., -beside:].diff(dim=-1), right[..., :beside].diff(dim=-1)], dim=-1).abs().mean(dim=-1)
-    texture = F.avg_pool2d(near.amax(dim=1, keepdim=True), (tall, 1))
+    slope = (left[0] - left[1] + right[1] - right[0]) / 2
+    step = F.avg_pool2d(right[0] - left[0] - slope, kernel)  # (n, 3, h, w - 1) or (n, 3, h - 1, w)
+    near = [(one - two).abs() for line in (left, right) for one, two in pairwise(line[:beside])]
+    texture = F.avg_pool2d((sum(near) / len(near)).amax(dim=1, keepdim=True), kernel)
     edge = step.abs().amax(dim=1, keepdim=True)
     keep = 1 - ((edge - EDGE[0]) / (EDGE[1] - EDGE[0])).clamp(0, 1)
     square = step.square()
     step = step * keep * square / (square + (TEXTURE * texture).square() + 1e-6)
-    step = step * torch.maximum(changed[..., :-1], changed[..., 1:])
-    step = F.interpolate(step, size=(x.shape[-2], step.shape[-1]), mode="bilinear", align_corners=False)
-    ramp = 0.5 - (torch.arange(half, device=x.device) + 0.5) / (2 * half)  # from the seam outwards
-    spread = step[..., None] * ramp
-    after = F.pad(spread, (0, side - half, 1, 0))  # in the cell right of each seam
-    before = F.pad(spread.flip(-1), (side - half, 0, 0, 1))  # and left of it
-    return (columns + before - after).flatten(-2)
+    step = step * torch.maximum(changed.narrow(axis, 0, cells - 1), changed.narrow(axis, 1, cells - 1))
+    step = F.interpolate(step, size=left[0].shape[-2:], mode="bilinear", align_corners=False)
+    for place in range(half):
+        share = 0.5 - (place + 0.5) / (2 * half)
+        left[place].add_(step, alpha=share)
+        right[place].sub_(step, alpha=share)
