@@ -153,7 +153,7 @@ class StreamEngine:
 
     def take_back(self, lane: Lane) -> None:
         """Keep one lane for the next stream where graphs are recorded on it; elsewhere its memory is free again."""
-        lane.cache.reset()
+        lane.reset()
         if self.records and not self._spare:
             self._spare.append(lane)
 

@@ -1,12 +1,15 @@
 """Where a session's chunks are computed: the static memory of one stream and the order of work on the device.
 
 On CUDA a lane has two streams. Denoising and clean passes follow each other in the caller's; decoding and the copy to the
-host run in a second one, beside the clean pass and the next chunk. On a CPU the same calls run one after the other.
+host run in a second one, beside the clean pass and the next chunk. On a CPU the same calls run one after the other; where
+others want its cores too, the clean pass runs beside decoding (stream/core_share.py).
 """
 
 from __future__ import annotations
 
 import weakref
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,11 +17,13 @@ from torch import Tensor
 
 from motionstream.causal.graphs import ChunkGraphs, CudaRecorder
 from motionstream.causal.rollout import NoiseFn, commit_chunk, denoise_chunk
+from motionstream.models.denoise import write_keys
 from motionstream.models.dit import Condition
 from motionstream.models.recall import PictureRecall, Told
 from motionstream.models.vae import DecoderState, NanoVAE
-from motionstream.nn.kv_cache import SinkWindowCache
+from motionstream.nn.kv_cache import CacheState, SinkWindowCache
 from motionstream.stream.chunk import Mark
+from motionstream.stream.core_share import CoreShare
 
 if TYPE_CHECKING:
     from motionstream.stream.engine import StreamEngine
@@ -42,6 +47,11 @@ class Lane:
             self.graphs = ChunkGraphs(engine.fused, self.cache, CudaRecorder() if engine.records else None)
         self.overlaps = self.device.type == "cuda"
         self._decoding = torch.cuda.Stream(self.device, priority=-1) if self.overlaps else None
+        threads = torch.get_num_threads()
+        shares = self.device.type == "cpu" and threads > 1 and engine.fused is not None
+        self.share = CoreShare(threads) if shares else None
+        self._beside: ThreadPoolExecutor | None = None
+        self._passing: Future[None] | None = None
 
     def to_device(self, tensor: Tensor) -> Tensor:
         """A small input of the host on the device, without waiting."""
@@ -49,18 +59,68 @@ class Lane:
             return tensor.to(self.device)
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
+    def at_work(self) -> AbstractContextManager[None]:
+        """Whatever this stream computes is computed in it."""
+        return nullcontext() if self.share is None else self.share.at_work()
+
     def denoise(self, condition: Condition, noise: NoiseFn, sigmas: tuple[float, ...]) -> Tensor:
         """Latents of the next chunk."""
+        if self.share is not None:
+            self.share.next_chunk()
         if self.graphs is None:
             return denoise_chunk(self.engine.model, self.cache, condition, noise, sigmas)
         return self.graphs.denoise(condition, noise, sigmas)
 
+    def begin_commit(self, latents: Tensor, condition: Condition) -> None:
+        """The clean pass may begin, where it has threads of its own: :meth:`commit` waits for it."""
+        if self.share is None or not self.share.apart:
+            return
+        engine, cache, threads = self.engine, self.cache, self.share.each
+        fused, compute = engine.fused, engine.compute
+        assert fused is not None
+        start = cache.chunk * cache.cache.chunk_frames
+
+        def work() -> None:
+            torch.set_num_threads(threads)  # of this thread: each has a number of its own
+            with torch.inference_mode(), compute.autocast():
+                write_keys(fused, latents, condition, start=start, cache=cache)
+
+        if self._beside is None:
+            self._beside = ThreadPoolExecutor(1, thread_name_prefix="clean pass")
+            self._beside.submit(torch.get_num_threads).result()
+        self._passing = self._beside.submit(work)
+
     def commit(self, latents: Tensor, condition: Condition) -> None:
-        """The clean pass."""
-        if self.graphs is None:
+        """The clean pass, or the wait for the one that was begun."""
+        passing, self._passing = self._passing, None
+        if passing is not None:
+            passing.result()
+            self.cache.commit()
+        elif self.graphs is None:
             commit_chunk(self.engine.model, self.cache, latents, condition)
         else:
             self.graphs.commit(latents, condition)
+
+    def drop_chunk(self) -> None:
+        """Forget the chunk that is being made."""
+        self._stop()
+        self.cache.drop_chunk()
+
+    def reset(self) -> None:
+        """Nothing has been made."""
+        self._stop()
+        self.cache.reset()
+
+    def restore(self, state: CacheState) -> None:
+        """Back to what the cache held then."""
+        self._stop()
+        self.cache.restore(state)
+
+    def _stop(self) -> None:
+        """A clean pass that runs writes to the cache until it has ended."""
+        passing, self._passing = self._passing, None
+        if passing is not None:
+            passing.exception()
 
     def decode(
         self, latents: Tensor, memory: DecoderState | None, told: Told | None = None

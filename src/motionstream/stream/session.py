@@ -157,7 +157,7 @@ class StreamSession:
     def reset(self) -> None:
         """Back to the picture: the next chunk is chunk 0 again, as in a fresh session with the same seed and prompt."""
         self._check_open()
-        self.cache.reset()
+        self._lane.reset()
         self.buffer.reset()
         self._text, self._prompt_rows = self._first_prompt
         self._decoder = None
@@ -333,7 +333,7 @@ class StreamSession:
     def restore(self, state: SessionState) -> None:
         """Back to ``state``: the same input from here on gives the same frames as it gave then, bit for bit."""
         self._check_open()
-        self.cache.restore(state.cache)
+        self._lane.restore(state.cache)
         self.buffer.restore(state.buffer)
         self._decoder, self._text, self._prompt_rows, self._pending = state.decoder, state.text, state.prompt_rows, None
         with self._lock:
@@ -342,7 +342,8 @@ class StreamSession:
     def _guarded(self, make: Callable[[], Made]) -> Made:
         """``make()`` on the session's device, whatever thread this is; out of memory ends the session, and says so."""
         self.engine.compute.make_current()
-        return guarded(make, self._exhausted)
+        with self._lane.at_work():
+            return guarded(make, self._exhausted)
 
     def _exhausted(self) -> str:
         engine = self.engine
@@ -364,7 +365,7 @@ class StreamSession:
         except BaseException:  # nothing of a chunk that failed, or was stopped, stays
             if not self._closed:
                 self.buffer.restore(before)
-                self.cache.drop_chunk()
+                self._lane.drop_chunk()
                 self._decoder, self._pending = decoder, None
             raise
 
@@ -382,6 +383,7 @@ class StreamSession:
             tracked = Mark(device)
             self.latents = lane.denoise(condition, self.noise, self.sigmas)
             denoised = Mark(device)
+            lane.begin_commit(self.latents, condition)
             pixels, self._decoder, (decoding, decoded, copied) = lane.decode(self.latents, self._decoder, told)
         self._pending = (self.latents, condition)
         if lane.overlaps:  # behind the frames' way to the host, and off the way of the next chunk's input
