@@ -15,11 +15,12 @@ CHUNKS = 6
 
 
 @pytest.fixture(autouse=True)
-def two_threads():
+def two_threads(engine):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+    engine.cores_wanted = False
 
 
 def chunks(share: CoreShare, count: int, together: float, apart: float, busy: float = 0.5) -> list[bool]:
@@ -158,6 +159,15 @@ def test_memory_that_runs_out_in_the_pass_ends_the_stream_alone(engine, picture,
         assert not session.open
     with engine.start(picture) as session:
         assert len(stream(session))
+
+
+def test_the_next_stream_begins_as_the_last_one_ended(engine, picture):
+    with engine.start(picture) as session:
+        assert not session._lane.share.apart
+        shared(session).step()
+    with engine.start(picture) as session:
+        assert session._lane.share.apart
+        assert len(session.step().frames)
 
 
 def test_one_thread_is_not_shared(engine, picture):

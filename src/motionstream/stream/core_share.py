@@ -31,12 +31,11 @@ class CoreShare:
 
     Args:
         threads: that there are, two at the least.
+        apart: how to begin: whether the clean pass has threads of its own.
     """
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-        self.apart = False
-        """Whether the clean pass has threads of its own."""
+    def __init__(self, threads: int, *, apart: bool = False) -> None:
+        self.threads, self.apart = threads, apart
         self._costs: deque[float] = deque(maxlen=RECENT)
         self._busy = 1.0
         self._trial: list[float] | None = None
@@ -93,7 +92,6 @@ class CoreShare:
 
     def _judge(self, cost: float) -> None:
         self._trial = None
-        self._busy = 1.0 if self.apart else self._busy
         if cost < BETTER * self._before:
             self._rest = REST[0]
             self._costs.clear()

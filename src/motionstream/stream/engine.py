@@ -76,6 +76,7 @@ class StreamEngine:
         self.path = path or ComputePath()
         self.attention: AttentionChoice | None = None
         self._spare: list[Lane] = []
+        self.cores_wanted = False  # by others, as the last stream found (stream/core_share.py)
         self.model = model.to(compute.device).eval().requires_grad_(False)
         self.vae: StreamVAE = vae.eval().requires_grad_(False)
         self.recall = None if recall is None else recall.eval().requires_grad_(False).to(compute.device)
@@ -154,6 +155,8 @@ class StreamEngine:
     def take_back(self, lane: Lane) -> None:
         """Keep one lane for the next stream where graphs are recorded on it; elsewhere its memory is free again."""
         lane.reset()
+        if lane.share is not None:
+            self.cores_wanted = lane.share.apart
         if self.records and not self._spare:
             self._spare.append(lane)
 

@@ -49,7 +49,7 @@ class Lane:
         self._decoding = torch.cuda.Stream(self.device, priority=-1) if self.overlaps else None
         threads = torch.get_num_threads()
         shares = self.device.type == "cpu" and threads > 1 and engine.fused is not None
-        self.share = CoreShare(threads) if shares else None
+        self.share = CoreShare(threads, apart=engine.cores_wanted) if shares else None
         self._beside: ThreadPoolExecutor | None = None
         self._passing: Future[None] | None = None
 
