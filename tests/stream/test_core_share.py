@@ -1,11 +1,14 @@
 """Sharing cores with others: when the clean pass gets threads of its own, and that frames are the same then."""
 
+import threading
 import time
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
 import torch
 
+from motionstream.bench.stream import load_timed
 from motionstream.stream import lane as lane_module
 from motionstream.stream.core_share import BUSY, RECENT, REST, TRIAL, CoreShare
 from motionstream.stream.exhaustion import OutOfMemory
@@ -33,21 +36,21 @@ def chunks(share: CoreShare, count: int, together: float, apart: float, busy: fl
 
 
 def test_a_stream_that_has_its_cores_to_itself_tries_nothing():
-    assert not any(chunks(CoreShare(2), 500, together=1.0, apart=0.1, busy=BUSY + 0.05))
+    assert not any(chunks(CoreShare(), 500, together=1.0, apart=0.1, busy=BUSY + 0.05))
 
 
 def test_where_others_want_the_cores_the_cheaper_way_is_found_and_kept():
-    share = CoreShare(2)
+    share = CoreShare()
     ways = chunks(share, 200, together=0.25, apart=0.16)
     assert ways.index(True) == RECENT + 2
-    assert share.each == 1
+    assert (share.chain, share.beside) == (1, 1)
     tried_again = ways[ways.index(True) :].count(False)
     assert 0 < tried_again <= 0.1 * len(ways)  # whether the others have gone
     assert chunks(share, 1000, together=0.1, apart=0.16)[-1] is False  # they have
 
 
 def test_trials_that_change_nothing_become_rare():
-    ways = chunks(CoreShare(2), 2000, together=0.2, apart=0.19)
+    ways = chunks(CoreShare(), 2000, together=0.2, apart=0.19)
     begins = [place for place in range(1, len(ways)) if ways[place] and not ways[place - 1]]
     gaps = np.diff(begins)
     assert sum(ways) == TRIAL * len(begins)
@@ -56,7 +59,7 @@ def test_trials_that_change_nothing_become_rare():
 
 
 def test_threads_are_those_of_the_way_and_the_callers_own_come_back():
-    share = CoreShare(2)
+    share = CoreShare()
     with share.at_work(), share.at_work():
         assert torch.get_num_threads() == 2
     share.apart = True
@@ -66,7 +69,20 @@ def test_threads_are_those_of_the_way_and_the_callers_own_come_back():
     with pytest.raises(ZeroDivisionError), share.at_work():
         print(1 / 0)
     assert torch.get_num_threads() == 2
-    assert CoreShare(5).each == 5
+    torch.set_num_threads(3)  # the caller's to say, at any time
+    with share.at_work():
+        assert torch.get_num_threads() == 2
+        assert share.beside == 1
+    assert torch.get_num_threads() == 3
+
+
+def test_a_way_on_trial_is_not_yet_chosen():
+    share = CoreShare()
+    chunks(share, RECENT + 3, together=0.2, apart=0.1)
+    assert share.apart
+    assert not share.chosen
+    chunks(share, TRIAL, together=0.2, apart=0.1)
+    assert share.chosen
 
 
 def stream(session, first: int = 0, *, settle: bool = False) -> np.ndarray:
@@ -145,6 +161,60 @@ def test_a_chunk_that_is_not_decoded_is_made_again(engine, picture, monkeypatch)
         np.testing.assert_array_equal(stream(other), wanted)
 
 
+def test_who_is_interrupted_while_he_waits_leaves_no_pass_behind(engine, picture, monkeypatch):
+    started, go_on = threading.Event(), threading.Event()
+    write, wait = lane_module.write_keys, Future.exception
+
+    def held(*args, **kwargs):
+        started.set()
+        assert go_on.wait(10)
+        write(*args, **kwargs)
+
+    def interrupted(self, timeout=None):
+        raise KeyboardInterrupt
+
+    def released(self, timeout=None):
+        go_on.set()
+        return wait(self, timeout)
+
+    with engine.start(picture) as one, engine.start(picture) as other:
+        wanted = stream(one)
+        shared(other)
+        with monkeypatch.context() as broken:
+            broken.setattr(lane_module, "write_keys", held)
+            other.step_frames([[]] * other.frames_in_chunk(0))
+            assert started.wait(10)
+            broken.setattr(Future, "exception", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                other.settle()
+            broken.setattr(Future, "exception", released)
+            other.reset()
+            assert go_on.is_set()
+        np.testing.assert_array_equal(stream(other), wanted)
+
+
+def test_where_no_thread_can_be_started_nothing_is_shared(engine, picture, monkeypatch):
+    def none(*_, **__):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(lane_module.ThreadPoolExecutor, "submit", none)
+    with engine.start(picture) as one, engine.start(picture) as other:
+        other._lane.share.apart = True
+        np.testing.assert_array_equal(stream(one), stream(other))
+        assert not other._lane.share.apart
+
+
+def test_the_thread_of_the_pass_ends_with_the_way(engine, picture):
+    with engine.start(picture) as session:
+        shared(session).step_frames([[]] * session.frames_in_chunk(0))
+        beside = session._lane._beside
+        session._lane.share.apart = False
+        stream(session, 1)
+        assert session._lane._beside is None
+        with pytest.raises(RuntimeError):
+            beside.submit(print)
+
+
 def test_memory_that_runs_out_in_the_pass_ends_the_stream_alone(engine, picture, monkeypatch):
     def full(*_, **__):
         raise MemoryError
@@ -170,8 +240,21 @@ def test_the_next_stream_begins_as_the_last_one_ended(engine, picture):
         assert len(session.step().frames)
 
 
-def test_one_thread_is_not_shared(engine, picture):
+def test_what_cannot_be_shared_is_not(engine, picture, monkeypatch):
     torch.set_num_threads(1)
     with engine.start(picture) as session:
-        assert session._lane.share is None
+        session._lane.share.apart = True
         assert len(session.step().frames)
+        assert session._lane._beside is None
+    torch.set_num_threads(2)
+    monkeypatch.setattr(engine, "gives_way", False)
+    with engine.start(picture) as session:
+        assert session._lane.share is None
+    monkeypatch.setattr(engine, "gives_way", True)
+    monkeypatch.setattr(engine.fused, "compiled", True)
+    assert not engine.shares_cores
+
+
+def test_a_benchmark_gives_no_way(monkeypatch):
+    engine, _ = load_timed("tiny-debug", device="cpu", random_weights=True)
+    assert not engine.gives_way

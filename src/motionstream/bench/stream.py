@@ -55,6 +55,7 @@ def load_timed(name_or_path: str | Path, **options: Any) -> tuple[StreamEngine, 
     """The engine, loaded and warmed up with another stream, and how long both took."""
     begun = time.perf_counter()
     engine = load_engine(name_or_path, **options)
+    engine.gives_way = False  # stages one after the other, and nothing tried in between
     loaded = time.perf_counter()
     with tqdm(desc="warm-up", unit="chunk", mininterval=1) as bar:
 

@@ -48,7 +48,7 @@ def attention_products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     queries = torch.cat([queries, -level], dim=-1)
     keys = torch.cat([keys, keys.new_ones(*keys.shape[:2], 1)], dim=-1).transpose(1, 2)
     made, sums = [], []
-    at_once = torch.get_num_threads()  # fewer scores stay nearer to the processor, and every thread has a head
+    at_once = torch.get_num_threads()  # fewer scores stay nearer to the processor
     for some, seen, said in zip(queries.split(at_once), keys.split(at_once), values.split(at_once), strict=True):
         weights = torch.bmm(some, seen).exp2_()
         sums.append(weights.sum(-1, keepdim=True))

@@ -89,7 +89,8 @@ def choose_attention(
     if wanted != "auto":
         names = [wanted] if wanted in candidates else []
     else:
-        unfit = {"math"} if queries * keys * heads in SCORES else {"math", "products"}
+        fits = queries * keys * heads in SCORES and compute.dtype != torch.float16  # its sums overflow
+        unfit = {"math"} if fits else {"math", "products"}
         names = [name for name in candidates if name not in unfit and not (whole and name in SPLIT)]
     inputs = _inputs(queries, keys, heads, head_dim, compute)
     found: dict[str, float | str] = {}

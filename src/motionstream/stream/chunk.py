@@ -13,7 +13,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ChunkStats:
-    """Milliseconds of one chunk by stage; ``commit_ms`` is the clean pass over the chunk before, off the latency path."""
+    """Milliseconds of one chunk by stage; ``commit_ms`` is the clean pass over the chunk before, off the latency path; or
+    what was left of it to wait for, where it ran beside decoding (stream/core_share.py)."""
 
     commit_ms: float
     tracks_ms: float

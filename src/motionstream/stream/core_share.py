@@ -17,7 +17,8 @@ from contextlib import contextmanager
 import torch
 
 BUSY = 0.85
-"""Share of its threads' time that a stream gets on a machine of its own; below, other ways are tried."""
+"""Share of the time in which the stream's own thread has a core where all of them are the stream's (two cores: above .9);
+below, the other way is tried."""
 RECENT, TRIAL = 6, 4
 """Chunks whose cost is remembered, and chunks that a trial lasts; the first of a trial does not count."""
 BETTER = 0.92
@@ -30,24 +31,36 @@ class CoreShare:
     """Chooses between the two ways while a stream runs, by what its chunks cost.
 
     Args:
-        threads: that there are, two at the least.
         apart: how to begin: whether the clean pass has threads of its own.
+
+    Attributes:
+        threads: that the caller has; with one there is nothing to choose.
     """
 
-    def __init__(self, threads: int, *, apart: bool = False) -> None:
-        self.threads, self.apart = threads, apart
+    def __init__(self, *, apart: bool = False) -> None:
+        self.threads, self.apart = torch.get_num_threads(), apart
         self._costs: deque[float] = deque(maxlen=RECENT)
         self._busy = 1.0
         self._trial: list[float] | None = None
         self._before = 0.0
         self._rest, self._wait = REST[0], RECENT + 2
-        self._wall = self._cpu = 0.0
+        self._wall = self._own = 0.0
         self._working = False
 
     @property
-    def each(self) -> int:
-        """Threads of the chain of passes, and of the clean pass beside it where that has its own."""
-        return self.threads // 2 if self.apart else self.threads
+    def beside(self) -> int:
+        """Threads of a clean pass that has its own."""
+        return self.threads // 2
+
+    @property
+    def chain(self) -> int:
+        """Threads of everything else."""
+        return self.threads - self.beside if self.apart else self.threads
+
+    @property
+    def chosen(self) -> bool:
+        """``apart`` of the way that was found to be the better one; another may be on trial."""
+        return self.apart != (self._trial is not None)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -55,29 +68,29 @@ class CoreShare:
         if self._working:
             yield
             return
-        own = torch.get_num_threads()
-        begun, begun_cpu = time.perf_counter(), time.process_time()
-        self._working = True
-        torch.set_num_threads(self.each)
+        self.threads = own = torch.get_num_threads()
+        begun, begun_own = time.perf_counter(), time.thread_time()
         try:
+            self._working = True
+            torch.set_num_threads(self.chain)
             yield
         finally:
             self._working = False
             torch.set_num_threads(own)
             self._wall += time.perf_counter() - begun
-            self._cpu += time.process_time() - begun_cpu
+            self._own += time.thread_time() - begun_own
 
     def next_chunk(self) -> None:
         """A chunk begins; what was computed since the last call was one chunk's. The way may change here."""
-        wall, cpu = self._wall, self._cpu
-        self._wall = self._cpu = 0.0
+        wall, own = self._wall, self._own
+        self._wall = self._own = 0.0
         if wall > 0:
-            self.note(wall, cpu / (wall * self.threads))
+            self.note(wall, own / wall)
         if self._working:
-            torch.set_num_threads(self.each)
+            torch.set_num_threads(self.chain)
 
     def note(self, cost: float, busy: float) -> None:
-        """A chunk took ``cost`` seconds, and ``busy`` of the threads' time in them."""
+        """A chunk took ``cost`` seconds; in ``busy`` of them the stream's own thread had a core."""
         if self._trial is not None:
             self._trial.append(cost)
             if len(self._trial) == TRIAL:
@@ -86,9 +99,14 @@ class CoreShare:
         self._costs.append(cost)
         self._busy += (busy - self._busy) / RECENT
         self._wait -= 1
-        if self._wait <= 0 and len(self._costs) == RECENT and (self.apart or self._busy < BUSY):
+        wanted = self.apart or self._busy < BUSY
+        if self._wait <= 0 and len(self._costs) == RECENT and wanted and self.threads > 1:
             self._before, self._trial = statistics.median(self._costs), []
             self.apart = not self.apart
+
+    def stay_together(self) -> None:
+        """The other way cannot be had here."""
+        self.apart, self._trial, self._wait = False, None, REST[1]
 
     def _judge(self, cost: float) -> None:
         self._trial = None

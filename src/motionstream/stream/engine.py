@@ -76,7 +76,9 @@ class StreamEngine:
         self.path = path or ComputePath()
         self.attention: AttentionChoice | None = None
         self._spare: list[Lane] = []
-        self.cores_wanted = False  # by others, as the last stream found (stream/core_share.py)
+        self.gives_way = True
+        """Whether streams share a CPU's cores with others that want them (stream/core_share.py); benchmarks do not."""
+        self.cores_wanted = False  # as the last stream found
         self.model = model.to(compute.device).eval().requires_grad_(False)
         self.vae: StreamVAE = vae.eval().requires_grad_(False)
         self.recall = None if recall is None else recall.eval().requires_grad_(False).to(compute.device)
@@ -126,6 +128,14 @@ class StreamEngine:
         return self.path.graphs and self.compute.device.type == "cuda"
 
     @property
+    def shares_cores(self) -> bool:
+        """Whether a clean pass may run beside decoding on a CPU. Compiled code is made for one number of threads; and the
+        memory of Wan's decoders is planned for one thing at a time."""
+        if self.compute.device.type != "cpu" or not self.gives_way or self.decoder != "nano":
+            return False
+        return self.fused is not None and not self.fused.compiled and not self.decoder_compiled
+
+    @property
     def computed_with(self) -> ComputedWith:
         """What a take keeps, to be replayed to the last bit."""
         return computed_with(self.compute, self.fused, self.attention)
@@ -156,7 +166,7 @@ class StreamEngine:
         """Keep one lane for the next stream where graphs are recorded on it; elsewhere its memory is free again."""
         lane.reset()
         if lane.share is not None:
-            self.cores_wanted = lane.share.apart
+            self.cores_wanted = lane.share.chosen
         if self.records and not self._spare:
             self._spare.append(lane)
 

@@ -47,9 +47,7 @@ class Lane:
             self.graphs = ChunkGraphs(engine.fused, self.cache, CudaRecorder() if engine.records else None)
         self.overlaps = self.device.type == "cuda"
         self._decoding = torch.cuda.Stream(self.device, priority=-1) if self.overlaps else None
-        threads = torch.get_num_threads()
-        shares = self.device.type == "cpu" and threads > 1 and engine.fused is not None
-        self.share = CoreShare(threads, apart=engine.cores_wanted) if shares else None
+        self.share = CoreShare(apart=engine.cores_wanted) if engine.shares_cores else None
         self._beside: ThreadPoolExecutor | None = None
         self._passing: Future[None] | None = None
 
@@ -67,15 +65,18 @@ class Lane:
         """Latents of the next chunk."""
         if self.share is not None:
             self.share.next_chunk()
+            if not self.share.apart and self._beside is not None:  # its threads would count among those that spin
+                self._beside.shutdown()
+                self._beside = None
         if self.graphs is None:
             return denoise_chunk(self.engine.model, self.cache, condition, noise, sigmas)
         return self.graphs.denoise(condition, noise, sigmas)
 
     def begin_commit(self, latents: Tensor, condition: Condition) -> None:
         """The clean pass may begin, where it has threads of its own: :meth:`commit` waits for it."""
-        if self.share is None or not self.share.apart:
+        if self.share is None or not self.share.apart or not self.share.beside:
             return
-        engine, cache, threads = self.engine, self.cache, self.share.each
+        engine, cache, threads = self.engine, self.cache, self.share.beside
         fused, compute = engine.fused, engine.compute
         assert fused is not None
         start = cache.chunk * cache.cache.chunk_frames
@@ -85,16 +86,18 @@ class Lane:
             with torch.inference_mode(), compute.autocast():
                 write_keys(fused, latents, condition, start=start, cache=cache)
 
-        if self._beside is None:
-            self._beside = ThreadPoolExecutor(1, thread_name_prefix="clean pass")
-            self._beside.submit(torch.get_num_threads).result()
-        self._passing = self._beside.submit(work)
+        try:
+            self._beside = self._beside or ThreadPoolExecutor(1, thread_name_prefix="clean pass")
+            self._passing = self._beside.submit(work)
+        except RuntimeError:  # no more threads can be started
+            self.share.stay_together()
 
     def commit(self, latents: Tensor, condition: Condition) -> None:
         """The clean pass, or the wait for the one that was begun."""
-        passing, self._passing = self._passing, None
-        if passing is not None:
-            passing.result()
+        if self._passing is not None:
+            error = self._wait()
+            if error is not None:
+                raise error
             self.cache.commit()
         elif self.graphs is None:
             commit_chunk(self.engine.model, self.cache, latents, condition)
@@ -103,24 +106,28 @@ class Lane:
 
     def drop_chunk(self) -> None:
         """Forget the chunk that is being made."""
-        self._stop()
+        self._wait()
         self.cache.drop_chunk()
 
     def reset(self) -> None:
         """Nothing has been made."""
-        self._stop()
+        self._wait()
         self.cache.reset()
 
     def restore(self, state: CacheState) -> None:
         """Back to what the cache held then."""
-        self._stop()
+        self._wait()
         self.cache.restore(state)
 
-    def _stop(self) -> None:
-        """A clean pass that runs writes to the cache until it has ended."""
-        passing, self._passing = self._passing, None
-        if passing is not None:
-            passing.exception()
+    def _wait(self) -> BaseException | None:
+        """For a clean pass that runs, which writes to the cache until it has ended; what went wrong in it."""
+        if self._passing is None:
+            return None
+        try:
+            return self._passing.exception()
+        finally:
+            if self._passing.done():  # whoever was interrupted while he waited must wait again
+                self._passing = None
 
     def decode(
         self, latents: Tensor, memory: DecoderState | None, told: Told | None = None

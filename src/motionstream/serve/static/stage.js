@@ -3,9 +3,6 @@
 import { watchDensity } from "./ui.js";
 
 const LARGEST_PX = 1600;
-// The picture is enlarged this much smoothly and the rest of the way by the browser: all of it cost a page without a GPU
-// half of its time, in every frame.
-const SMOOTH = 3;
 
 export class Stage {
   constructor({ easel, box, video, overlay }) {
@@ -29,7 +26,7 @@ export class Stage {
     this.fit();
   }
 
-  /** Largest size at the canvas's aspect that fits; the overlay gets the device's pixels. */
+  /** Largest size at the canvas's aspect that fits; both canvases get the device's pixels. */
   fit() {
     const { clientWidth, clientHeight } = this.easel;
     if (!clientWidth) return;
@@ -38,13 +35,10 @@ export class Stage {
     this.box.style.width = `${width}px`;
     this.box.style.height = `${height}px`;
     const ratio = Math.min(window.devicePixelRatio || 1, LARGEST_PX / width);
-    const full = [Math.round(width * ratio), Math.round(height * ratio)];
-    const most = this.crisp ? 1 : SMOOTH;
-    const own = [Math.min(full[0], most * this.width), Math.min(full[1], most * this.height)];
-    for (const [canvas, size] of [[this.video, own], [this.overlay, full]]) {
+    for (const canvas of [this.video, this.overlay]) {
+      const size = [Math.round(width * ratio), Math.round(height * ratio)];
       if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
     }
-    this.video.style.imageRendering = this.crisp ? "pixelated" : "auto";
     this.scale = this.overlay.width / this.width; // device pixels per canvas pixel
     this.css = width / this.width; // CSS pixels per canvas pixel
     this.redraw();
@@ -71,7 +65,7 @@ export class Stage {
 
   setCrisp(crisp) {
     this.crisp = crisp;
-    this.fit();
+    this.redraw();
   }
 
   /** The picture in its own size, as a PNG. */
