@@ -31,7 +31,8 @@ LAST_PARTS = 5
 SPLIT = (*(f"cudnn-{parts}" for parts in PARTS), "cudnn-tail")
 NAMES = ("auto", "sdpa", "products", "math", "flash", "efficient", "cudnn", *SPLIT, "fa3")
 SCORES = range(2**18, 2**26 + 1)
-"""Scores of a call, of all heads, for which "products" is tried: fewer are soon made anyhow, more fill the memory."""
+"""Scores of a call, of all heads, for which "products" is tried: fewer are soon made anyhow, more would fill the memory
+where there is a thread for each head."""
 HANDICAP = 1.25
 """"products" must be so many times faster, so that a machine nearly always chooses the same. A take keeps which one computed
 it and is replayed with that; nothing else remembers."""
