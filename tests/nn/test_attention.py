@@ -32,7 +32,7 @@ def test_products_equal_the_definition():
 @pytest.mark.parametrize(("sharpness", "most"), [(1.0, 5e-3), (4.0, 7e-3), (16.0, 1.1e-2)])
 def test_products_stay_exact_in_bfloat16_where_attention_is_sharp(sharpness, most):
     """Rounded scores would be wrong by up to a third of a weight here; with their level taken off most are near 0. Keys at
-    random are the worst of cases: those of which one in 16 is asked say nothing about the others."""
+    random are the worst of cases: those of which one in 8 is asked say nothing about the others."""
     q, k, v = (part.bfloat16() for part in qkv(B=1, L=64, S=256, A=2, E=64))
     q = q * sharpness
     wanted = attention_reference(q.double(), k.double(), v.double())
@@ -55,7 +55,7 @@ def test_products_do_not_overflow():
 def test_products_are_right_where_one_key_outdoes_all_that_are_asked(dtype):
     """Its power of 2 is larger than any number: left to the fused way."""
     q, k, v = (part.to(dtype) for part in qkv(B=1, L=4, S=64, A=2, E=16))
-    k[:, 5] = 40 * q[:, 1]  # not one of the 16th
+    k[:, 5] = 40 * q[:, 1]  # not one that is asked
     got = attention_products(q, k, v)
     assert torch.isfinite(got).all()
     torch.testing.assert_close(got.double(), attention_reference(q.double(), k.double(), v.double()), atol=2e-2, rtol=2e-2)

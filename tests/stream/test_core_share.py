@@ -255,6 +255,6 @@ def test_what_cannot_be_shared_is_not(engine, picture, monkeypatch):
     assert not engine.shares_cores
 
 
-def test_a_benchmark_gives_no_way(monkeypatch):
+def test_a_benchmark_gives_no_way():
     engine, _ = load_timed("tiny-debug", device="cpu", random_weights=True)
     assert not engine.gives_way

@@ -11,7 +11,7 @@ from torch import Tensor
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Queries ``(B, L, A, E)``, keys and values ``(B, S, A, E)`` -> ``(B, L, A, E)``; nothing is masked."""
-SAMPLED = 16
+SAMPLED = 8
 """Every so many keys, :func:`attention_products` asks one how large scores get (docs/LOG.md)."""
 
 
@@ -34,7 +34,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Te
 def attention_products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """:func:`attention` without a mask, as plain matrix products, which some processors do far better.
 
-    Every 16th key says about how large the scores of each query get, and so much is taken off *inside* the product of all,
+    Every 8th key says about how large the scores of each query get, and so much is taken off *inside* the product of all,
     whose sums are float32: so the scores that count are near zero when they are rounded, and the result is about as exact in
     bfloat16 as a fused kernel's (in the worst of cases, where one key outdoes all of those by far, as exact as scores in
     bfloat16 are). The scores of as many heads as there are threads are held at once.

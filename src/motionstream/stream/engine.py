@@ -76,8 +76,8 @@ class StreamEngine:
         self.path = path or ComputePath()
         self.attention: AttentionChoice | None = None
         self._spare: list[Lane] = []
+        # Whether streams share a CPU's cores with others that want them (stream/core_share.py); benchmarks do not.
         self.gives_way = True
-        """Whether streams share a CPU's cores with others that want them (stream/core_share.py); benchmarks do not."""
         self.cores_wanted = False  # as the last stream found
         self.model = model.to(compute.device).eval().requires_grad_(False)
         self.vae: StreamVAE = vae.eval().requires_grad_(False)
