@@ -29,7 +29,7 @@ def test_products_equal_the_definition():
     torch.testing.assert_close(got, attention_reference(q, k, v), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(("sharpness", "most"), [(1.0, 5e-3), (4.0, 7e-3), (16.0, 1.1e-2)])
+@pytest.mark.parametrize(("sharpness", "most"), [(1.0, 5e-3), (4.0, 6e-3), (16.0, 9.5e-3)])
 def test_products_stay_exact_in_bfloat16_where_attention_is_sharp(sharpness, most):
     """Rounded scores would be wrong by up to a third of a weight here; with their level taken off most are near 0. Keys at
     random are the worst of cases: those of which one in 8 is asked say nothing about the others."""
