@@ -120,6 +120,20 @@ def test_a_cut_socket_is_taken_up_again(studio: StudioPage) -> None:
     assert [g["kind"] for g in studio.get("m.gestures")] == ["pin"], "what was held was let go, pins stay"
 
 
+def test_what_is_said_while_the_socket_closes_is_said_again(studio: StudioPage) -> None:
+    studio.play("balloon", 5)
+    studio.page.fill("#prompt", "a balloon of glass")
+    studio.page.evaluate("""() => {
+        sockets.at(-1).close(4999);
+        document.getElementById("prompt-apply").click(); // before the page has heard of the end
+    }""")
+    studio.until("m.connection === 'lost'")
+    studio.until("m.phase === 'playing' && m.take.resumed")
+    studio.more(24)
+    take = studio.get("await (await fetch(`api/takes/${m.take.take}.json`)).json()")
+    assert [row["prompt"] for row in take["inputs"] if row.get("prompt")] == ["a balloon of glass"]
+
+
 DEAF, MUTE = "sockets.at(-1).onmessage = null", "sockets.at(-1).send = () => {}"
 """A connection that is broken, while neither side has noticed."""
 LISTEN = """() => {

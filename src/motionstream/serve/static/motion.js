@@ -132,7 +132,7 @@ export class Motion extends EventTarget {
     this.packing = true;
     try {
       const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", QUALITY));
-      if (!blob || !this.on || this.link.status !== "open" || !this.told) return;
+      if (!blob || !this.on || !this.told) return;
       const content = await blob.arrayBuffer();
       const message = new Uint8Array(HEADER_BYTES + content.byteLength);
       const view = new DataView(message.buffer);
@@ -140,8 +140,7 @@ export class Motion extends EventTarget {
       view.setUint8(1, cut ? 1 : 0);
       view.setUint32(4, t, true);
       message.set(new Uint8Array(content), HEADER_BYTES);
-      this.link.socket?.send(message);
-      if (cut) this.cut = false;
+      if (this.link.sendBytes(message) && cut) this.cut = false;
     } finally {
       this.packing = false;
     }

@@ -92,8 +92,16 @@ export class Link extends EventTarget {
     this.#say(message);
   }
 
+  /** Bytes of the moment (a picture of the camera's): whether they went out; they are not said again. */
+  sendBytes(bytes) {
+    const open = this.status === "open" && this.#takes;
+    if (open) this.socket.send(bytes);
+    return open;
+  }
+
   #say(message) {
-    this.socket.send(JSON.stringify(message));
+    // One that closes takes nothing more, though its end is not heard of yet; what counts is said again after it.
+    if (this.#takes) this.socket.send(JSON.stringify(message));
     this.numSaid += 1;
     if (!SAID_AGAIN.includes(message.kind)) return;
     this.said.push([this.numSaid, message]);
@@ -115,6 +123,7 @@ export class Link extends EventTarget {
     this.holding = false;
   }
 
+  get #takes() { return this.socket.readyState === WebSocket.OPEN; }
   get lostFor() { return this.status === "open" ? 0 : performance.now() - this.lostAt; }
   get resumable() { return this.session !== null && this.lostFor < RESUME_MS; }
 
