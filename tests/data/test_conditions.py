@@ -87,8 +87,9 @@ def test_a_track_never_hides_while_its_point_moves(rendered, seed):
 @pytest.mark.parametrize("p", [0.0, 1.0])
 def test_what_never_moves_is_told_or_not_as_the_setting_says(rendered, p):
     xy, visible, _, source = choose(rendered, 5, p_still_untold=p)
-    still = torch.stack([speed_of(rendered)[b][rendered.layer[b] == rendered.layer[b, n]].max() < 0.04
-                         for b in range(len(xy)) for n in source[b]]).view_as(source)  # fmt: skip
+    speed, layer = speed_of(rendered), rendered.layer
+    fastest = {(b, int(of)): speed[b][layer[b] == of].max() for b in range(len(xy)) for of in layer[b].unique()}
+    still = torch.tensor([[fastest[b, int(of)] < 0.04 for of in layer[b, source[b]]] for b in range(len(xy))])
     assert visible.any(1)[~still].any(), "what moves is told"
     assert bool(visible.any(1)[still].any()) == (p == 0)
 
