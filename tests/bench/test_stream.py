@@ -16,7 +16,7 @@ def test_a_report_adds_up(engine):
     assert split.keys() == {"tracks", "denoise", "decode", "transfer", "commit"}
     assert min(split.values()) >= 0 < split["denoise"]
     assert total["p50"] <= total["p95"] <= total["p99"]
-    assert 0 < report["latency_ms"]["p50"] < total["p50"]
+    assert 0 < report["latency_ms"]["p50"] <= total["p50"]  # the same, rounded, where medians are of different chunks
     assert report["fps"] > 0 < report["share_of_ceiling"]
     assert report["ttff_s"] >= report["start_s"] > 0
 
