@@ -54,3 +54,49 @@ def test_a_pin_shows_what_it_holds_and_a_new_one_nothing_yet(studio: StudioPage)
     studio.page.reload()
     studio.until("m.phase === 'playing' && m.frame > 5")
     assert studio.gestures("pin")[-1]["held"], "a reload forgets nothing"
+
+
+def taken_cells(studio: StudioPage) -> float:
+    """How many cells the newest drag has taken."""
+    studio.until("m.gestures.some((g) => g.held && g.from !== null)")
+    edges = np.array(studio.gestures("drag")[-1]["held"])
+    (x0, y0), (x1, y1) = edges[:, 0].T, edges[:, 1].T
+    return abs((x0 * y1 - x1 * y0).sum()) / 2 / 8**2
+
+
+def test_a_brush_takes_only_the_thing_in_it_unless_one_says_no(studio: StudioPage) -> None:
+    """A large brush on the airplane covers as much sky as airplane."""
+    page, cells = studio.page, {}
+    left, top, right, bottom = next(
+        row["object"] for row in studio.get("await (await fetch('api/gallery')).json()") if row["name"] == "airplane"
+    )
+    width = next(
+        row["size"][0] for row in studio.get("await (await fetch('api/gallery')).json()") if row["name"] == "airplane"
+    )
+    middle = [(left + right) / 2 * 128 / width, (top + bottom) / 2 * 128 / width]
+    for snap in (True, False):
+        studio.play("airplane", 5)
+        page.evaluate("document.getElementById('radius').value = 22")
+        page.dispatch_event("#radius", "input")
+        assert page.is_visible("#snap-line")
+        page.set_checked("#snap", snap)
+        studio.stroke([middle, middle], let_go=False)
+        cells[snap] = taken_cells(studio)
+        page.mouse.up()
+        page.click("#home")
+    assert 2 < cells[True] < 0.75 * cells[False]
+
+
+def test_where_a_brush_takes_the_whole_thing_or_holds_still_it_is_not_asked(studio: StudioPage) -> None:
+    page = studio.page
+    studio.play("airplane", 3)
+    page.evaluate("document.getElementById('radius').value = 4")
+    page.dispatch_event("#radius", "input")
+    assert not page.is_visible("#snap-line")
+    assert page.is_visible("#brush-says")
+    page.evaluate("document.getElementById('radius').value = 22")
+    page.dispatch_event("#radius", "input")
+    studio.keys("p")
+    assert not page.is_visible("#snap-line")
+    studio.keys("l")
+    assert page.is_visible("#snap-line")

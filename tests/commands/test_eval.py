@@ -26,7 +26,7 @@ def test_a_folder_with_rows_report_and_page(result, capsys):
     assert report["partial"]
     assert report["environment"]["weights"] == "random"
     assert (out / "index.html").is_file()
-    assert len((out / "rows.jsonl").read_text().splitlines()) == 14
+    assert len((out / "rows.jsonl").read_text().splitlines()) == 16
     assert report["static"]["kept_share"] < 0.01
     assert report["static"]["left_behind"] == 1.0
     assert report["student"]["rest"].keys() >= {"share", "error_levels", "psnr_gap_db", "n"}

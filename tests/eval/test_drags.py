@@ -5,6 +5,7 @@ import pytest
 
 from motionstream.eval.drag_suite import FIRST_SCENE, DragSuite, summary
 from motionstream.eval.drags import brush_points, drag_case, points_per_frame
+from motionstream.eval.tasks import Gallery
 from motionstream.stream.engine import load_engine
 
 
@@ -42,6 +43,14 @@ def test_a_brush_also_takes_what_lies_beside_and_points_all_over_do_not(engine):
         all_over += off(points_per_frame(case, 24, 0)[0])
     assert beside > 0
     assert all_over == 0
+
+
+def test_a_brush_looks_for_its_thing_or_takes_all_that_it_covers(engine):
+    case = drag_case(engine, 3)
+    assert all(point.snap and point.group == 1 for point in brush_points(case)[0])
+    assert not any(point.snap for point in brush_points(case, snap=False)[0])
+    suite = DragSuite(engine, scenes=2, quick=True)
+    assert {"brush", "brush_whole"} <= {task.condition for task in suite.tasks(Gallery())}
 
 
 def test_scenes_for_choosing_are_not_measured(engine):

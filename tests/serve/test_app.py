@@ -302,6 +302,19 @@ def test_takes_edited_by_hand(server):
     assert server.http.post("/api/takes", content=text).status_code == 200
 
 
+def test_what_a_brush_is_to_take_is_kept_in_the_take(server):
+    with server.player() as client:
+        brush = {"points": [[10, 10], [12, 10]], "seen": 0, "t": 1}
+        client.say("grab", id=1, **brush, snap=True)
+        client.say("grab", id=2, **brush)
+        client.say("path", id=3, **brush, path=[[10, 10], [20, 10]], seconds=1, snap=True)
+        client.sync()
+        server.wait(lambda: len(server.engine.performances[0].take.gesture_ids()) == 3)
+        take = server.http.get(f"/api/takes/{client.started['take']}.json").json()
+    begins = [begin for row in take["inputs"] for begin in row.get("begins", ())]
+    assert {begin["id"]: begin.get("snap", False) for begin in begins} == {1: True, 2: False, 3: True}
+
+
 # ---- with a real engine ----------------------------------------------------------------------------------------------
 
 

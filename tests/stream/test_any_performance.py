@@ -56,7 +56,7 @@ class Hands:
         return self.last_id, points, self.random.randint(0, self.show.frame + 3)
 
     def grab(self) -> None:
-        self.show.live.grab(*self.begin(), t=1)
+        self.show.live.grab(*self.begin(), t=1, snap=self.random.random() < 0.5)
 
     def pin(self) -> None:
         self.show.live.pin(*self.begin(), t=1)
@@ -65,7 +65,7 @@ class Hands:
         key, points, seen = self.begin()
         way = [self.place() for _ in range(self.random.choice([2, 3, 9]))]
         ease, mode = self.random.choice(["linear", "smooth"]), self.random.choice(["once", "loop", "swing"])
-        self.show.live.path(key, points, way, self.random.choice([0.05, 0.3, 3.0]), ease, mode, seen, t=1)
+        self.show.live.path(key, points, way, self.random.choice([0.05, 0.3, 3.0]), ease, mode, seen, t=1, snap=True)
 
     def move(self) -> None:
         dx, dy, angle = (self.random.uniform(-far, far) for far in (40, 40, 7))

@@ -48,8 +48,8 @@ class DragSuite:
 
     Args:
         scenes: held-out scenes of every part, at least 2. late_scenes: of those, of the part that grabs after 237 frames.
-        teacher: None leaves it out. quick: only brush, 24 points, single, dropped, rest, static, truth
-            (and teacher).
+        teacher: None leaves it out. quick: only brush, brush_whole, 24 points, single, dropped, rest,
+            static, truth (and teacher).
         seeds: of the noise.
     """
 
@@ -74,8 +74,9 @@ class DragSuite:
             "metric": "object located in the last frame, distance in % of width",
             "pictures": pictures_mark(),
             "first_scene": FIRST_SCENE,
+            "brush": "snaps to the thing",
         }
-        self.notes = ["quick: only brush, 24 points, single, dropped, rest, static and truth were measured"] if quick else []
+        self.notes = ["quick: not 4 and 12 points, more steps and late grabs"] if quick else []
         self._case = LastMade(partial(drag_case, engine))
         self._unheld = LastMade(self._stream_unheld, keep=1)  # "tracks_dropped" and "rest" look at one stream
         self._late = {grab: LastMade(lambda index, grab=grab: drag_case(engine, index, grab)) for grab in GRABS}  # type: ignore[misc]
@@ -98,7 +99,7 @@ class DragSuite:
             Task(sample, "tracks_dropped", seed, partial(self._dropped, index, seed, shown)),
             Task(sample, "rest", seed, partial(self._rest, index, seed, shown)),
         ]
-        counts = {"brush": None, f"tracks_{ALL_OVER}": ALL_OVER, "single": 1}
+        counts = {"brush": None, "brush_whole": None, f"tracks_{ALL_OVER}": ALL_OVER, "single": 1}
         if not self.quick:
             counts |= {f"tracks_{count}": count for count in TRACK_COUNTS[1:-1]}
         found += [
@@ -139,10 +140,10 @@ class DragSuite:
         steps: int | None = None,
         grab: int = 0,
     ) -> Row:
-        """``count`` points all over the object, or with None a brush's."""
+        """``count`` points all over the object; with None a brush, in "brush_whole" with all that it covers."""
         case = self._late[grab](index) if grab else self._case(index)
         first = 0 if grab == 0 else self.engine.preset.geometry.frame_span(0, grab * CHUNK)[1]
-        points = brush_points(case) if count is None else points_per_frame(case, count, first)
+        points = brush_points(case, snap=name == "brush") if count is None else points_per_frame(case, count, first)
         video = stream_frames(self.engine, case, points, steps=steps, seed=seed)
         row = self._row(index, name, video[len(case.points) - 1], case, gallery, 1)
         # What was there to be grabbed after so many chunks without a hand?
@@ -199,7 +200,7 @@ class DragSuite:
             by.setdefault(row["condition"], []).append(row)
         part = {name: summary(found) for name, found in by.items() if name != "rest"}
         all_over = part[f"tracks_{ALL_OVER}"]
-        student: dict[str, Any] = {name: part[name] for name in ("brush", f"tracks_{ALL_OVER}", "single")}
+        student: dict[str, Any] = {name: part[name] for name in ("brush", "brush_whole", f"tracks_{ALL_OVER}", "single")}
         student["rest"] = rest_summary(by["rest"])
         report: dict[str, Any] = {
             "student": student,

@@ -164,16 +164,16 @@ def points_per_frame(case: DragCase, count: int, first_frame: int) -> list[list[
     return [[Point(n, x, y) for n, (x, y) in enumerate(chosen[t])] if t >= first_frame else [] for t in range(T)]
 
 
-def brush_points(case: DragCase) -> list[list[Point]]:
-    """The drag by a round brush as large as the object, set down on its middle as the studio does it: what lies beside the
-    object within the disc is held too, what sticks out of it is not."""
+def brush_points(case: DragCase, *, snap: bool = True) -> list[list[Point]]:
+    """The drag by a round brush as large as the object, set down on its middle as the studio does it: the engine looks for
+    the thing in it. Without ``snap`` what lies beside the object within the disc is held, too."""
     inside = (case.old_alpha[0] > 0.5).nonzero().float()
     H, W = case.old_alpha.shape[1:]
     middle = inside.mean(0).flip(0).numpy() + 0.5
     places = middle + brush_offsets(case.size_px / 2, BRUSH_SPACING * W)
     places = places[((places >= 0) & (places < (W, H))).all(axis=1)]
     way = (case.points[:, 0] - case.points[0, 0]).tolist()
-    return [[Point(n, x + dx, y + dy) for n, (x, y) in enumerate(places.tolist())] for dx, dy in way]
+    return [[Point(n, x + dx, y + dy, group=1, snap=snap) for n, (x, y) in enumerate(places.tolist())] for dx, dy in way]
 
 
 def stream_frames(

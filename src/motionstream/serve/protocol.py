@@ -103,6 +103,7 @@ class Grab(_Message):
     points: Points
     seen: Frame
     t: Time
+    snap: bool = False
 
 
 class Move(_Message):
@@ -136,6 +137,7 @@ class Path(_Message):
     mode: Mode = "once"
     seen: Frame
     t: Time
+    snap: bool = False
 
 
 class Camera(_Message):

@@ -213,7 +213,7 @@ class Visitor:
         self._prompt = message.text
 
     async def _on_grab(self, message: protocol.Grab) -> None:
-        self._input().grab(message.id, message.points, message.seen, message.t)
+        self._input().grab(message.id, message.points, message.seen, message.t, message.snap)
         self._gestures.add(message.id)
         self._grabs.add(message.id)
 
@@ -230,7 +230,7 @@ class Visitor:
 
     async def _on_path(self, message: protocol.Path) -> None:
         m = message
-        self._input().path(m.id, m.points, m.path, m.seconds, m.ease, m.mode, m.seen, m.t)
+        self._input().path(m.id, m.points, m.path, m.seconds, m.ease, m.mode, m.seen, m.t, m.snap)
         self._gestures.add(m.id)
 
     async def _on_camera(self, message: protocol.Camera) -> None:

@@ -35,6 +35,7 @@ class Begin:
         kind, id: id is unique in a take, 1 to 2^20 - 1.
         points: (x, y) in model pixels, as they were in the video's frame ``seen``.
         path: polyline whose first point is where the thing is; ``seconds`` to travel it, for kind "path" only.
+        snap: of all that the points cover, hold only the thing that they were set on, where one can be told.
     """
 
     kind: Kind
@@ -45,6 +46,7 @@ class Begin:
     seconds: float = 0.0
     ease: Ease = "smooth"
     mode: Mode = "once"
+    snap: bool = False
 
 
 @dataclass(frozen=True)
@@ -237,8 +239,10 @@ class GestureBoard:
                 if arrived and key not in unheld and (before.leaving or t >= ends.get(key, num_frames)):
                     continue
                 unheld.discard(key)
+                snap = gesture.begin.snap
                 for n, (x, y) in enumerate(gesture.placed(gesture.pose).tolist()):
-                    points.append(Point(point_key(key, n), x, y, begun_at=tuple(gesture.points[n].tolist()), group=key))
+                    begun = tuple(gesture.points[n].tolist())
+                    points.append(Point(point_key(key, n), x, y, begun_at=begun, group=key, snap=snap))
                     seen.append(Mark(x, y, gesture.begin.kind))
             filmed = {name: (x, y) for one in chunk.swarms if one.kind == "camera" for name, x, y in one.at(t)}
             drift[t], self.swarmed = Flow.between(self.swarmed, filmed), filmed

@@ -84,9 +84,9 @@ class LiveInput:
 
     # ------------------------------------------------------------------ what a hand does
 
-    def grab(self, id: int, points: Sequence[tuple[float, float]], seen: int, t: int) -> None:
-        """Take hold of what was under ``points`` (model pixels) in frame ``seen``."""
-        self._begin("drag", id, points, seen, t)
+    def grab(self, id: int, points: Sequence[tuple[float, float]], seen: int, t: int, snap: bool = False) -> None:
+        """Take hold of what was under ``points`` (model pixels) in frame ``seen``; with ``snap`` only of the thing there."""
+        self._begin("drag", id, points, seen, t, snap=snap)
 
     def pin(self, id: int, points: Sequence[tuple[float, float]], seen: int, t: int) -> None:
         """Hold what was under ``points`` in frame ``seen`` still, until :meth:`remove`."""
@@ -102,15 +102,16 @@ class LiveInput:
         mode: Mode,
         seen: int,
         t: int,
+        snap: bool = False,
     ) -> None:
-        """Move what was under ``points`` along the polyline ``path`` in ``seconds``."""
+        """Move what was under ``points`` along the polyline ``path`` in ``seconds``; ``snap`` as in :meth:`grab`."""
         if not 2 <= len(path) <= MAX_PATH_POINTS:
             raise ValueError(f"a path of {len(path)} points: give 2 to {MAX_PATH_POINTS}")
         if not 0 < seconds <= MAX_SECONDS:
             raise ValueError(f"seconds={seconds} must lie above 0 and be at most {MAX_SECONDS:.0f}")
         if ease not in ("linear", "smooth") or mode not in ("once", "loop", "swing"):
             raise ValueError(f'ease={ease!r}, mode={mode!r}: use "linear" or "smooth", and "once", "loop" or "swing"')
-        self._begin("path", id, points, seen, t, _checked(path, self.width, self.height), seconds, ease, mode)
+        self._begin("path", id, points, seen, t, _checked(path, self.width, self.height), seconds, ease, mode, snap)
 
     def move(self, id: int, pose: tuple[float, float, float, float], t: int) -> None:
         """Where the hand of drag ``id`` is now, relative to the grab."""
@@ -256,6 +257,7 @@ class LiveInput:
         seconds: float = 0.0,
         ease: Ease = "smooth",
         mode: Mode = "once",
+        snap: bool = False,
     ) -> None:
         if not 1 <= id <= MAX_ID:
             raise ValueError(f"gesture id {id} must lie in [1, {MAX_ID}]")
@@ -263,7 +265,7 @@ class LiveInput:
             raise ValueError(f"a gesture of {len(points)} points: give 1 to {POINTS_PER_GESTURE}")
         if seen < 0:
             raise ValueError(f"seen={seen} must be a frame number, 0 or more")
-        begin = Begin(kind, id, _checked(points, self.width, self.height), seen, path, float(seconds), ease, mode)
+        begin = Begin(kind, id, _checked(points, self.width, self.height), seen, path, float(seconds), ease, mode, snap)
         with self._lock:
             self._check_open()
             if id in self._used:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 if TYPE_CHECKING:
     from motionstream.tracks.tracks import Tracks
 
@@ -20,7 +22,7 @@ class Point:
 
     ``begun_at``: where the thing is that it takes hold of, for a point that has moved in the same frame; None = at x, y.
     ``group``: its gesture, from 1 on, or `WHOLE_PICTURE`; points that begin together and have one group, or none, are
-    taken to lie on one thing.
+    taken to lie on one thing. ``snap``: those of a gesture's brush hold only the thing that it was set on (stream/brush.py).
     """
 
     id: int
@@ -29,6 +31,7 @@ class Point:
     visible: bool = True
     begun_at: tuple[float, float] | None = None
     group: int | None = None
+    snap: bool = False
 
     @property
     def start(self) -> tuple[float, float]:
@@ -44,3 +47,11 @@ def points_of(tracks: Tracks, start: int, stop: int) -> list[list[Point]]:
     for t, name, (x, y) in zip(rows.tolist(), names.tolist(), xy.tolist(), strict=True):
         frames[t].append(Point(name, x, y))
     return frames
+
+
+def check_finite(names: list[int], where: Tensor) -> None:
+    """Refuse points ``(k, 2)`` that are nowhere: what they hold would be nowhere for the rest of the stream."""
+    if not where.isfinite().all():
+        row = int((~where.isfinite()).any(dim=1).nonzero()[0])
+        x, y = where[row].tolist()
+        raise ValueError(f"point {names[row]} has position ({x:g}, {y:g}): coordinates must be finite numbers")

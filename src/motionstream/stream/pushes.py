@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 from motionstream.stream.points import Point
 
@@ -89,4 +90,4 @@ def _at(path: list[tuple[float, Point]], phase: float) -> Point:
         return point
     later, target = path[index + 1]
     share = (phase - when) / max(later - when, 1e-9)
-    return Point(point.id, point.x + share * (target.x - point.x), point.y + share * (target.y - point.y), point.visible)
+    return replace(point, x=point.x + share * (target.x - point.x), y=point.y + share * (target.y - point.y))

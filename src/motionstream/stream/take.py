@@ -38,8 +38,8 @@ from motionstream.stream.poses import Ease, Mode
 from motionstream.stream.retime import ChunkFrames, in_chunks
 from motionstream.stream.swarm import Swarm, SwarmKind
 
-FORMAT, VERSION = "motionstream-take", 4
-READABLE = (1, 2, 3, 4)
+FORMAT, VERSION = "motionstream-take", 5
+READABLE = (1, 2, 3, 4, 5)
 OLD_CHUNK_FRAMES = (9, 12)
 MAX_CHUNK_FRAMES = 4096
 MAX_CHUNKS = 300_000
@@ -214,6 +214,8 @@ def _pack_begin(begin: Begin) -> dict[str, Any]:
     row: dict[str, Any] = {"kind": begin.kind, "id": begin.id, "points": begin.points, "seen": begin.seen}
     if begin.kind == "path":
         row |= {"path": begin.path, "seconds": begin.seconds, "ease": begin.ease, "mode": begin.mode}
+    if begin.snap:
+        row["snap"] = True
     return row
 
 
@@ -222,21 +224,20 @@ def _unpack(row: _Reader, used: set[int]) -> ChunkInput:
     begins = []
     for item in row.rows("begins", missing_ok=True):
         kind = item.choice("kind", get_args(Kind))
-        item.only("kind", "id", "points", "seen", *(("path", "seconds", "ease", "mode") if kind == "path" else ()))
+        more = ("path", "seconds", "ease", "mode") if kind == "path" else ()
+        item.only("kind", "id", "points", "seen", "snap", *more)
         key = item.whole("id", 1, 2**20 - 1)
         if key in used:
             raise ValueError(f"{item.where}: gesture id {key} begins twice")
         used.add(key)
-        points, seen = item.points("points", 1, POINTS_PER_GESTURE), item.whole("seen", 0, 2**31)
+        begin = Begin(
+            kind, key, item.points("points", 1, POINTS_PER_GESTURE), item.whole("seen", 0, 2**31), snap=item.flag("snap")
+        )
         if kind == "path":
             way = item.points("path", 2, 1000), item.number("seconds", 1e-3, 600.0)
-            begins.append(
-                Begin(
-                    kind, key, points, seen, *way, item.choice("ease", get_args(Ease)), item.choice("mode", get_args(Mode))
-                )
-            )
-        else:
-            begins.append(Begin(kind, key, points, seen))
+            ease, mode = item.choice("ease", get_args(Ease)), item.choice("mode", get_args(Mode))
+            begin = replace(begin, path=way[0], seconds=way[1], ease=ease, mode=mode)
+        begins.append(begin)
     motions = []
     for item in row.rows("motions", missing_ok=True):
         item.only("id", "start", "poses")
@@ -333,6 +334,13 @@ class _Reader:
         if not _finite(value) or not low <= value <= high:
             raise ValueError(f"{self.where}: {key}={value!r} must be a number from {low:g} to {high:g}")
         return float(value)
+
+    def flag(self, key: str) -> bool:
+        """False where it is missing."""
+        value = self.values.get(key, False)
+        if not isinstance(value, bool):
+            raise ValueError(f"{self.where}: {key}={value!r} must be true or false")
+        return value
 
     def text(self, key: str, longest: int) -> str:
         value = self.values.get(key)

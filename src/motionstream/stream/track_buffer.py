@@ -15,10 +15,11 @@ from torch import Tensor
 
 from motionstream.config import TrackConfig
 from motionstream.shapes import VideoGeometry
+from motionstream.stream.brush import beside
 from motionstream.stream.dab import Dab, turned
 from motionstream.stream.drift import NEAR_CELLS, Drift, Step, Trail, carried
 from motionstream.stream.patch import is_dab, patches
-from motionstream.stream.points import MAX_POINTS, WHOLE_PICTURE, Point
+from motionstream.stream.points import MAX_POINTS, WHOLE_PICTURE, Point, check_finite
 from motionstream.tracks.codes import draw_ids
 from motionstream.tracks.origin import origin_ids
 
@@ -52,8 +53,8 @@ class TrackBuffer:
     """Holds anchors and active points of one stream; turns per-frame points into what the track head reads.
 
     Slots ``0 .. num_anchors`` are anchors; the rest are spare codes for points that no anchor can stand for. There are
-    ``spare`` of them, or as many as were ever active in one chunk if that is more. In ``picture`` (frame 0, uint8)
-    it looks for the things that few points hold (stream/patch.py). ``hold_moved``, ``late_codes``: as in SampleConfig.
+    ``spare`` of them, or as many as were ever active in one chunk if that is more. In ``picture`` (frame 0, uint8) it looks
+    for things that points hold (stream/patch.py, brush.py). ``hold_moved``, ``late_codes``: as in SampleConfig.
     """
 
     geometry: VideoGeometry
@@ -187,7 +188,7 @@ class TrackBuffer:
                 dabs = any(grip.dab for grip in grips)
             if len(slots):
                 where = torch.tensor([(float(point.x), float(point.y)) for point in held.values()])
-                _check_finite(keys, where)
+                check_finite(keys, where)
                 moved = turned(offsets, owners, [self.grips[key].dab for key in keys], held) if dabs else offsets
                 places = where[owners] - moved  # (slots held, 2)
                 xy[0, t, slots], visible[0, t, slots] = places, True
@@ -294,7 +295,13 @@ class TrackBuffer:
         self.grips[point.id] = _Grip(slots, offsets, whole=point.group == WHOLE_PICTURE)
 
     def _extend(self, new: list[int], held: dict[int, Point]) -> None:
-        """Hold the free anchors of each new point's patch with it."""
+        """Hold the free anchors of each new point's patch with it; points of a brush beside its thing hold nothing."""
+        aside = beside(self.picture, new, held, self._in_frame_0, self.geometry.reach_px)
+        for key in aside:
+            self._release(key, remember=False)
+            self._hold(held[key], torch.zeros(0, dtype=torch.long), torch.zeros(0, 2))
+        new = [key for key in new if key not in aside]
+        held = {key: point for key, point in held.items() if key not in aside}
         rows = {key: row for row, key in enumerate(held)}
         fresh = set(new)
         places = torch.tensor(
@@ -325,8 +332,7 @@ class TrackBuffer:
                 self._take_over(patch)
             near = (patch & ~self._taken).nonzero()[:, 0]
             self._taken[near] = True
-            offsets = places[row] - anchors[near]
-            slots, offsets = torch.cat([grip.slots, near]), torch.cat([grip.offsets, offsets])
+            slots, offsets = torch.cat([grip.slots, near]), torch.cat([grip.offsets, places[row] - anchors[near]])
             self.grips[key] = replace(grip, slots=slots, offsets=offsets, dab=dab)
 
     def _take_over(self, patch: Tensor) -> None:
@@ -357,9 +363,7 @@ class TrackBuffer:
 
     def _forget_oldest(self) -> None:
         """Codes ran out: a ready-made track that has been gone longest will not be known again if it comes back."""
-        for key in list(self._remembered):
-            if self._unremember(key):
-                return
+        any(self._unremember(key) for key in list(self._remembered))  # no more than it takes
 
     def _release(self, point_id: int, remember: bool) -> None:
         """Let go. A spare code goes to the back of the queue: the window may still show it, and the sink too."""
@@ -380,11 +384,3 @@ class TrackBuffer:
             if grip.dab is not None and not gone.isdisjoint(grip.dab):
                 rest = rests.setdefault(id(grip.dab), {mate: at for mate, at in grip.dab.items() if mate not in gone})
                 self.grips[key] = replace(grip, dab=rest)
-
-
-def _check_finite(names: list[int], where: Tensor) -> None:
-    """Refuse points ``(k, 2)`` that are nowhere: what they hold would be nowhere for the rest of the stream."""
-    if not where.isfinite().all():
-        row = int((~where.isfinite()).any(dim=1).nonzero()[0])
-        x, y = where[row].tolist()
-        raise ValueError(f"point {names[row]} has position ({x:g}, {y:g}): coordinates must be finite numbers")

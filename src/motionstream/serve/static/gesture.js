@@ -5,7 +5,7 @@ import { notAfter } from "./latency.js";
 
 export class Gesture {
   constructor(kind, points, extra = {}) {
-    Object.assign(this, { kind, points, pose: AT_REST, wire: "draft", id: 0, t: 0, seen: 0, held: null, alone: false });
+    Object.assign(this, { kind, points, pose: AT_REST, wire: "draft", id: 0, t: 0, seen: 0, held: null, alone: false, snap: false });
     Object.assign(this, { path: null, part: 1, seconds: 3, ease: "smooth", mode: "once", history: [], from: null, until: null, goneT: 0 }, extra);
     this.measure();
   }
@@ -61,13 +61,14 @@ export class Gesture {
   message() {
     const rounded = (list) => list.map(([x, y]) => [round(x), round(y)]);
     const body = { id: this.id, points: rounded(this.points), seen: this.seen, t: this.t };
-    if (this.kind === "drag") return { kind: "grab", ...body };
     if (this.kind === "pin") return { kind: "pin", ...body };
+    if (this.snap) body.snap = true;
+    if (this.kind === "drag") return { kind: "grab", ...body };
     return { kind: "path", ...body, path: rounded(this.path), seconds: this.seconds, ease: this.ease, mode: this.mode };
   }
 
   plain() {
-    const { kind, points, pose, wire, id, t, seen, held, path, part, seconds, ease, mode, from, until, goneT, number } = this;
-    return { kind, points, pose, wire, id, t, seen, held, path, part, seconds, ease, mode, from, until, goneT, number, history: this.history.slice(-50) };
+    const { kind, points, pose, wire, id, t, seen, held, snap, path, part, seconds, ease, mode, from, until, goneT, number } = this;
+    return { kind, points, pose, wire, id, t, seen, held, snap, path, part, seconds, ease, mode, from, until, goneT, number, history: this.history.slice(-50) };
   }
 }

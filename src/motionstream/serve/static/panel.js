@@ -99,6 +99,7 @@ export class Panel {
     const shape = tools.brushAt([tools.stage.width / 2, tools.stage.height / 2]), points = shape.length;
     $("radius-out").textContent = points === 1 ? "1 point" : `${round(tools.radius, 1)} px`;
     $("brush-says").hidden = !(this.#takesThings && (points === 1 || isDab(shape, this.dab)));
+    $("snap-line").hidden = !this.dab || tools.tool === "pin" || points < 5 || !$("brush-says").hidden;
     $("spacing-out").textContent = `${round(tools.spacing, 1)} px`;
     $("seconds-out").textContent = `${tools.seconds} s`;
     this.tools.stage.dirty = true;
@@ -123,6 +124,7 @@ export class Panel {
         change({ [name]: tools[name] });
       });
     }
+    $("snap").addEventListener("change", () => { tools.snap = $("snap").checked; });
     $("keep").addEventListener("change", () => { tools.keep = $("keep").checked; });
     $("collect").addEventListener("change", () => {
       board.collecting = $("collect").checked;

@@ -15,7 +15,7 @@ export class Tools extends EventTarget {
   constructor({ stage, board, camera, may, limits, running, past }) {
     super();
     Object.assign(this, { stage, board, camera, may, limits, running, past });
-    Object.assign(this, { tool: "drag", radius: 12, spacing: 6, keep: false, seconds: 3, mode: "once", ease: "smooth" });
+    Object.assign(this, { tool: "drag", radius: 12, spacing: 6, snap: true, keep: false, seconds: 3, mode: "once", ease: "smooth" });
     Object.assign(this, { hover: null, session: null, cross: null });
     board.addEventListener("refused", ({ detail }) => { if (this.session?.gesture === detail) this.session = null; });
     const { overlay } = stage;
@@ -163,7 +163,7 @@ export class Tools extends EventTarget {
     if (!this.keep && this.running()) for (const other of this.board.list.filter((g) => g.kind === "drag")) this.board.end(other);
     if (!this.#room(points.length)) return;
     // Looking back, what the hand held then is let go of when the take goes on from there.
-    const gesture = new Gesture("drag", points, { seen: this.board.wire.seen(), alone: !this.keep && this.past() });
+    const gesture = new Gesture("drag", points, { seen: this.board.wire.seen(), alone: !this.keep && this.past(), snap: this.snap });
     this.board.add(gesture);
     this.session = { pointer, gesture, before: AT_REST, start: at, fresh: true };
   }
@@ -285,8 +285,8 @@ export class Tools extends EventTarget {
   }
 
   #addPath({ points, path, seen }) {
-    const { seconds, mode, ease } = this;
-    this.board.add(new Gesture("path", points, { path: simplify(path), seconds, mode, ease, seen }));
+    const { seconds, mode, ease, snap } = this;
+    this.board.add(new Gesture("path", points, { path: simplify(path), seconds, mode, ease, seen, snap }));
   }
 
   #shift(gesture, [dx, dy]) {

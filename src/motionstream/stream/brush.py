@@ -1,0 +1,145 @@
+"""What a brush was set on: of all that it covers, the thing, without the ground beside it.
+
+A disc as large as a thing covers as much ground as thing (IoU .57 in suite `drags`), and what is held of the ground moves
+too: it takes the ground's own texture along, and whatever else lies there. The disc says far more about the thing than a
+point does, though: GrabCut (stream/outline.py) begun from it finds the thing with an IoU of .92 (docs/LOG.md, 2026-11-30).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from motionstream.stream.outline import CELL_PX, MARGIN_CELLS, ROUNDS
+from motionstream.stream.patch import is_dab
+from motionstream.stream.points import Point
+
+FEWEST_POINTS = 5
+"""Fewer do not show how far a brush reaches."""
+FEWEST_CELLS = 1.0
+"""Brushes whose widest place is narrower, this many cells from its rim, are left as they are."""
+RIM, SURE, BEYOND = 0.15, 0.6, 0.4
+"""In widths, from its rim to its middle: so much of a brush may well be ground, what is deeper than this is the thing, and
+so far beyond the brush the thing may reach."""
+OVERHANG = 0.45
+"""Between the points of a brush; so far does what they stand for reach beyond its rim."""
+EDGE_CELLS = 0.125
+"""Points so near to the thing count as on it: parts of it that are left behind cost more than ground that comes along."""
+CLEAR_SHARE = 0.25
+"""Where less of a brush is on its thing than this, what was found is no thing (a patch of a face), and all is held."""
+
+
+def beside(
+    picture: np.ndarray | None,
+    new: list[int],
+    held: Mapping[int, Point],
+    in_frame_0: Callable[[int, Tensor], Tensor],
+    cell: float,
+) -> set[int]:
+    """Those of ``new`` points whose brush snaps to a thing that they are not on; none where nothing can be looked for.
+
+    Args:
+        picture: None = there is none, or no OpenCV. held: all points by id, the new ones among them. in_frame_0: where the
+            picture has what a new point at a place lies on, ``(2,)``; nan where it does not. cell: as below.
+    """
+    found: set[int] = set()
+    if picture is None:
+        return found
+    for group in {held[key].group for key in new if held[key].snap}:
+        keys = [key for key in new if held[key].group == group]
+        places = torch.tensor([held[key].start for key in keys])
+        if is_dab(places, torch.arange(len(keys)), cell, torch.ones(len(keys), dtype=torch.bool)):
+            continue  # so small a brush takes what it touches (stream/patch.py)
+        under = torch.stack([in_frame_0(key, place) for key, place in zip(keys, places, strict=True)])
+        found |= {key for key, on in zip(keys, on_thing(picture, under, cell).tolist(), strict=True) if not on}
+    return found
+
+
+def on_thing(picture: np.ndarray, points: Tensor, cell: float) -> Tensor:
+    """``(k,)`` bool: which points of a brush are on the thing that it was set on; all where :func:`thing_under` finds none.
+
+    Args:
+        picture, cell: as there. points: ``(k, 2)`` where the picture has what is under them; nan where it does not have it,
+            which counts as on the thing.
+    """
+    known = points.isfinite().all(dim=1)
+    thing = thing_under(picture, points[known].double().numpy(), cell)
+    on = torch.ones(len(points), dtype=torch.bool)
+    if thing is not None:
+        height, width = thing.shape
+        x, y = points[known].long().unbind(dim=1)
+        gap = torch.from_numpy(_distance(~thing))
+        on[known] = gap[y.clamp(0, height - 1), x.clamp(0, width - 1)] <= EDGE_CELLS * cell
+    return on
+
+
+def thing_under(picture: np.ndarray, points: np.ndarray, cell: float) -> np.ndarray | None:
+    """The thing that a brush was set on.
+
+    The same arguments always give the same answer.
+
+    Args:
+        picture: ``(H, W, 3)`` uint8. points: ``(k, 2)`` x and y of the brush's points in its pixels. cell: pixels of a cell.
+
+    Returns:
+        ``(H, W)`` bool, or None where nothing clear is found: few points, a narrow brush, one that covers nearly all of the
+        picture, or ground and thing that look alike.
+    """
+    import cv2
+
+    height, width = picture.shape[:2]
+    points = points[((points >= 0) & (points < (width, height))).all(axis=1)]
+    if len(points) < FEWEST_POINTS:
+        return None
+    share = min(1.0, CELL_PX / cell)
+    size = max(1, round(width * share)), max(1, round(height * share))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if share < 1 else np.ascontiguousarray(picture)
+    brush = _covered(points * (size[0] / width, size[1] / height), size)
+    depth, away = _distance(brush), _distance(~brush)
+    middle = float(depth.max())
+    if middle < FEWEST_CELLS * cell * share:
+        return None
+    mask = np.full(brush.shape, cv2.GC_BGD, np.uint8)
+    mask[away <= BEYOND * middle] = cv2.GC_PR_BGD
+    mask[depth >= RIM * middle] = cv2.GC_PR_FGD
+    mask[depth >= SURE * middle] = cv2.GC_FGD
+    look = away <= BEYOND * middle + MARGIN_CELLS * cell * share
+    rows, columns = np.flatnonzero(look.any(axis=1)), np.flatnonzero(look.any(axis=0))
+    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    cut, sure = np.ascontiguousarray(mask[part]), mask[part] == cv2.GC_FGD
+    if not np.isin(cut, (cv2.GC_BGD, cv2.GC_PR_BGD)).any():
+        return None
+    cv2.setRNGSeed(0)  # it begins with k-means
+    unused = 0, 0, 1, 1  # a rectangle; the mask says all
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(np.ascontiguousarray(small[part]), cut, unused, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    _, parts = cv2.connectedComponents(np.isin(cut, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8))
+    thing = np.zeros(brush.shape, np.uint8)
+    thing[part] = np.isin(parts, np.unique(parts[sure]))
+    if (thing[brush] > 0).mean() < CLEAR_SHARE:
+        return None
+    return cv2.resize(thing, (width, height), interpolation=cv2.INTER_NEAREST) > 0
+
+
+def _covered(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """``(h, w)`` bool: where the points of a grid stand for the picture, up to half of the way to the next ones."""
+    gaps = np.linalg.norm(points[:, None] - points, axis=-1)
+    np.fill_diagonal(gaps, np.inf)
+    gap = float(np.median(gaps.min(axis=1)))
+    reach = gap * np.sqrt(0.5) + 0.5  # to the middle of four
+    columns, rows = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
+    near = (columns - points[:, :1]) ** 2, (rows - points[:, 1:]) ** 2  # (k, w), (k, h)
+    covered = np.zeros((size[1], size[0]), bool)
+    for across, down in zip(*near, strict=True):
+        covered |= down[:, None] + across <= reach**2
+    return _distance(covered) > OVERHANG * gap
+
+
+def _distance(inside: np.ndarray) -> np.ndarray:
+    """``(h, w)``: how far each pixel of ``inside`` lies from the nearest other one, 0 for those; the picture has no rim."""
+    import cv2
+
+    return cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

@@ -1,0 +1,156 @@
+"""A brush that is set on a thing takes the thing, and leaves alone what it covers beside it."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("cv2")
+
+from motionstream.presets import nano
+from motionstream.stream.brush import on_thing, thing_under
+from motionstream.stream.gestures import Begin, ChunkInput, GestureBoard, Motion
+from motionstream.stream.points import Point
+from motionstream.stream.pushes import resample_pushes
+from motionstream.stream.take import Take
+from motionstream.stream.track_buffer import TrackBuffer
+from motionstream.tracks.strokes import brush_offsets
+
+PRESET = nano()
+H, W = PRESET.geometry.height, PRESET.geometry.width
+MIDDLE = (90.0, 70.0)
+CELL = 8.0
+
+
+@pytest.fixture(scope="module")
+def scene() -> tuple[np.ndarray, np.ndarray]:
+    """A red ellipse on rough green ground, and where it is."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:H, :W] + 0.5
+    thing = ((columns - MIDDLE[0]) / 34) ** 2 + ((rows - MIDDLE[1]) / 16) ** 2 <= 1
+    picture = np.where(thing[..., None], (190, 50, 40), (60, 120, 50)) + rng.integers(-25, 26, (H, W, 3))
+    return picture.astype(np.uint8), thing
+
+
+def brush(radius: float = 34.0, spacing: float = 9.0) -> np.ndarray:
+    return np.array(MIDDLE) + brush_offsets(radius, spacing)
+
+
+@pytest.mark.parametrize("radius", [30.0, 34.0, 45.0])
+def test_the_thing_is_found_in_the_brush(scene, radius):
+    picture, thing = scene
+    found = thing_under(picture, brush(radius), CELL)
+    within = np.hypot(*(np.mgrid[:H, :W][::-1] + 0.5 - np.array(MIDDLE)[:, None, None])) <= radius
+    assert (found & thing).sum() / ((found | thing) & within).sum() > 0.9
+
+
+def test_a_finer_picture_gives_the_same_thing(scene):
+    picture, thing = scene
+    fine = picture.repeat(3, axis=0).repeat(3, axis=1)
+    found = thing_under(fine, 3 * brush(), 3 * CELL)[1::3, 1::3]
+    assert (found & thing).sum() / (found | thing).sum() > 0.9
+
+
+def test_nothing_is_told_where_nothing_can_be(scene):
+    picture, _ = scene
+    assert thing_under(picture, brush()[:4], CELL) is None, "few points"
+    assert thing_under(picture, brush(6.0, 3.0), CELL) is None, "narrow"
+    assert thing_under(picture, brush() + 1000, CELL) is None, "outside"
+    whole = np.stack(np.meshgrid(np.arange(4, W, 9), np.arange(4, H, 9)), -1).reshape(-1, 2).astype(float)
+    assert on_thing(picture, torch.from_numpy(whole).float(), CELL).all(), "all of the picture"
+    assert on_thing(picture, torch.from_numpy(brush()[:4]).float(), CELL).all()
+
+
+def test_points_that_the_picture_does_not_have_count_as_on_it(scene):
+    picture, thing = scene
+    points = torch.from_numpy(brush()).float()
+    points[-1] = torch.nan
+    on = on_thing(picture, points, CELL)
+    inside = thing[points[:-1, 1].long(), points[:-1, 0].long()]
+    assert on[-1]
+    assert (on[:-1].numpy() == inside).mean() > 0.95
+    assert 0.3 < inside.mean() < 0.7
+
+
+def taken(scene: tuple[np.ndarray, np.ndarray], snap: bool, kind: str = "drag") -> tuple[TrackBuffer, GestureBoard, Begin]:
+    """A board with one gesture that begins in the second chunk."""
+    buffer = TrackBuffer(PRESET.geometry, PRESET.model.tracks, 0, hold_moved=True, picture=scene[0])
+    board = GestureBoard(PRESET.geometry, buffer, PRESET.sample.hand_px)
+    way = {"path": ((90.0, 70.0), (120.0, 70.0)), "seconds": 1.0} if kind == "path" else {}
+    begin = Begin(kind, 1, tuple(map(tuple, brush())), 0, snap=snap, **way)
+    buffer.chunk(board.frames(ChunkInput(), 1).held, first=True)
+    buffer.chunk(board.frames(ChunkInput(begins=(begin,)), 4).held, first=False)
+    return buffer, board, begin
+
+
+@pytest.mark.parametrize("kind", ["drag", "path"])
+def test_only_the_thing_is_held_and_told(scene, kind):
+    _, thing = scene
+    cells = {snap: np.array(taken(scene, snap, kind)[1].took(taken(scene, snap, kind)[2])) for snap in (False, True)}
+    beside = {snap: (~thing[cells[snap][:, 1].astype(int), cells[snap][:, 0].astype(int)]).sum() for snap in cells}
+    assert beside[True] <= 0.35 * beside[False], "a cell is held that is on the thing in part"
+    on = {snap: len(cells[snap]) - beside[snap] for snap in cells}
+    assert on[True] >= 0.9 * on[False]
+
+
+def test_a_brush_as_it_was_holds_all_that_it_covers(scene):
+    buffer, board, begin = taken(scene, False)
+    assert all(len(buffer.grips[key].slots) for key in buffer.grips)
+    assert len(buffer.grips) == len(begin.points) == len(board.active[1].points)
+
+
+def test_codes_of_points_beside_are_free_again(scene):
+    """In the first frame every point is given one."""
+    buffer = TrackBuffer(PRESET.geometry, PRESET.model.tracks, 0, picture=scene[0])
+    free = len(buffer._free)
+    points = [Point(n, x, y, group=1, snap=True) for n, (x, y) in enumerate(brush().tolist())]
+    _, visible, _ = buffer.chunk([points], first=True)
+    told = [key for key, grip in buffer.grips.items() if len(grip.slots)]
+    assert 0 < len(told) < len(points) == len(buffer.grips)
+    assert free - len(buffer._free) == len(told)
+    assert int(visible.sum()) == buffer.num_anchors + len(told)
+    buffer.chunk([[]], first=False)
+    assert len(buffer._free) == free
+
+
+def test_after_the_thing_has_moved_it_is_still_found(scene):
+    _, thing = scene
+    buffer, board, begin = taken(scene, True)
+    poses = tuple((10.0 * (n + 1), 0.0, 0.0, 1.0) for n in range(4))
+    made = ChunkInput(motions=(Motion(1, 0, poses),), ends=((1, 4),))
+    buffer.chunk(board.frames(made, 4).held, first=False)
+    for _ in range(8):  # until what was let go has arrived
+        buffer.chunk(board.frames(ChunkInput(), 4).held, first=False)
+    assert not board.active
+    seen = buffer.frame - 1
+    again = Begin("drag", 2, tuple((x + 40.0, y) for x, y in begin.points), seen, snap=True)
+    buffer.chunk(board.frames(ChunkInput(begins=(again,)), 4).held, first=False)
+    holding = np.array([len(buffer.grips[key].slots) > 0 for key in sorted(buffer.grips)])
+    x, y = brush().astype(int).T
+    assert (holding == thing[y, x]).mean() > 0.95
+
+
+def test_a_take_says_it(scene):
+    begin = Begin("drag", 1, ((1.0, 2.0),), 0, snap=True)
+    path = Begin("path", 2, ((1.0, 2.0),), 0, ((1.0, 2.0), (3.0, 4.0)), 1.0, snap=True)
+    plain = dataclasses.replace(begin, id=3, snap=False)
+    take = Take("nano", W, H, 24.0, "", 0, None, scene[0], [ChunkInput(begins=(begin, path, plain))], (1, 4))
+    text = take.to_json()
+    assert Take.from_json(text).inputs == take.inputs
+    assert text.count('"snap"') == 2
+    assert all(one.snap for one in take.scaled(2 * W, 2 * H).inputs[0].begins[:2])
+    values = json.loads(text)
+    values["inputs"][0]["begins"][0]["snap"] = 1
+    with pytest.raises(ValueError, match=r"begins\[0\]: snap=1 must be true or false"):
+        Take.from_json(json.dumps(values))
+
+
+def test_pushed_points_snap_too(scene):
+    """What a hand pushes is spread over the frames of a chunk, as what it was."""
+    points = [Point(n, x, y, group=1, snap=True) for n, (x, y) in enumerate(brush().tolist())]
+    moved = [dataclasses.replace(point, x=point.x + 8) for point in points]
+    frames, _ = resample_pushes({}, [(0.0, points), (1.0, moved)], 4)
+    assert all(point.snap and point.group == 1 for frame in frames for point in frame)
+    assert frames[-1][0].x == moved[0].x
