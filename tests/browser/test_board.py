@@ -122,6 +122,21 @@ def test_letting_go_of_all_is_one_step_that_can_be_taken_back(board: Module) -> 
     assert last == [["grab", [49, 40]], ["pin", [10, 10]]], "what was dragged is held where it is"
 
 
+def test_a_brush_takes_the_thing_alone_also_when_it_is_taken_back(board: Module) -> None:
+    code = """
+        const brush = (snap) => new Gesture("drag", [[10, 10], [12, 10]], { snap });
+        for (const snap of [true, false]) {
+            const gesture = board.add(brush(snap));
+            board.move(gesture, [9, 0, 0, 1], wire.t);
+            board.end(gesture);
+            board.undo();
+            board.redo();
+        }
+        return said.filter(({ kind }) => kind === "grab").map(({ snap }) => snap || false);
+    """
+    assert board(code) == [True, True, True, False, False, False]
+
+
 def test_what_the_server_has_refused_was_never_there(board: Module) -> None:
     code = """
         tools.session = { pointer: 1, gesture: drag };

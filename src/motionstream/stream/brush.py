@@ -36,14 +36,14 @@ def beside(
     picture: np.ndarray | None,
     new: list[int],
     held: Mapping[int, Point],
-    in_frame_0: Callable[[int, Tensor], Tensor],
+    in_frame_0: Callable[[Tensor], Tensor],
     cell: float,
 ) -> set[int]:
     """Those of ``new`` points whose brush snaps to a thing that they are not on; none where nothing can be looked for.
 
     Args:
-        picture: None = there is none, or no OpenCV. held: all points by id, the new ones among them. in_frame_0: where the
-            picture has what a new point at a place lies on, ``(2,)``; nan where it does not. cell: as below.
+        picture: None = there is none, or no OpenCV. held: all points by id, the new ones among them. in_frame_0: places of a
+            brush's points ``(k, 2)`` -> where the picture has what they lie on; nan where it does not. cell: as below.
     """
     found: set[int] = set()
     if picture is None:
@@ -53,8 +53,8 @@ def beside(
         places = torch.tensor([held[key].start for key in keys])
         if is_dab(places, torch.arange(len(keys)), cell, torch.ones(len(keys), dtype=torch.bool)):
             continue  # so small a brush takes what it touches (stream/patch.py)
-        under = torch.stack([in_frame_0(key, place) for key, place in zip(keys, places, strict=True)])
-        found |= {key for key, on in zip(keys, on_thing(picture, under, cell).tolist(), strict=True) if not on}
+        on = on_thing(picture, in_frame_0(places), cell).tolist()
+        found |= {key for key, hit in zip(keys, on, strict=True) if not hit}
     return found
 
 

@@ -248,14 +248,14 @@ class GestureBoard:
             drift[t], self.swarmed = Flow.between(self.swarmed, filmed), filmed
             if not (first and t == 0):
                 for swarm in chunk.swarms:
-                    clear, base = self._clear(swarm.at(t), points), _SWARM_IDS[swarm.kind]
+                    clear, base = self._clear(swarm.at(t), self._holding(points)), _SWARM_IDS[swarm.kind]
                     others = [Point(base + name, x, y, group=WHOLE_PICTURE) for name, x, y in clear]
                     others = others[: MAX_POINTS - len(points)]
                     points += others
                     seen += [Mark(point.x, point.y, swarm.kind) for point in others]
                 if not self.lattice.speed.still:
                     drift[t] = step = self.lattice.step()
-                    film = self.lattice.points(np.array([[p.x, p.y] for p in points]).reshape(-1, 2), step)
+                    film = self.lattice.points(np.array([[p.x, p.y] for p in self._holding(points)]).reshape(-1, 2), step)
                     film = film[: MAX_POINTS - len(points)]
                     points += film
                     seen += [Mark(point.x, point.y, "camera") for point in film]
@@ -331,6 +331,11 @@ class GestureBoard:
 
     def _nearer(self, pose: Pose, target: Pose) -> Pose:
         return follow(pose, target, self.hand_px, self.geometry.reach_px / self.geometry.stride)
+
+    def _holding(self, points: list[Point]) -> list[Point]:
+        """Without those that lie beside the thing of their brush; in the first frames of one that is not known yet."""
+        grips = self.buffer.grips
+        return [point for point in points if not point.snap or point.id not in grips or len(grips[point.id].slots)]
 
     def _clear(self, swarm: list[tuple[int, float, float]], points: list[Point]) -> list[tuple[int, float, float]]:
         """Those of a swarm that are not beside a point that is held already: the hand wins."""

@@ -1,9 +1,9 @@
 """A take: everything that a stream was made from, so that it can be made again, bit for bit on the same machine.
 
-The file is JSON, version 4 (version 1 had no swarms; before 3 all chunks were of 12 frames, the first of 9; before 4 it
-was not said what computed them)::
+The file is JSON, version 5 (version 1 had no swarms; before 3 all chunks were of 12 frames, the first of 9; before 4 it
+was not said what computed them; before 5 no brush snapped)::
 
-    {"format": "motionstream-take", "version": 4, "preset": "nano", "width": 192, "height": 144, "fps": 24.0,
+    {"format": "motionstream-take", "version": 5, "preset": "nano", "width": 192, "height": 144, "fps": 24.0,
      "prompt": "...", "seed": 0, "steps": null, "picture": "<base64 PNG>", "num_chunks": 40, "chunk_frames": [1, 4],
      "computed_with": {"device": "cpu", "dtype": "bfloat16", "attention": "products"},
      "inputs": [{"chunk": 3, "begins": [...], "motions": [...], "ends": [...], "camera": {...}, "prompt": "...",
@@ -224,8 +224,8 @@ def _unpack(row: _Reader, used: set[int]) -> ChunkInput:
     begins = []
     for item in row.rows("begins", missing_ok=True):
         kind = item.choice("kind", get_args(Kind))
-        more = ("path", "seconds", "ease", "mode") if kind == "path" else ()
-        item.only("kind", "id", "points", "seen", "snap", *more)
+        more = {"drag": ("snap",), "pin": (), "path": ("snap", "path", "seconds", "ease", "mode")}[kind]
+        item.only("kind", "id", "points", "seen", *more)
         key = item.whole("id", 1, 2**20 - 1)
         if key in used:
             raise ValueError(f"{item.where}: gesture id {key} begins twice")

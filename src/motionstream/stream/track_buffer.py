@@ -296,14 +296,14 @@ class TrackBuffer:
 
     def _extend(self, new: list[int], held: dict[int, Point]) -> None:
         """Hold the free anchors of each new point's patch with it; points of a brush beside its thing hold nothing."""
-        aside = beside(self.picture, new, held, self._in_frame_0, self.geometry.reach_px)
-        for key in aside:
+        for key in beside(self.picture, new, held, self._brush_in_frame_0, self.geometry.reach_px):
             self._release(key, remember=False)
             self._hold(held[key], torch.zeros(0, dtype=torch.long), torch.zeros(0, 2))
-        new = [key for key in new if key not in aside]
-        held = {key: point for key, point in held.items() if key not in aside}
-        rows = {key: row for row, key in enumerate(held)}
+            new = [other for other in new if other != key]
         fresh = set(new)
+        # Nor are they anybody's fellows, now or later.
+        held = {key: p for key, p in held.items() if key in fresh or not p.snap or len(self.grips[key].slots)}
+        rows = {key: row for row, key in enumerate(held)}
         places = torch.tensor(
             [point.start if key in fresh else (float(point.x), float(point.y)) for key, point in held.items()]
         )
@@ -353,6 +353,19 @@ class TrackBuffer:
         if len(grip.slots) and int(grip.slots[0]) < self.num_anchors:
             return self.home[grip.slots[0]] + grip.offsets[0]
         return where if self.frame == 0 else torch.full((2,), torch.nan)
+
+    def _brush_in_frame_0(self, places: Tensor) -> Tensor:
+        """Where frame 0 shows what a new brush at ``places (k, 2)`` was set on, nan where it does not; all by what lies
+        at its middle: points on a thing that has moved must not be torn from those beside it."""
+        anchors = self.place[: self.num_anchors]
+        near = (anchors - places.mean(dim=0)).norm(dim=-1) <= self.geometry.stride * ANCHOR_SPACING_CELLS
+        moved = (anchors - self.home).norm(dim=-1) > MOVED_PX
+        if not near.any():
+            return torch.full_like(places, torch.nan)
+        if not (near & moved).any():
+            return places
+        nearest = moved.nonzero()[:, 0][torch.cdist(places, anchors[moved]).argmin(dim=1)]
+        return self.home[nearest] + places - anchors[nearest]
 
     def _unremember(self, key: int) -> bool:
         """Ready-made track ``key``, which is gone, is known no more; whether it gives a code back."""

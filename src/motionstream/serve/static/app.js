@@ -78,7 +78,7 @@ function view(name) {
 
 /** A brush that covers the thing a gallery picture is about: few points tell the model little of how far a thing reaches. */
 function brushFor([left, top, right, bottom], [from, , to], width) {
-  return ((right - left + bottom - top) / 4) * (width / (to - from));
+  return 0.3 * (right - left + bottom - top) * (width / (to - from)); // a fifth larger than the thing, which is all that it takes
 }
 
 async function begin(plan, drawFirst) {

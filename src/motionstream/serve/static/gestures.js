@@ -325,7 +325,7 @@ export class Board extends EventTarget {
     const rounded = points.map(([x, y]) => [round(x), round(y)]);
     const pull = () => {
       const t = this.wire.now(), id = this.nextId++;
-      this.wire.send({ kind: "grab", id, points: rounded, seen: this.wire.seen(), t });
+      this.wire.send({ kind: "grab", id, points: rounded, seen: this.wire.seen(), t, ...(gesture.snap && { snap: true }) });
       this.wire.send({ kind: "move", id, pose: pose.map((value) => round(value, 4)), t });
       this.wire.send({ kind: "release", id, t });
     };
