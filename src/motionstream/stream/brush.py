@@ -2,7 +2,7 @@
 
 A disc as large as a thing covers as much ground as thing (IoU .57 in suite `drags`), and what is held of the ground moves
 too: it takes the ground's own texture along, and whatever else lies there. The disc says far more about the thing than a
-point does, though: GrabCut (stream/outline.py) begun from it finds the thing with an IoU of .92 (docs/LOG.md, 2026-11-30).
+point does, though: GrabCut (stream/outline.py) begun from it finds the thing with an IoU of .91 (docs/LOG.md, 2026-11-30).
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from motionstream.stream.outline import CELL_PX, MARGIN_CELLS, ROUNDS
+from motionstream.stream.outline import MARGIN_CELLS, ROUNDS
 from motionstream.stream.patch import is_dab
 from motionstream.stream.points import Point
 
+CELL_PX = 12
+"""Pixels per cell at which it is looked at, those of nano; at two thirds of them the IoU is .04 less."""
 FEWEST_POINTS = 5
 """Fewer do not show how far a brush reaches."""
 FEWEST_CELLS = 1.0
@@ -26,8 +28,6 @@ RIM, SURE, BEYOND = 0.15, 0.6, 0.4
 so far beyond the brush the thing may reach."""
 OVERHANG = 0.45
 """Between the points of a brush; so far does what they stand for reach beyond its rim."""
-EDGE_CELLS = 0.125
-"""Points so near to the thing count as on it: parts of it that are left behind cost more than ground that comes along."""
 CLEAR_SHARE = 0.25
 """Where less of a brush is on its thing than this, what was found is no thing (a patch of a face), and all is held."""
 
@@ -71,8 +71,7 @@ def on_thing(picture: np.ndarray, points: Tensor, cell: float) -> Tensor:
     if thing is not None:
         height, width = thing.shape
         x, y = points[known].long().unbind(dim=1)
-        gap = torch.from_numpy(_distance(~thing))
-        on[known] = gap[y.clamp(0, height - 1), x.clamp(0, width - 1)] <= EDGE_CELLS * cell
+        on[known] = torch.from_numpy(thing)[y.clamp(0, height - 1), x.clamp(0, width - 1)]
     return on
 
 
