@@ -208,3 +208,16 @@ def test_pushed_points_snap_too(scene):
     frames, _ = resample_pushes({}, [(0.0, points), (1.0, moved)], 4)
     assert all(point.snap and point.group == 1 for frame in frames for point in frame)
     assert frames[-1][0].x == moved[0].x
+
+
+def test_a_large_picture_is_not_looked_at_in_full(scene, monkeypatch):
+    """Half a second at Wan's size, in which no frame is made."""
+    import cv2
+
+    looked_at = []
+    grab_cut = cv2.grabCut
+    monkeypatch.setattr(cv2, "grabCut", lambda part, *more: (looked_at.append(part.shape[:2]), grab_cut(part, *more)))
+    for scale in (1, 4):
+        picture = scene[0].repeat(scale, axis=0).repeat(scale, axis=1)
+        assert thing_under(picture, scale * brush(), scale * CELL) is not None
+    assert np.allclose(looked_at[0], looked_at[1], atol=2)

@@ -76,7 +76,7 @@ class DragSuite:
             "first_scene": FIRST_SCENE,
             "brush": "snaps to the thing",
         }
-        self.notes = ["quick: not 4 and 12 points, more steps and late grabs"] if quick else []
+        self.notes = ["quick: without 4 and 12 points, other numbers of steps, and late grabs"] if quick else []
         self._case = LastMade(partial(drag_case, engine))
         self._unheld = LastMade(self._stream_unheld, keep=1)  # "tracks_dropped" and "rest" look at one stream
         self._late = {grab: LastMade(lambda index, grab=grab: drag_case(engine, index, grab)) for grab in GRABS}  # type: ignore[misc]

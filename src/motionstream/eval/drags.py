@@ -165,7 +165,7 @@ def points_per_frame(case: DragCase, count: int, first_frame: int) -> list[list[
 
 
 def brush_points(case: DragCase, *, snap: bool = True) -> list[list[Point]]:
-    """The drag by a round brush as large as the object, set down on its middle as the studio does it: the engine looks for
+    """The drag by a round brush as large as the object, set down on its middle; as in the studio the engine looks for
     the thing in it. Without ``snap`` what lies beside the object within the disc is held, too."""
     inside = (case.old_alpha[0] > 0.5).nonzero().float()
     H, W = case.old_alpha.shape[1:]

@@ -360,10 +360,8 @@ class TrackBuffer:
         anchors = self.place[: self.num_anchors]
         near = (anchors - places.mean(dim=0)).norm(dim=-1) <= self.geometry.stride * ANCHOR_SPACING_CELLS
         moved = (anchors - self.home).norm(dim=-1) > MOVED_PX
-        if not near.any():
-            return torch.full_like(places, torch.nan)
         if not (near & moved).any():
-            return places
+            return places if near.any() else torch.full_like(places, torch.nan)
         nearest = moved.nonzero()[:, 0][torch.cdist(places, anchors[moved]).argmin(dim=1)]
         return self.home[nearest] + places - anchors[nearest]
 
@@ -376,7 +374,9 @@ class TrackBuffer:
 
     def _forget_oldest(self) -> None:
         """Codes ran out: a ready-made track that has been gone longest will not be known again if it comes back."""
-        any(self._unremember(key) for key in list(self._remembered))  # no more than it takes
+        for key in list(self._remembered):
+            if self._unremember(key):
+                return
 
     def _release(self, point_id: int, remember: bool) -> None:
         """Let go. A spare code goes to the back of the queue: the window may still show it, and the sink too."""
