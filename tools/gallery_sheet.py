@@ -38,7 +38,9 @@ for entry in gallery.entries():
         spacing_px=6 * unit,
     )
     tracks = ms.Tracks.from_strokes([stroke], num_frames=FRAMES, size=(height, width), fps=fps)
-    video = ms.generate(engine, load_first_frame(gallery.path(entry["name"]), width, height), entry["caption"], tracks)
+    video = ms.generate(
+        engine, load_first_frame(gallery.path(entry["name"]), width, height), entry["caption"], tracks, strokes=[stroke]
+    )
     rows.append(np.concatenate([video[frame] for frame in SHOWN], axis=1))
 rows += [np.full_like(rows[0], 255)] * (-len(rows) % COLUMNS)
 each = len(rows) // COLUMNS

@@ -29,8 +29,8 @@ class FakeSession:
     def __exit__(self, *_: object) -> None:
         self.engine.closed = True
 
-    def stream(self, tracks: ms.Tracks, num_frames: int) -> Iterator[Any]:
-        self.engine.tracks = tracks
+    def stream(self, tracks: ms.Tracks, num_frames: int, *, strokes: list[ms.Stroke] | None = None) -> Iterator[Any]:
+        self.engine.tracks, self.engine.strokes = tracks, strokes
         geometry, cache = self.engine.preset.geometry, self.engine.preset.cache
         made = index = 0
         while made < num_frames:
@@ -50,6 +50,7 @@ class FakeEngine:
         self.fail_at, self.fail = -1, lambda: None
         self.warm = self.closed = False
         self.tracks: Any = None
+        self.strokes: list[ms.Stroke] | None = None
         self.options: dict[str, Any] = {}
 
     def load(self, name: str, *, device: str | None = None, dtype: str | None = None, **options: Any) -> "FakeEngine":

@@ -15,7 +15,7 @@ import motionstream as ms
 from motionstream import cli
 from motionstream.config import to_dict
 from motionstream.presets import preset
-from motionstream.tracks.io import save_tracks
+from motionstream.tracks.io import load_strokes, save_tracks
 
 
 def generate(*more: str) -> int:
@@ -48,6 +48,13 @@ def test_tracks_on_the_pictures_canvas_are_cropped_with_it(engine, folder: Path,
     # 80x60 is cropped to 80x53 from row 3 on, then scaled by 0.6
     assert engine.tracks.xy[0, 5, 0].tolist() == pytest.approx([25 * 0.6, 27 * 32 / 53], abs=1e-3)
     assert "80x60, cropped to its middle 80x53, resized to 48x32" in capsys.readouterr().err
+
+
+def test_strokes_go_to_the_stream_with_their_tracks(engine, folder: Path):
+    assert generate("--tracks", "strokes.json", "--scale", "1") == 0
+    assert engine.strokes == load_strokes("strokes.json")[0]
+    assert generate("--tracks", "tracks.json", "--scale", "1") == 0
+    assert engine.strokes is None
 
 
 @pytest.mark.parametrize(("size", "said"), [((64, 96), "has the frame's aspect"), ((300, 300), "is neither")])

@@ -53,6 +53,36 @@ def test_a_finer_picture_gives_the_same_thing(scene):
     assert (found & thing).sum() / (found | thing).sum() > 0.9
 
 
+@pytest.fixture(scope="module")
+def flower(scene) -> tuple[np.ndarray, np.ndarray]:
+    """A yellow disc with a red middle on rough dark ground, and where it is."""
+    rows, columns = np.mgrid[:H, :W] + 0.5
+    away = np.hypot(columns - MIDDLE[0], rows - MIDDLE[1])
+    colours = np.where(
+        (away <= 14)[..., None], (200, 60, 50), np.where((away <= 36)[..., None], (230, 190, 80), (30, 60, 60))
+    )
+    return (colours + np.random.default_rng(1).integers(-15, 16, (H, W, 3))).astype(np.uint8), away <= 36
+
+
+@pytest.mark.parametrize(("radius", "spacing"), [(22.0, 6.0), (27.0, 9.0), (36.0, 12.0), (42.0, 9.0)])
+def test_a_brush_on_the_middle_of_a_thing_takes_all_of_it(flower, radius, spacing):
+    """And not the part of it whose rim lies in the brush."""
+    picture, thing = flower
+    found = thing_under(picture, brush(radius, spacing), CELL)
+    assert (found & thing).sum() / (found | thing).sum() > 0.95
+
+
+def test_the_larger_thing_must_be_the_clearer_one(flower):
+    """A red ball before a hill that is hardly another colour than the sky: the brush is on the ball, not on the hill."""
+    _, hill = flower
+    rows, columns = np.mgrid[:H, :W] + 0.5
+    ball = np.hypot(columns - MIDDLE[0], rows - MIDDLE[1]) <= 14
+    picture = np.where(ball[..., None], (200, 60, 50), np.where(hill[..., None], (100, 130, 140), (90, 120, 130)))
+    picture = (picture + np.random.default_rng(1).integers(-8, 9, (H, W, 3))).astype(np.uint8)
+    found = thing_under(picture, brush(20.0, 6.0), CELL)
+    assert (found & ball).sum() / (found | ball).sum() > 0.9
+
+
 def test_nothing_is_told_where_nothing_can_be(scene):
     picture, _ = scene
     assert thing_under(picture, brush()[:4], CELL) is None, "few points"
@@ -220,4 +250,5 @@ def test_a_large_picture_is_not_looked_at_in_full(scene, monkeypatch):
     for scale in (1, 4):
         picture = scene[0].repeat(scale, axis=0).repeat(scale, axis=1)
         assert thing_under(picture, scale * brush(), scale * CELL) is not None
-    assert np.allclose(looked_at[0], looked_at[1], atol=2)
+    assert len(looked_at) == 4, "two readings of each"
+    assert np.allclose(looked_at[:2], looked_at[2:], atol=2)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -118,7 +120,8 @@ def test_no_strokes_and_bad_lengths():
         ({"kind": "push"}, "one of drag, pin, path, got 'push'"),
         ({"id": -1}, "at least 0, got -1"),
         ({"id": 1.5}, "whole number"),
-        ({"hold": "no"}, "true or false"),
+        ({"hold": "no"}, "hold must be true or false"),
+        ({"snap": 1}, "snap must be true or false"),
         ({"radius_px": "3"}, "radius_px must be a finite number"),
         ({"scale": 0}, "above 0"),
     ],
@@ -132,3 +135,4 @@ def test_json_form_keeps_only_what_differs():
     stroke = Stroke(points=[(0, 1, 1)], radius_px=4.0)
     assert stroke_to_json(stroke) == {"radius_px": 4.0, "points": [[0, 1, 1]]}
     assert stroke_from_json(stroke_to_json(stroke)) == stroke
+    assert stroke_to_json(replace(stroke, snap=False)) == {"radius_px": 4.0, "snap": False, "points": [[0, 1, 1]]}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from motionstream.media.images import Fit, PictureFit
     from motionstream.shapes import VideoGeometry
     from motionstream.tracks.draw import Colour
+    from motionstream.tracks.strokes import Stroke
     from motionstream.tracks.tracks import Tracks
 
 EPILOG = """\
@@ -89,12 +90,14 @@ def run(args: argparse.Namespace) -> int:
     if picture is not None:
         first_frame, placed = fit_picture(picture, geometry.width, geometry.height, args.fit)
         say(f"picture: {placed}")
-    tracks, colours = _tracks_for(args, geometry, placed)
+    tracks, colours, strokes = _tracks_for(args, geometry, placed)
     say(f"compute: {engine.compute.reason}")
     if args.random_weights:
         say("warning: the weights are random: the video means nothing, and every frame is stamped")
     engine.warmup()
-    result = stream_video(args, engine, first_frame, tracks, output, scale=scale, colours=colours, sheet=sheet)
+    result = stream_video(
+        args, engine, first_frame, tracks, output, scale=scale, colours=colours, sheet=sheet, strokes=strokes
+    )
     print(json.dumps(result), flush=True)
     return 0
 
@@ -117,16 +120,17 @@ def _check_inputs(args: argparse.Namespace, config: PresetConfig) -> None:
 
 def _tracks_for(
     args: argparse.Namespace, geometry: VideoGeometry, placed: PictureFit | None
-) -> tuple[Tracks, dict[int, str | Colour] | None]:
-    """Read the tracks at the model's frame rate, length and canvas; and their colours for drawing."""
-    from motionstream.commands.tracks import colours_of, strokes_of
+) -> tuple[Tracks, dict[int, str | Colour] | None, list[Stroke] | None]:
+    """Read the tracks at the model's frame rate, length and canvas; their colours for drawing; and their strokes, if any."""
+    from motionstream.commands.tracks import strokes_of
     from motionstream.tracks.io import load_tracks
+    from motionstream.tracks.strokes import kinds_by_id
     from motionstream.tracks.tracks import Tracks
 
     size = (geometry.height, geometry.width)
     if args.tracks is None or placed is None:  # without a picture there are no track channels either
         say("tracks: none, nothing is dragged")
-        return Tracks.empty(num_frames=args.frames or DEFAULT_FRAMES, size=size, fps=geometry.fps), None
+        return Tracks.empty(num_frames=args.frames or DEFAULT_FRAMES, size=size, fps=geometry.fps), None, None
     strokes = strokes_of(args.tracks)
     tracks = load_tracks(args.tracks, fps=geometry.fps)
     if tracks.batch != 1:
@@ -148,7 +152,7 @@ def _tracks_for(
     if not tracks.visible.any():
         raise UserError(f"{args.tracks}: every point is outside the part of the picture that is used; try --fit pad")
     say(f"tracks: {tracks.num_tracks} over {wanted} frames, {how}")
-    return tracks, colours_of(args.tracks)
+    return tracks, None if strokes is None else dict(kinds_by_id(strokes)), strokes
 
 
 def place_tracks(tracks: Tracks, placed: PictureFit, fit: Fit) -> tuple[Tracks, str]:

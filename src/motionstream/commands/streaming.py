@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from motionstream.config import PresetConfig
     from motionstream.shapes import VideoGeometry
     from motionstream.tracks.draw import Colour
+    from motionstream.tracks.strokes import Stroke
     from motionstream.tracks.tracks import Tracks
 
 SMALL_HEIGHT_PX, SHOWN_HEIGHT_PX = 160, 384  # frames up to the first are enlarged to at least the second
@@ -109,6 +110,7 @@ def stream_video(
     scale: int,
     colours: Mapping[int, str | Colour] | None = None,
     sheet: Path | None = None,
+    strokes: Sequence[Stroke] | None = None,
 ) -> dict[str, Any]:
     """Stream into the MP4; returns what the last line says.
 
@@ -118,6 +120,7 @@ def stream_video(
         tracks: one sample on its canvas, at its frame rate; their length is the video's.
         output: the MP4. scale: whole factor of enlargement. sheet: where the contact sheet goes, if any.
         colours: of the drawn tracks, as in `motionstream.draw_tracks`.
+        strokes: what the tracks were made from, if they were.
     """
     import numpy as np
     from tqdm import tqdm
@@ -138,7 +141,7 @@ def stream_video(
         began = time.perf_counter()
         with video, engine.start(first_frame, args.prompt, seed=args.seed, steps=args.steps) as session:
             with tqdm(total=wanted, unit="frame", file=sys.stderr, disable=plain, dynamic_ncols=True) as bar:
-                for chunk in session.stream(tracks, wanted):
+                for chunk in session.stream(tracks, wanted, strokes=strokes):
                     ttff_s = ttff_s or time.perf_counter() - began
                     chunk_ms.append(chunk.stats.total_ms)
                     num_made += len(chunk.frames)

@@ -8,6 +8,7 @@ point does, though: GrabCut (stream/outline.py) begun from it finds the thing wi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,11 +25,29 @@ FEWEST_POINTS = 5
 """Fewer do not show how far a brush reaches."""
 FEWEST_CELLS = 1.0
 """Brushes whose widest place is narrower, this many cells from its rim, are left as they are."""
-RIM, SURE, BEYOND = 0.15, 0.6, 0.4
-"""In widths, from its rim to its middle: so much of a brush may well be ground, what is deeper than this is the thing, and
-so far beyond the brush the thing may reach."""
+
+
+class Reading(NamedTuple):
+    """How a brush may have been meant; all in widths, from its rim to its middle.
+
+    Args:
+        maybe: what lies less than this within the brush (beyond it, where that is below 0) may well be ground.
+        sure: what is deeper is the thing. beyond: so far beyond the brush the thing ends.
+    """
+
+    maybe: float
+    sure: float
+    beyond: float
+
+
+COVERS, WITHIN = Reading(0.15, 0.6, 0.4), Reading(-0.3, 0.3, 1.2)
+"""The brush covers the thing, about; or it was set on the middle of a larger one (docs/LOG.md, 2026-11-30)."""
+CLEARER = 1.2
+"""So many times as clear must the larger thing's outline be: parts of a thing, as a flower's middle, have outlines, too."""
 OVERHANG = 0.45
 """Between the points of a brush; so far does what they stand for reach beyond its rim."""
+SIDE_PX = 2
+"""Pixels on each side of an outline whose colours are compared."""
 CLEAR_SHARE = 0.25
 """Where less of a brush is on its thing than this, what was found is no thing (a patch of a face), and all is held."""
 
@@ -102,26 +121,63 @@ def thing_under(picture: np.ndarray, points: np.ndarray, cell: float) -> np.ndar
     middle = float(depth.max())
     if middle < FEWEST_CELLS * cell * share:
         return None
-    mask = np.full(brush.shape, cv2.GC_BGD, np.uint8)
-    mask[away <= BEYOND * middle] = cv2.GC_PR_BGD
-    mask[depth >= RIM * middle] = cv2.GC_PR_FGD
-    mask[depth >= SURE * middle] = cv2.GC_FGD
-    look = away <= BEYOND * middle + MARGIN_CELLS * cell * share
+    covers, within = (_cut(small, depth - away, middle, reading, cell * share) for reading in (COVERS, WITHIN))
+    thing = within if _clearness(small, within) > CLEARER * _clearness(small, covers) else covers
+    if thing[brush].mean() < CLEAR_SHARE or thing.all():
+        return None
+    return cv2.resize(thing.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+
+
+def _cut(picture: np.ndarray, depth: np.ndarray, middle: float, reading: Reading, cell: float) -> np.ndarray:
+    """``(h, w)`` bool: the thing of a brush, read so; all of the picture where nothing of it is taken for ground.
+
+    Args:
+        depth: how far each pixel lies within the brush, below 0 beyond it. middle: the most of it. cell: in these pixels.
+    """
+    import cv2
+
+    mask = np.full(depth.shape, cv2.GC_BGD, np.uint8)
+    mask[depth >= -reading.beyond * middle] = cv2.GC_PR_BGD
+    mask[depth >= reading.maybe * middle] = cv2.GC_PR_FGD
+    mask[depth >= reading.sure * middle] = cv2.GC_FGD
+    look = depth >= -(reading.beyond * middle + MARGIN_CELLS * cell)
     rows, columns = np.flatnonzero(look.any(axis=1)), np.flatnonzero(look.any(axis=0))
     part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     cut, sure = np.ascontiguousarray(mask[part]), mask[part] == cv2.GC_FGD
     if not np.isin(cut, (cv2.GC_BGD, cv2.GC_PR_BGD)).any():
-        return None
+        return np.ones(depth.shape, bool)
     cv2.setRNGSeed(0)  # it begins with k-means
     unused = 0, 0, 1, 1  # a rectangle; the mask says all
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(np.ascontiguousarray(small[part]), cut, unused, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(np.ascontiguousarray(picture[part]), cut, unused, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
     _, parts = cv2.connectedComponents(np.isin(cut, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8))
-    thing = np.zeros(brush.shape, np.uint8)
+    thing = np.zeros(depth.shape, bool)
     thing[part] = np.isin(parts, np.unique(parts[sure]))
-    if (thing[brush] > 0).mean() < CLEAR_SHARE:
-        return None
-    return cv2.resize(thing, (width, height), interpolation=cv2.INTER_NEAREST) > 0
+    return thing
+
+
+def _clearness(picture: np.ndarray, thing: np.ndarray) -> float:
+    """How clearly an outline parts two colours, 0 to 882: the distance of colours on its two sides, in the mean and where it
+    is least of three quarters of it; 0 without an outline in the picture."""
+    import cv2
+
+    kernel, inside = np.ones((3, 3), np.uint8), thing.astype(np.uint8)
+    width = 2 * SIDE_PX + 1
+
+    def shrunk(times: int) -> np.ndarray:
+        return cv2.erode(inside, kernel, iterations=times, borderValue=1)  # the picture's edge is no outline
+
+    means, shares = [], []
+    for side in (inside - shrunk(SIDE_PX), cv2.dilate(inside, kernel, iterations=SIDE_PX) - inside):
+        weight = side.astype(np.float32)
+        shares.append(cv2.blur(weight, (width, width)))
+        means.append(cv2.blur(picture * weight[..., None], (width, width)))
+    outline = (inside > shrunk(1)) & (shares[0] > 0.02) & (shares[1] > 0.02)
+    if not outline.any():
+        return 0.0
+    one, other = (mean[outline] / share[outline, None] for mean, share in zip(means, shares, strict=True))
+    steps = np.linalg.norm(one - other, axis=1)
+    return float(steps.mean() + np.quantile(steps, 0.25))
 
 
 def _covered(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:

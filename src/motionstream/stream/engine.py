@@ -7,7 +7,7 @@ with engine.start(first_frame, "a cup moves left") as session:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from numbers import Integral
@@ -41,6 +41,7 @@ from motionstream.stream.random_parts import RandomRows, random_dit, random_plan
 from motionstream.stream.session import StreamSession
 from motionstream.stream.take import ComputedWith
 from motionstream.stream.wan_parts import StreamVAE, WanVAE
+from motionstream.tracks.strokes import Stroke
 from motionstream.tracks.tracks import Tracks
 
 
@@ -347,10 +348,14 @@ def generate(
     *,
     num_frames: int | None = None,
     seed: int = 0,
+    strokes: Sequence[Stroke] | None = None,
 ) -> np.ndarray:
-    """Offline convenience: all frames ``(num_frames, H, W, 3)`` uint8 of one stream, made by the same rollout."""
+    """Offline convenience: all frames ``(num_frames, H, W, 3)`` uint8 of one stream, made by the same rollout.
+
+    ``strokes``: what the tracks were made from, as :meth:`StreamSession.stream` takes them.
+    """
     wanted = tracks.num_frames if num_frames is None else num_frames
     with engine.start(first_frame, prompt, seed=seed) as session:
         # Copies, for the frames of a chunk are in page-locked memory on a GPU, which is to be used again.
-        frames = np.concatenate([chunk.frames.copy() for chunk in session.stream(tracks, wanted)])
+        frames = np.concatenate([chunk.frames.copy() for chunk in session.stream(tracks, wanted, strokes=strokes)])
     return frames[:wanted]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
 from torch import Tensor
+
+from motionstream.tracks.strokes import Stroke, assign_ids, held_frames
 
 if TYPE_CHECKING:
     from motionstream.tracks.tracks import Tracks
@@ -38,15 +43,46 @@ class Point:
         return self.begun_at or (float(self.x), float(self.y))
 
 
-def points_of(tracks: Tracks, start: int, stop: int) -> list[list[Point]]:
-    """Visible points in frames ``[start, stop)``; none past the end of the tracks."""
-    visible = tracks.visible[0, start:stop]
-    frames: list[list[Point]] = [[] for _ in range(stop - start)]
-    rows, columns = visible.nonzero().unbind(1)
-    xy, names = tracks.xy[0, start:stop][rows, columns], tracks.ids[0][columns]
-    for t, name, (x, y) in zip(rows.tolist(), names.tolist(), xy.tolist(), strict=True):
-        frames[t].append(Point(name, x, y))
-    return frames
+class ReadyPoints:
+    """Ready-made tracks (B = 1) as points; with the strokes that they were made from, as points of a hand's gestures.
+
+    A stroke's points are one gesture, whose brush may snap, and which holds on beyond the edge of the picture; tracks of no
+    stroke know nothing of each other, and let go while they are not visible.
+
+    Raises:
+        ValueError: a stroke without its tracks.
+    """
+
+    def __init__(self, tracks: Tracks, strokes: Sequence[Stroke] | None = None) -> None:
+        self.xy, self.held, self.names = tracks.xy[0], tracks.visible[0], tracks.ids[0].tolist()
+        self.groups: list[int | None] = [None] * len(self.names)
+        self.snaps = [False] * len(self.names)
+        if strokes is None:
+            return
+        columns = {name: column for column, name in enumerate(self.names)}
+        times_s = np.arange(tracks.num_frames) / tracks.fps
+        self.held = self.held.clone()
+        for group, (stroke, ids) in enumerate(zip(strokes, assign_ids(strokes), strict=True), start=1):
+            missing = [name for name in ids if name not in columns]
+            if missing:
+                raise ValueError(
+                    f"stroke {group} has no track {missing[0]}: give the strokes that the tracks were made from, and all of "
+                    "their tracks"
+                )
+            mine = [columns[name] for name in ids]
+            begun = self.held[:, mine].int().cummax(dim=0).values.bool()
+            self.held[:, mine] = begun & torch.from_numpy(held_frames(stroke, times_s))[:, None]
+            for column in mine:
+                self.groups[column], self.snaps[column] = group, stroke.snap and stroke.kind != "pin"
+
+    def frames(self, start: int, stop: int) -> list[list[Point]]:
+        """Points held in frames ``[start, stop)``; none past the end of the tracks."""
+        frames: list[list[Point]] = [[] for _ in range(stop - start)]
+        rows, columns = self.held[start:stop].nonzero().unbind(1)
+        places = self.xy[start:stop][rows, columns].tolist()
+        for t, column, (x, y) in zip(rows.tolist(), columns.tolist(), places, strict=True):
+            frames[t].append(Point(self.names[column], x, y, group=self.groups[column], snap=self.snaps[column]))
+        return frames
 
 
 def check_finite(names: list[int], where: Tensor) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -29,10 +29,11 @@ from motionstream.stream.drift import Drift
 from motionstream.stream.exhaustion import advice, guarded, release
 from motionstream.stream.lane import Lane
 from motionstream.stream.outline import can_outline
-from motionstream.stream.points import MAX_POINTS, Point, points_of
+from motionstream.stream.points import MAX_POINTS, Point, ReadyPoints
 from motionstream.stream.pushes import merge_pairs, resample_pushes, taken_hold
 from motionstream.stream.random_parts import stamp
 from motionstream.stream.track_buffer import TrackBuffer
+from motionstream.tracks.strokes import Stroke
 from motionstream.tracks.tracks import Tracks
 
 if TYPE_CHECKING:
@@ -246,17 +247,21 @@ class StreamSession:
             raise ValueError(f"chunk {self.index} has {wanted} frames, points for {len(frames)} were given")
         return self._launch(frames, drift=drift).result()
 
-    def stream(self, tracks: Tracks, num_frames: int | None = None) -> Iterator[Chunk]:
+    def stream(
+        self, tracks: Tracks, num_frames: int | None = None, *, strokes: Sequence[Stroke] | None = None
+    ) -> Iterator[Chunk]:
         """Chunks for ready-made ``tracks`` (B = 1, model canvas, model fps) until ``num_frames`` are covered.
 
         Frames past the tracks' end are made without any point. The last chunk may hold more frames than asked. An id names
         one point for the whole session, so tracks may be given piece by piece; those of another file need other ids.
+        With the ``strokes`` that the tracks were made from (all of them, from their beginning) each stroke is a gesture as
+        in the studio: its brush may snap to a thing, and what it lets go stays where it was left.
 
         On a GPU the next chunk is launched before this one is given, so what is changed in between, as the prompt, counts
         one chunk later, and whoever leaves early has made one more than was given.
 
         Raises:
-            ValueError: tracks of another canvas, batch or frame rate, or a model without tracks.
+            ValueError: tracks of another canvas, batch or frame rate, other strokes, or a model without tracks.
         """
         self._check_movable(bool(tracks.visible.any()))
         geometry = self.engine.preset.geometry
@@ -273,13 +278,13 @@ class StreamSession:
         wanted = tracks.num_frames if num_frames is None else num_frames
         if wanted < 1:
             raise ValueError(f"num_frames={wanted} must be at least 1")
-        made = 0
+        points, made = ReadyPoints(tracks, strokes), 0
         launched: PendingChunk | None
         waiting: PendingChunk | None = None
         while made < wanted:
             count = self.frames_in_chunk(self.index)
             try:
-                launched = self._launch(points_of(tracks, made, made + count), remember=True)
+                launched = self._launch(points.frames(made, made + count), remember=strokes is None)
             except Exception:
                 if waiting is not None:  # made, and whole
                     yield waiting.result()

@@ -32,12 +32,15 @@ class Stroke:
         points: (time in seconds, x, y in pixels), at least one, times >= 0 and never decreasing, at any intervals.
             The cursor moves linearly between them, and jumps where several have the same time.
         id: id of the brush's centre; the other points of the brush take id + 1, id + 2, ...  None: the next free ids.
-        kind: "drag" (a live hand), "pin" (keeps a region still) or "path" (drawn beforehand); only drawing minds it.
+        kind: "drag" (a live hand), "pin" (keeps a region still) or "path" (drawn beforehand): its colour in drawings, and a
+            pin never snaps.
         radius_px: radius of the brush, >= 0; 0 is a single point.
         spacing_px: distance of neighbouring points in the brush, > 0.
         hold: after the last point, True keeps holding there and False releases (invisible).
         rotate_deg: turn of the brush about the cursor from first to last point, clockwise as seen on the screen.
         scale: size of the brush at the last point, relative to the first, > 0.
+        snap: where a stream is given the strokes too, of all that the brush covers hold only the thing that it was set on
+            (stream/brush.py); False holds all of it.
 
     Raises:
         ValueError: a value is out of its range.
@@ -51,6 +54,7 @@ class Stroke:
     hold: bool = True
     rotate_deg: float = 0.0
     scale: float = 1.0
+    snap: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.points, Sequence) or not 1 <= len(self.points) <= MAX_CURSOR_POINTS:
@@ -66,8 +70,9 @@ class Stroke:
             raise ValueError(f"a stroke's kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
         if self.id is not None and (type(self.id) is not int or not 0 <= self.id < 2**62):
             raise ValueError(f"a stroke's id must be a whole number of at least 0, got {self.id!r}")
-        if not isinstance(self.hold, bool):
-            raise ValueError(f"a stroke's hold must be true or false, got {self.hold!r}")
+        for name in ("hold", "snap"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"a stroke's {name} must be true or false, got {getattr(self, name)!r}")
         for name in ("radius_px", "spacing_px", "rotate_deg", "scale"):
             if not is_number(getattr(self, name)):
                 raise ValueError(f"a stroke's {name} must be a finite number, got {getattr(self, name)!r}")
@@ -180,14 +185,20 @@ def _sample(stroke: Stroke, times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray
     turn = np.stack([np.stack([cos, -sin], axis=1), np.stack([sin, cos], axis=1)], axis=1)  # (T, 2, 2)
     points = centre[:, None] + np.einsum("tij,mj->tmi", turn, brush_offsets(stroke.radius_px, stroke.spacing_px))
 
+    return points, np.broadcast_to(held_frames(stroke, times_s)[:, None], points.shape[:2])
+
+
+def held_frames(stroke: Stroke, times_s: np.ndarray) -> np.ndarray:
+    """``(T,)`` bool: at which of the times (seconds, increasing) the stroke's brush is set on the picture."""
     slack = 1e-6  # seconds: a time stamp that means a frame's moment should meet it
+    start_s, end_s = stroke.points[0][0], stroke.points[-1][0]
     shown = times_s >= start_s - slack
-    if not stroke.hold:
-        within = shown & (times_s <= end_s + slack)
-        if shown.any() and not within.any():
-            within[shown.argmax()] = True
-        shown = within
-    return points, np.broadcast_to(shown[:, None], points.shape[:2])
+    if stroke.hold:
+        return shown
+    within = shown & (times_s <= end_s + slack)
+    if shown.any() and not within.any():
+        within[shown.argmax()] = True
+    return within
 
 
 def stroke_to_json(stroke: Stroke) -> dict[str, Any]:
