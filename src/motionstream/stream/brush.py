@@ -46,52 +46,77 @@ CLEARER = 1.2
 """So many times as clear must the larger thing's outline be: parts of a thing, as a flower's middle, have outlines, too."""
 OVERHANG = 0.45
 """Between the points of a brush; so far does what they stand for reach beyond its rim."""
+NEAR_CELLS = 2.0
+"""An anchor of a thing that lies nearer to a point of the brush than in the picture, or farther, by more cells stays."""
 SIDE_PX = 2
 """Pixels on each side of an outline whose colours are compared."""
 CLEAR_SHARE = 0.25
 """Where less of a brush is on its thing than this, what was found is no thing (a patch of a face), and all is held."""
 
 
-def beside(
+class Snapped(NamedTuple):
+    """What :func:`snapped` gives.
+
+    Args:
+        beside: ids of points that are not on the thing which their brush was set on. whole: id of a point that is on one ->
+            ``(n,)`` bool, the thing's anchors to which it is the nearest of its brush.
+    """
+
+    beside: set[int]
+    whole: dict[int, Tensor]
+
+
+def snapped(
     picture: np.ndarray | None,
     new: list[int],
     held: Mapping[int, Point],
     in_frame_0: Callable[[Tensor], Tensor],
+    anchors: Tensor,
+    homes: Tensor,
     cell: float,
-) -> set[int]:
-    """Those of ``new`` points whose brush snaps to a thing that they are not on; none where nothing can be looked for.
+) -> Snapped:
+    """What ``new`` points hold whose brushes snap; nothing is told where nothing can be looked for.
 
     Args:
         picture: None = there is none, or no OpenCV. held: all points by id, the new ones among them. in_frame_0: places of a
-            brush's points ``(k, 2)`` -> where the picture has what they lie on; nan where it does not. cell: as below.
+            brush's points ``(k, 2)`` -> where the picture has what they lie on; nan where it does not. anchors, homes: ``(n,
+            2)`` where the anchors are, and where they are in the picture. cell: as below.
     """
-    found: set[int] = set()
+    told = Snapped(set(), {})
     if picture is None:
-        return found
+        return told
     for group in {held[key].group for key in new if held[key].snap}:
         keys = [key for key in new if held[key].group == group]
         places = torch.tensor([held[key].start for key in keys])
         if is_dab(places, torch.arange(len(keys)), cell, torch.ones(len(keys), dtype=torch.bool)):
             continue  # so small a brush takes what it touches (stream/patch.py)
-        on = on_thing(picture, in_frame_0(places), cell).tolist()
-        found |= {key for key, hit in zip(keys, on, strict=True) if not hit}
-    return found
+        before = in_frame_0(places)
+        thing = thing_under(picture, before[before.isfinite().all(dim=1)].double().numpy(), cell)
+        if thing is None:
+            continue
+        on = on_thing(thing, before)
+        if not on.any():
+            continue  # it lies between the points
+        told.beside.update(key for key, hit in zip(keys, on.tolist(), strict=True) if not hit)
+        on &= before.isfinite().all(dim=1)
+        places, before, mine = places[on], before[on], torch.tensor(keys)[on].tolist()
+        away, nearest = torch.cdist(places, anchors), torch.cdist(places, anchors).argmin(dim=0)
+        # What was torn from the thing before, and lies elsewhere now, is left there.
+        grown = (places - places.mean(dim=0)).norm() / (before - before.mean(dim=0)).norm().clamp_min(1e-3)
+        with_it = (away - grown * torch.cdist(before, homes)).abs().amax(dim=0) <= NEAR_CELLS * cell
+        whole = on_thing(thing, homes) & with_it
+        told.whole.update({key: whole & (nearest == row) for row, key in enumerate(mine)})
+    return told
 
 
-def on_thing(picture: np.ndarray, points: Tensor, cell: float) -> Tensor:
-    """``(k,)`` bool: which points of a brush are on the thing that it was set on; all where :func:`thing_under` finds none.
-
-    Args:
-        picture, cell: as there. points: ``(k, 2)`` where the picture has what is under them; nan where it does not have it,
-            which counts as on the thing.
-    """
+def on_thing(thing: np.ndarray, points: Tensor) -> Tensor:
+    """``(k,)`` bool: which of ``points (k, 2)``, in pixels, are on a thing, ``(H, W)`` bool. Those that the picture does not
+    have (nan) count as on it."""
     known = points.isfinite().all(dim=1)
-    thing = thing_under(picture, points[known].double().numpy(), cell)
     on = torch.ones(len(points), dtype=torch.bool)
-    if thing is not None:
-        height, width = thing.shape
-        x, y = points[known].long().unbind(dim=1)
-        on[known] = torch.from_numpy(thing)[y.clamp(0, height - 1), x.clamp(0, width - 1)]
+    height, width = thing.shape
+    x, y = points[known].long().unbind(dim=1)
+    on[known] = torch.from_numpy(thing)[y.clamp(0, height - 1), x.clamp(0, width - 1)]
     return on
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from motionstream.config import TrackConfig
 from motionstream.shapes import VideoGeometry
-from motionstream.stream.brush import beside
+from motionstream.stream.brush import snapped
 from motionstream.stream.dab import Dab, turned
 from motionstream.stream.drift import NEAR_CELLS, Drift, Step, Trail, carried
 from motionstream.stream.patch import is_dab, patches
@@ -296,7 +296,9 @@ class TrackBuffer:
 
     def _extend(self, new: list[int], held: dict[int, Point]) -> None:
         """Hold the free anchors of each new point's patch with it; points of a brush beside its thing hold nothing."""
-        for key in beside(self.picture, new, held, self._brush_in_frame_0, self.geometry.reach_px):
+        anchors, reach = self.place[: self.num_anchors], self.geometry.reach_px
+        beside, whole = snapped(self.picture, new, held, self._brush_in_frame_0, anchors, self.home, reach)
+        for key in beside:
             self._release(key, remember=False)
             self._hold(held[key], torch.zeros(0, dtype=torch.long), torch.zeros(0, 2))
             new = [other for other in new if other != key]
@@ -307,7 +309,6 @@ class TrackBuffer:
         places = torch.tensor(
             [point.start if key in fresh else (float(point.x), float(point.y)) for key, point in held.items()]
         )
-        anchors = self.place[: self.num_anchors]
         groups: dict[int | None, list[int]] = {}
         mine: dict[int, tuple[Tensor, Dab | None]] = {}
         for key in new:
@@ -320,12 +321,11 @@ class TrackBuffer:
             some = torch.tensor([at[key] for key in keys])
             mates = torch.tensor([held[key].group == group for key in fellows])
             seen = torch.cat([torch.stack([self._in_frame_0(key, places[rows[key]]) for key in keys]), self.home])
-            reach = self.geometry.reach_px
             found = patches(places[among], some, anchors, reach, mates=mates, picture=self.picture, seen=seen)
             dab: Dab | None = None
-            if self.picture is not None and is_dab(places[among], some, reach, mates):
+            if self.picture is not None and (is_dab(places[among], some, reach, mates) or any(key in whole for key in keys)):
                 dab = {key: held[key].start for key in keys}
-            mine |= {key: (patch, dab) for key, patch in zip(keys, found, strict=True)}
+            mine |= {key: (patch | whole.get(key, patch), dab) for key, patch in zip(keys, found, strict=True)}
         for key in new:
             (patch, dab), row, grip = mine[key], rows[key], self.grips[key]
             if not grip.whole:
