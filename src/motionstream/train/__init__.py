@@ -1,1 +1,1 @@
-"""Training stages of nano: vae, teacher, ode-pairs, causal-init, distill."""
+"""Training stages of nano: vae, teacher, ode-pairs, causal-init, distill, rechunk, recall, and average of two students."""
