@@ -212,9 +212,18 @@ def test_fp8_stays_near(engine, picture, on_gpu):
 
 
 @pytest.mark.gpu
-def test_a_step_on_a_gpu_waits_for_nothing_but_its_frames(picture, on_gpu):
-    fast = on_gpu("bfloat16")
+@pytest.mark.parametrize("name", ["small", pytest.param("nano", marks=pytest.mark.weights)])
+def test_a_step_on_a_gpu_waits_for_nothing_but_its_frames(picture, on_gpu, name):
+    if name == "nano":  # with its recall, which is told of tracks in every chunk
+        fast = load_engine("nano", device="cuda", dtype="bfloat16")
+        assert fast.recall is not None
+        fast.warmup()
+        geometry = fast.preset.geometry
+        picture = np.random.default_rng(0).integers(0, 256, (geometry.height, geometry.width, 3), dtype=np.uint8)
+    else:
+        fast = on_gpu("bfloat16")
     with fast.start(picture, "a cup") as session:
+        session.push([Point(1, 10.0, 12.0)])  # taken hold of before: that looks for the thing, once
         session.step()
         with no_hidden_waits():
             for index in range(6):
