@@ -8,6 +8,7 @@ import torch
 from motionstream.device import choose_compute
 from motionstream.models.dit import WanDiT
 from motionstream.nn.attention import attention
+from motionstream.nn.cross_choice import CrossChoice
 from motionstream.presets import tiny_debug
 from motionstream.stream import compute_path
 from motionstream.stream.compute_path import ComputePath
@@ -52,14 +53,27 @@ def test_kernels_attend_to_text_as_was_chosen_for_it(monkeypatch):
     asked, kernel = [], object()
     monkeypatch.setattr(compute_path, "kernels_missing", lambda config, compute: None)
     monkeypatch.setattr(
-        compute_path, "choose_cross", lambda wanted, **shape: asked.append((wanted, shape)) or ("kernel", kernel)
+        compute_path,
+        "choose_cross",
+        lambda wanted, **shape: asked.append((wanted, shape)) or CrossChoice("kernel", kernel, "kernel: told"),
     )
     form = built(ComputePath(rows="kernels", attention="math", cross="kernel"))
     [(wanted, shape)] = asked
     assert (wanted, shape["text_rows"], shape["image_rows"]) == ("kernel", tiny_debug().model.text_len, 0)
-    assert (form.cross_name, form.cross) == ("kernel", kernel)
+    assert (form.cross_name, form.cross, form.cross_reason) == ("kernel", kernel, "kernel: told")
     assert form.form == "Triton kernels, text by kernel"
     assert form.attend is not attention
+
+
+@pytest.mark.parametrize("way", ["kernel", "math"])
+def test_a_way_of_the_kernels_is_missed_where_there_are_none(way):
+    with pytest.warns(
+        RuntimeWarning, match=f"cross '{way}' cannot be used here .it is of the Triton .*: going on with sdpa"
+    ):
+        assert built(ComputePath(cross=way)).cross_reason == "sdpa: others are of the Triton kernels"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        built(ComputePath(cross="sdpa"))
 
 
 def test_weights_in_fp8_are_counted_only_where_they_may_be_held():
@@ -69,7 +83,7 @@ def test_weights_in_fp8_are_counted_only_where_they_may_be_held():
         assert not path.rounds(device)
 
 
-@pytest.mark.parametrize("name", ["attention", "rows"])
+@pytest.mark.parametrize("name", ["attention", "cross", "rows"])
 def test_unknown_ways_are_refused(name):
     with pytest.raises(ValueError, match=f"{name} 'magic' is unknown: use one of auto, "):
         ComputePath(**{name: "magic"})

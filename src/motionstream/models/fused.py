@@ -137,6 +137,7 @@ class FusedDiT:
 
     cross_name = "sdpa"
     """Attention to text and picture."""
+    cross_reason = "sdpa: others are of the Triton kernels"
 
     @property
     def rows(self) -> str:

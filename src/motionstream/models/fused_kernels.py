@@ -18,13 +18,12 @@ from motionstream.models.dit import Condition, WanDiT
 from motionstream.models.fused import FusedDiT, Times
 from motionstream.nn import row_kernels
 from motionstream.nn.attention import Attention, attention
-from motionstream.nn.cross_choice import Cross, in_calls
+from motionstream.nn.cross_choice import CrossChoice, in_calls
 from motionstream.nn.fp8 import FP8_PRODUCTS, Fp8Product, Rows
 from motionstream.nn.kv_cache import SinkWindowCache
 from motionstream.nn.products import Product
 
-Named = tuple[str, Cross]
-SDPA: Named = ("sdpa", in_calls(attention))
+SDPA = CrossChoice("sdpa", in_calls(attention), "sdpa: no other was asked for")
 
 
 @dataclass
@@ -38,11 +37,13 @@ class _Rows:
 
 class KernelDiT(FusedDiT):
     """See the module docstring; arguments and numbers as :class:`FusedDiT`'s. ``cross``: how to attend to text and picture
-    rows, and its name."""
+    rows."""
 
-    def __init__(self, model: WanDiT, dtype: torch.dtype, *, attend: Attention = attention, cross: Named = SDPA) -> None:
+    def __init__(
+        self, model: WanDiT, dtype: torch.dtype, *, attend: Attention = attention, cross: CrossChoice = SDPA
+    ) -> None:
         super().__init__(model, dtype, attend=attend)
-        self.cross_name, self.cross = cross
+        self.cross_name, self.cross, self.cross_reason = cross.name, cross.kernel, cross.reason
 
     @property
     def rows(self) -> str:
@@ -110,7 +111,9 @@ class Fp8DiT(KernelDiT):
     round their rows would take a pass more than it saves.
     """
 
-    def __init__(self, model: WanDiT, dtype: torch.dtype, *, attend: Attention = attention, cross: Named = SDPA) -> None:
+    def __init__(
+        self, model: WanDiT, dtype: torch.dtype, *, attend: Attention = attention, cross: CrossChoice = SDPA
+    ) -> None:
         super().__init__(model, dtype, attend=attend, cross=cross)
         self.packed = [{name: Fp8Product.of(getattr(block, name)) for name in FP8_PRODUCTS} for block in self.blocks]
 

@@ -15,7 +15,7 @@ from motionstream.models.dit import WanDiT
 from motionstream.models.fused import FusedDiT
 from motionstream.models.memory_rehearsal import CLIP_ROWS
 from motionstream.nn.attention_choice import NAMES, AttentionChoice, choose_attention
-from motionstream.nn.cross_choice import CROSS_NAMES, Cross, choose_cross
+from motionstream.nn.cross_choice import CROSS_NAMES, CrossChoice, choose_cross
 from motionstream.stream.outline import can_outline
 from motionstream.stream.take import ComputedWith
 
@@ -70,11 +70,17 @@ class ComputePath:
         shape: dict[str, Any] = {"heads": config.num_heads, "head_dim": config.head_dim, "compute": compute}
         choice = choose_attention(self.attention, queries=queries, keys=keys, **shape)
 
-        def cross() -> tuple[str, Cross]:
+        def cross() -> CrossChoice:
             rows = CLIP_ROWS if config.image_dim else 0
             return choose_cross(self.cross, queries=queries, text_rows=config.text_len, image_rows=rows, **shape)
 
-        return self._form(model, config, compute, choice, cross), choice
+        form = self._form(model, config, compute, choice, cross)
+        if form.rows in ("plain", "compiled") and self.cross not in ("auto", form.cross_name):
+            warnings.warn(
+                f"cross {self.cross!r} cannot be used here (it is of the Triton kernels): going on with {form.cross_name}",
+                RuntimeWarning,
+            )
+        return form, choice
 
     def _form(
         self,
@@ -82,7 +88,7 @@ class ComputePath:
         config: ModelConfig,
         compute: Compute,
         choice: AttentionChoice,
-        cross: Callable[[], tuple[str, Cross]],
+        cross: Callable[[], CrossChoice],
     ) -> FusedDiT:
         wanted = "FP8" if self.fp8 else "Triton"
         if self.fp8 or self.rows == "kernels" or (self.rows == "auto" and compute.device.type == "cuda"):
