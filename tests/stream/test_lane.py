@@ -76,6 +76,7 @@ def test_a_compiler_that_fails_is_done_without(engine, picture, monkeypatch):
         with fast.start(picture, "a cup", seed=2) as session:
             frames = session.step().frames
     assert not fast.decoder_compiled
+    assert "torch.compile failed" in fast.describe_path()["path"]
     with engine.start(picture, "a cup", seed=2) as session:
         assert not engine.decoder_compiled
         assert np.abs(session.step().frames.astype(int) - frames).max() <= 1

@@ -147,7 +147,10 @@ class FusedDiT:
     @property
     def form(self) -> str:
         """How what lies between the products is run, for people."""
-        return "compiled" if self.compiled else "not compiled"
+        parts = (self._before, self._after)
+        if not self.compiled or all(isinstance(part, Compiled) and part.works for part in parts):
+            return self.rows.replace("plain", "not compiled")
+        return "not compiled, for torch.compile failed"
 
     def _tokens(self, x: Tensor) -> Any:
         """Tokens ``(B, F, P, D)`` float32, or what a subclass hands from block to block in their place."""

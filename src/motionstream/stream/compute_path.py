@@ -93,7 +93,7 @@ class ComputePath:
         wanted = "FP8" if self.fp8 else "Triton"
         if self.fp8 or self.rows == "kernels" or (self.rows == "auto" and compute.device.type == "cuda"):
             why = kernels_missing(config, compute)
-            why_not_fp8 = (why or fp8_missing(compute)) if self.fp8 else None
+            why_not_fp8 = (why or fp8_missing(config, compute)) if self.fp8 else None
             if why_not_fp8 or why:
                 warnings.warn(f"{wanted} cannot be used here ({why_not_fp8 or why}): going on without", RuntimeWarning)
             if why is None:
@@ -135,10 +135,12 @@ def kernels_missing(config: ModelConfig, compute: Compute) -> str | None:
     return row_kernels_work(str(compute.device), compute.dtype, config.dim, config.num_heads)
 
 
-def fp8_missing(compute: Compute) -> str | None:
+def fp8_missing(config: ModelConfig, compute: Compute) -> str | None:
     """Why products in FP8 cannot be used; None where they can. Needs Triton."""
     from motionstream.nn.fp8 import fp8_works
+    from motionstream.nn.row_kernels_check import fp8_rows_work
 
     if compute.dtype != torch.bfloat16:
         return f"only beside bfloat16, not {compute.dtype}"
-    return fp8_works(str(compute.device))
+    device = str(compute.device)
+    return fp8_works(device) or fp8_rows_work(device, config.dim, config.ffn_dim)
