@@ -82,6 +82,9 @@ def test_few_layers_of_a_random_model(capsys):
         (["--cross", "magic"], "cross 'magic' is unknown: use one of auto, sdpa"),
         (["--horizon", "300", "--chunks", "40"], "--horizon 300 and --chunks 40 both say how many chunks: give one of them"),
         (["--fp8"], "--fp8 is for Wan presets, and tiny-debug is none: leave --fp8 out"),
+        (["--fp8", "all"], "--fp8 is for Wan presets, and tiny-debug is none: leave --fp8 out"),
+        (["--fp8", "late"], "'late' is no form of it: write --fp8 early or --fp8 all before what follows"),
+        (["--reference", "--fp8"], "--fp8 is of the fast path"),
         (["--rounds", "0"], "'0' must be a whole number from 1"),
     ],
 )

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--layers {args.layers} cuts a network that was trained whole: add --random-weights")
     if args.reference:
         chosen = {name: getattr(args, name) != "auto" for name in ("attention", "cross", "rows")}
-        for name, given in (chosen | {"fp8": args.fp8}).items():
+        for name, given in (chosen | {"fp8": args.fp8 is not None}).items():
             if given:
                 raise UserError(f"--{name} is of the fast path, and --reference takes the slow one: give one of them")
     if args.random_weights:

@@ -20,6 +20,7 @@ from motionstream.stream.outline import can_outline
 from motionstream.stream.take import ComputedWith
 
 Rows = Literal["auto", "kernels", "compiled", "plain"]
+Fp8 = Literal["early", "all"]
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,19 @@ class ComputePath:
         rows: what lies between the products: "kernels" = Triton (nn/row_kernels.py), "compiled" = ``torch.compile``,
             "plain" = torch's own; "auto" = on CUDA the first of these that works, elsewhere "plain". The small decoders are
             compiled with all but "plain".
-        fp8: most products in FP8 (nn/fp8.py), where kernels and GPU can; else a warning says why not.
+        fp8: most products in FP8 (nn/fp8.py), where kernels and GPU can; else a warning says why not. "early" = those of
+            all denoising steps but the last, so that latents err as without; "all" = of all passes.
         graphs: record CUDA graphs, where there is CUDA.
 
     Raises:
-        ValueError: an unknown ``attention``, ``cross`` or ``rows``.
+        ValueError: an unknown ``attention``, ``cross``, ``rows`` or ``fp8``.
     """
 
     fused: bool = True
     attention: str = "auto"
     cross: str = "auto"
     rows: Rows = "auto"
-    fp8: bool = False
+    fp8: Fp8 | None = None
     graphs: bool = True
 
     def __post_init__(self) -> None:
@@ -53,6 +55,8 @@ class ComputePath:
             value = getattr(self, name)
             if value not in known:
                 raise ValueError(f"{name} {value!r} is unknown: use one of {', '.join(known)}")
+        if self.fp8 is not None and self.fp8 not in get_args(Fp8):
+            raise ValueError(f"fp8 {self.fp8!r} is unknown: use one of {', '.join(get_args(Fp8))}, or None")
 
     def compiles(self, device: torch.device) -> bool:
         """Whether ``torch.compile`` is used at all."""
@@ -60,7 +64,7 @@ class ComputePath:
 
     def rounds(self, device: torch.device) -> bool:
         """Whether weights in FP8 are asked for where they may be had."""
-        return self.fused and self.fp8 and device.type == "cuda"
+        return self.fused and self.fp8 is not None and device.type == "cuda"
 
     def build(self, model: WanDiT, preset: PresetConfig, compute: Compute) -> tuple[FusedDiT, AttentionChoice]:
         """The streaming form, with the attention that was chosen for the preset's shapes."""
@@ -100,7 +104,8 @@ class ComputePath:
                 from motionstream.models.fused_kernels import Fp8DiT, KernelDiT
 
                 if self.fp8 and why_not_fp8 is None:
-                    return Fp8DiT(model, compute.dtype, attend=choice.kernel, cross=cross())
+                    early = self.fp8 == "early"
+                    return Fp8DiT(model, compute.dtype, attend=choice.kernel, cross=cross(), early=early)
                 if self.rows in ("auto", "kernels"):
                     return KernelDiT(model, compute.dtype, attend=choice.kernel, cross=cross())
         return FusedDiT(model, compute.dtype, attend=choice.kernel, compiled=self.compiles(compute.device))
@@ -123,7 +128,8 @@ def path_as_computed(path: ComputePath, numbers: ComputedWith) -> ComputePath:
         path = replace(path, cross=numbers.cross)
     if numbers.rows in get_args(Rows):
         return replace(path, rows=cast(Rows, numbers.rows))
-    return replace(path, fused=path.fused and numbers.rows != "reference", fp8=path.fp8 or numbers.rows == "fp8")
+    forms: dict[str, Fp8] = {"fp8": "all", "fp8-early": "early"}
+    return replace(path, fused=path.fused and numbers.rows != "reference", fp8=path.fp8 or forms.get(numbers.rows))
 
 
 def kernels_missing(config: ModelConfig, compute: Compute) -> str | None:

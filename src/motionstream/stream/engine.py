@@ -149,7 +149,7 @@ class StreamEngine:
             told = f"{graphs.num_graphs} CUDA graphs, {graphs.reason}"
         else:
             told = "no CUDA graphs yet" if self.records else "no CUDA graphs"
-        path = f"fused, {self.fused.form}, {told}"
+        path = f"fused, {self.fused.form_in(len(self.preset.sample.student_sigmas))}, {told}"
         return {"path": path, "attention": self.attention.reason, "cross": self.fused.cross_reason}
 
     def frames(self, latents: Tensor, memory: DecoderState | None, told: Told | None = None) -> tuple[Tensor, DecoderState]:
