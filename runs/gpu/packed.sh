@@ -2,7 +2,8 @@
 # For a lent machine that gives back what lies in OUT alone, and few files: the command's results are collected in a folder of
 # the tree that git ignores, where the next call finds them too, and go back as one file, also where the command failed.
 #   OUT=folder_that_comes_back runs/gpu/packed.sh MINUTES COMMAND...
-# The command has MINUTES (its own variable MINUTES is half a minute less, for what must still be written), and is then ended.
+# The command has MINUTES (its own variable MINUTES is half a minute less, for what must still be written), and is then
+# interrupted as by Ctrl-C, so that pytest still says what failed, and ended 20 seconds later.
 set -euo pipefail
 minutes=${1:-} back=${OUT:-}
 [[ $minutes =~ ^[0-9]+(\.[0-9]+)?$ && $# -ge 2 ]] || { echo "use: OUT=folder $0 MINUTES COMMAND..." >&2; exit 2; }
@@ -18,7 +19,7 @@ call=1 failed=0
 while [ -e "$work/out/said_$call.log" ]; do call=$((call + 1)); done
 seconds=$(printf '%.0f' "$(awk "BEGIN { print 60 * $minutes }")")
 inside=$(awk "BEGIN { print ($minutes > 1) ? $minutes - 0.5 : $minutes / 2 }")
-OUT=$work/out WORK=$work MINUTES=$inside timeout -k 10 "$seconds" "$@" 2>&1 | tee "$work/out/said_$call.log" || failed=$?
+OUT=$work/out WORK=$work MINUTES=$inside timeout -s INT -k 20 "$seconds" "$@" 2>&1 | tee "$work/out/said_$call.log" || failed=$?
 [ "$failed" != 124 ] || echo "ended after $minutes minutes"
 tar -cf "$back/gpu_results.tar" -C "$work" out
 echo "packed: $(tar -tf "$back/gpu_results.tar" | grep -vc '/$') files"
