@@ -157,7 +157,7 @@ def compare_forms(preset: str, device: str | None, dtype: str | None, layers: in
     made: dict[str, list[Tensor]] = {}
     ran: dict[str, str] = {}
     ways: dict[str, dict[str, Any]] = {name: {"rows": name} for name in ("plain", "compiled", "kernels")}
-    for name, way in (ways | {"fp8": {"fp8": True}}).items():
+    for name, way in (ways | {"fp8_early": {"fp8": "early"}, "fp8_all": {"fp8": "all"}}).items():
         path = ComputePath(graphs=False, **way)
         engine = load_engine(preset, device=device, dtype=dtype, random_weights=True, layers=layers, path=path)
         ours, made[name] = Ours(engine), []

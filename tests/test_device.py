@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from motionstream.device import Compute, choose_compute
+from motionstream.device import Compute, choose_compute, peak_reserved_bytes
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,9 @@ def test_a_numbered_gpu_becomes_the_threads_own(monkeypatch, device, made):
     monkeypatch.setattr(torch.cuda, "set_device", lambda asked: chosen.append(str(asked)))
     Compute(torch.device(device), torch.bfloat16, "").make_current()
     assert chosen == made
+
+
+def test_what_is_reserved_is_known_on_cuda_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 7 if device.index == 1 else 0)
+    assert peak_reserved_bytes(torch.device("cuda:1")) == 7
+    assert peak_reserved_bytes(torch.device("cpu")) is None

@@ -8,8 +8,8 @@ source "$(dirname "$0")/start.sh"
 begin
 student=$(first student.safetensors "$work/short_mean" "$start/short_mean" "$work/short" "$start/short" "${students[@]}")
 [ -n "$student" ] || die "no student.safetensors in $work, IN or $shipped: run 20-nano-student.sh first"
-# The report asks git for the commit.
-command -v git > /dev/null || die "git is not installed, and the report needs it to name the commit"
+# The report asks git for the commit where it is not told.
+[ -n "${MOTIONSTREAM_COMMIT:-}" ] || command -v git > /dev/null || die "git is not installed, and the report needs it, or MOTIONSTREAM_COMMIT, to name the commit"
 assemble "$work/nano" "$student"
 bench() { ms bench --preset "$work/nano" --chunks "${CHUNKS:-1000}" "$@"; }
 bench --vs naive --out "$out/bench.json"

@@ -3,19 +3,14 @@
 # teacher's step with few layers and frames. Weights are random.
 #   [OUT=folder] [PARTS="1.3b 5b"] [LAYERS=4] [FRAMES=21] [MINUTES=9] runs/gpu/61-wan-memory.sh
 # A JSON for each part and depth; one that lies in OUT is skipped, and none is begun without time left. STREAM_LAYERS (default:
-# all) makes the first smaller for small GPUs. ARGS are passed on to benchmarks/memory.py.
+# all) makes the first smaller for small GPUs. ARGS are passed on to benchmarks/memory.py and named in the file
+# (TAG: another name).
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-python=${PYTHON:-python3} work=${WORK:-runs/work/gpu}
-out=${OUT:-$work/out} minutes=${MINUTES:-9} part_minutes=${PART_MINUTES:-1.5}
+part_minutes=${PART_MINUTES:-1.5}
+source "$(dirname "$0")/parts.sh"
 parts=${PARTS:-1.3b 5b}
 preset_13=${PRESET_13:-wan2.1-1.3b} preset_5b=${PRESET_5B:-wan2.2-5b}
-export PYTHONPATH="src${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
-mkdir -p "$out"
-end=$("$python" -c "import time; print(int(time.time() + 60 * $minutes))")
-room=$("$python" -c "print(int(60 * $part_minutes))")
 
-failed=0
 for part in $parts; do
     case $part in
         1.3b) preset=$preset_13 ;;
@@ -23,18 +18,15 @@ for part in $parts; do
         *) echo "unknown part $part: use 1.3b, 5b" >&2; exit 2 ;;
     esac
     for step in stream teacher; do
-        file=$out/wan_memory_${part}_$step.json
-        [ ! -s "$file" ] || { echo "$part $step: measured before, $file"; continue; }
-        left=$((end - $(date +%s)))
-        [ "$left" -ge "$room" ] || { echo "$part $step: no time left for it; call the script again"; continue; }
+        file=$out/wan_memory_${part}_$step$tag.json
+        due "$part $step" "$file" || continue
         more="--steps $step"
         [ "$step" = stream ] && more="$more ${STREAM_LAYERS:+--layers $STREAM_LAYERS}"
         [ "$step" = teacher ] && more="$more --layers ${LAYERS:-4} --frames ${FRAMES:-21}"
         echo "$part $step: $preset"
         # shellcheck disable=SC2086
         if ! timeout "$left" "$python" benchmarks/memory.py --preset "$preset" $more ${ARGS:-} > "$file.part"; then
-            echo "$part $step: failed" >&2
-            failed=1
+            fails "$part $step" failed
             continue
         fi
         cat "$file.part"

@@ -93,8 +93,14 @@ def synchronize(device: torch.device) -> None:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Peak memory so far: the device's for CUDA, the process's resident set for a CPU."""
+    """Peak memory so far: of tensors on CUDA (:func:`peak_reserved_bytes`: of more), the process's resident set on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def peak_reserved_bytes(device: torch.device) -> int | None:
+    """The most that torch has ever held of a CUDA device, None elsewhere: what recorded graphs keep for their tensors is in
+    it, though no tensor is alive between two replays."""
+    return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None

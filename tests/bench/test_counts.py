@@ -57,6 +57,14 @@ def test_a_chunk_is_its_steps_and_the_clean_pass():
     assert two.cache_bytes == 1.5 * one.cache_bytes
 
 
+def test_rows_of_a_prompt_that_nobody_attends_to_are_not_counted():
+    preset, layers = wan2_1_1_3b(), wan2_1_1_3b().model.num_layers
+    whole, few = (chunk_counts(preset, 3, 2, text_rows=rows) for rows in (None, 101))
+    assert chunk_counts(preset, 3, 2, text_rows=512) == whole
+    assert whole.denoise_flop - few.denoise_flop == 3 * layers * 4 * 4680 * 1536 * (512 - 101)
+    assert whole.clean_flop - few.clean_flop == (layers - 1) * 4 * 4680 * 1536 * (512 - 101)
+
+
 def test_the_ceiling_is_a_rate_of_this_machine():
     for dtype in ("float32", "bfloat16"):
         found = matmul_ceiling(choose_compute("cpu", dtype), seconds=0.02)

@@ -1,10 +1,16 @@
+import shutil
+import subprocess
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from motionstream.bench import stream
-from motionstream.bench.contestants import Ours
-from motionstream.bench.stream import bench_stream, measure_stream, share_of_ceiling, summary
+from motionstream.bench import machine, stream
+from motionstream.bench.contestants import PROMPT, Ours
+from motionstream.bench.stream import bench_stream, measure_stream, rows_attended, share_of_ceiling, summary
+from motionstream.models.text import HashedWords, prompt_rows
+from motionstream.presets import wan2_1_1_3b
 from motionstream.stream.chunk import ChunkStats
 
 
@@ -56,6 +62,33 @@ def test_environment_says_how_and_where(engine):
     assert report["attention"].startswith("sdpa")
     assert "you asked for it" in report["why"]
     assert {"torch", "python", "commit", "command", "clocks", "threads", "warmup_s", "load_s"} <= report.keys()
+
+
+def test_the_prompt_is_as_long_as_those_of_people(engine):
+    text = HashedWords(8, 512)
+    rows = prompt_rows(text([PROMPT]))
+    assert 90 <= rows <= 130
+    assert rows_attended(engine) == engine.preset.model.text_len
+    told = SimpleNamespace(preset=wan2_1_1_3b(), fused=SimpleNamespace(cross_name="kernel"), text=text)
+    assert rows_attended(told) == rows + 1, "the empty ones are one"
+    told.text = HashedWords(8, 20)
+    told.preset = replace(told.preset, model=replace(told.preset.model, text_len=20))
+    assert rows_attended(told) == 20, "none is empty"
+
+
+def test_a_copy_without_history_is_told_its_commit(monkeypatch, tmp_path):
+    monkeypatch.setenv("MOTIONSTREAM_COMMIT", " 1234abc\n")
+    assert machine.commit() == "1234abc"
+    monkeypatch.delenv("MOTIONSTREAM_COMMIT")
+    copy = tmp_path / "machine.py"
+    copy.touch()
+    monkeypatch.setattr(machine, "__file__", str(copy))
+    assert machine.commit() == "unknown"
+    if shutil.which("git"):
+        as_someone = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        for command in (["init", "-q"], [*as_someone, "commit", "-q", "--allow-empty", "-m", "not ours"]):
+            subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+        assert machine.commit() == "unknown", "a repository that does not hold the code has not its commit"
 
 
 @pytest.mark.parametrize("chunks", [-1, 0, 3])

@@ -76,10 +76,15 @@ def test_few_layers_of_a_random_model(capsys):
         (["--horizon", "10"], "'10' must be a whole number from 300"),
         (["--reference", "--attention", "math"], "--attention is of the fast path, and --reference takes the slow one"),
         (["--reference", "--rows", "plain"], "--rows is of the fast path"),
+        (["--reference", "--cross", "kernel"], "--cross is of the fast path"),
         (["--layers", "1"], "--layers 1 cuts a network that was trained whole: add --random-weights"),
         (["--attention", "magic"], "attention 'magic' is unknown: use one of auto, sdpa"),
+        (["--cross", "magic"], "cross 'magic' is unknown: use one of auto, sdpa"),
         (["--horizon", "300", "--chunks", "40"], "--horizon 300 and --chunks 40 both say how many chunks: give one of them"),
         (["--fp8"], "--fp8 is for Wan presets, and tiny-debug is none: leave --fp8 out"),
+        (["--fp8", "all"], "--fp8 is for Wan presets, and tiny-debug is none: leave --fp8 out"),
+        (["--fp8", "late"], "'late' is no form of it: write --fp8 early or --fp8 all before what follows"),
+        (["--reference", "--fp8"], "--fp8 is of the fast path"),
         (["--rounds", "0"], "'0' must be a whole number from 1"),
     ],
 )
@@ -97,6 +102,14 @@ def test_an_attention_that_is_not_here_falls_back(capsys):
     said = capsys.readouterr()
     assert "attention 'fa3' cannot be used here" in said.err
     assert "'fa3' was asked for" in json.loads(said.out)["attention"]
+
+
+@pytest.mark.filterwarnings("default::RuntimeWarning")
+def test_an_attention_to_text_that_is_not_here_is_said(capsys):
+    assert main(["bench", *TINY, "--chunks", "4", "--cross", "kernel", "--json"]) == 0
+    said = capsys.readouterr()
+    assert "cross 'kernel' cannot be used here" in said.err
+    assert json.loads(said.out)["cross"].startswith("sdpa: ")
 
 
 def test_an_output_that_cannot_be_written_is_said_before_measuring(tmp_path, capsys, monkeypatch):

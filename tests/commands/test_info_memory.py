@@ -30,9 +30,10 @@ def test_another_size_needs_another_memory(last_json):
 
 def test_fp8_holds_its_products_beside_the_weights(capsys, last_json):
     held = {}
-    for more in ([], ["--fp8"]):
+    for more in ([], ["--fp8"], ["--fp8", "all"]):
         assert cli.main(["info", "wan2.1-1.3b", "--for", "stream", "--json", *more]) == 0
-        held[bool(more)] = last_json()
+        report = last_json()
+        assert held.setdefault(bool(more), report) == report, "either form holds both"
     extra = held[True]["parts"]["fp8_products"]
     assert held[False]["parts"]["fp8_products"] == 0
     assert 1.0e9 < extra < held[True]["parts"]["dit"], "a byte for each number of most products"

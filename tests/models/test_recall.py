@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
 
 from motionstream.models.recall import (
     AWAY_PX,
@@ -66,6 +67,23 @@ def test_ways_are_as_defined():
     assert torch.equal(in_stream[1], cues)
     assert cues.amax((0, 1, 3, 4)).min() > 0.9
     assert not cues[0, 1, 1].any()
+
+
+class NoneOfTheHost(TorchFunctionMode):
+    """Refuses tensors made of numbers of the host: on a GPU each is a copy for which its stream is waited for."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        assert func not in (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor), f"{func} takes numbers of the host"
+        return func(*args, **(kwargs or {}))
+
+
+def test_nothing_is_made_of_numbers_of_the_host():
+    with NoneOfTheHost(), pytest.raises(AssertionError, match="numbers of the host"):  # it sees what it should
+        torch.zeros(1).new_tensor([1.0])
+    told = torch.zeros(1, 3, 5, 2), torch.ones(1, 3, 5, dtype=torch.bool), torch.zeros(1, 5, dtype=torch.long)
+    with NoneOfTheHost():
+        _, ways, cues = tell_picture(torch.zeros(1, 3, *SIZE), *told)
+    assert ways.shape == cues.shape == (3, 2, 6, 8)
 
 
 def test_only_tracks_of_the_picture_that_are_near_say_anything():

@@ -30,8 +30,10 @@ def test_without_triton_it_is_calls(monkeypatch):
         raise ModuleNotFoundError("No module named 'triton'")
 
     monkeypatch.setattr(cross_choice, "_one_pass", absent)
-    name, cross = choose_cross("auto", **SHAPES, compute=CPU)
-    assert name == "sdpa"
+    found = choose_cross("auto", **SHAPES, compute=CPU)
+    assert found.name == "sdpa"
+    assert found.reason == "sdpa: the kernel cannot be used (No module named 'triton'); sdpa: the only way on cpu, tested"
+    cross = found.kernel
     q, text = random(1, 6, 2, 16), (random(1, 8, 2, 16), random(1, 8, 2, 16, seed=1))
     assert torch.equal(cross(q, text, None, None), attention(q, *text))
     image = random(1, 5, 2, 16, seed=2), random(1, 5, 2, 16, seed=3)
@@ -39,25 +41,48 @@ def test_without_triton_it_is_calls(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kernel_ms", "error", "wanted", "chosen"),
+    ("kernel_ms", "error", "wanted", "said"),
     [
-        (1.0, 0.0, "auto", "kernel"),
-        (3.0, 0.0, "auto", "sdpa"),
-        (1.0, 0.1, "auto", "sdpa"),
-        (3.0, 0.0, "kernel", "kernel"),
-        (1.0, 0.1, "kernel", "sdpa"),
-        (1.0, 0.0, "sdpa", "sdpa"),
+        (1.0, 0.0, "auto", "kernel: 1.000 ms, sdpa in calls 2.000 ms"),
+        (3.0, 0.0, "auto", "sdpa: 2.000 ms, the kernel 3.000 ms; sdpa: "),
+        (1.0, 0.1, "auto", "sdpa: the kernel cannot be used (numerically wrong: relative error 1.0e-01, more than 1e-04); "),
+        (3.0, 0.0, "kernel", "kernel: you asked for it, and it computes the right numbers"),
+        (1.0, 0.0, "sdpa", "sdpa: you asked for it"),
     ],
 )
-def test_the_kernel_must_be_right_and_faster(monkeypatch, kernel_ms, error, wanted, chosen):
+def test_the_kernel_must_be_right_and_faster(monkeypatch, kernel_ms, error, wanted, said):
     def kernel(q, text, rows, image):
         return in_calls(attention)(q, text, rows, image) * (1 + error)
 
     monkeypatch.setattr(cross_choice, "_one_pass", lambda head_dim, several: kernel)
     monkeypatch.setattr(cross_choice, "milliseconds", lambda way, *_: kernel_ms if way is kernel else 2.0)
-    name, cross = choose_cross(wanted, **SHAPES, compute=CPU)
-    assert name == chosen
-    assert (cross is kernel) == (chosen == "kernel")
+    found = choose_cross(wanted, **SHAPES, compute=CPU)
+    assert found.reason.startswith(said)
+    assert found.name == said.split(":")[0]
+    assert (found.kernel is kernel) == (found.name == "kernel")
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [("wrong", "numerically wrong: relative error"), ("broken", "no such GPU"), ("type", "gives torch.float64")],
+)
+def test_a_kernel_that_was_asked_for_and_cannot_be_used_is_said(monkeypatch, fault, why):
+    def kernel(q, text, rows, image):
+        if fault == "broken":
+            raise RuntimeError("no such GPU")
+        seen = in_calls(attention)(q, text, rows, image)
+        return seen * 1.1 if fault == "wrong" else seen.double()
+
+    monkeypatch.setattr(cross_choice, "_one_pass", lambda head_dim, several: kernel)
+    with pytest.warns(RuntimeWarning, match=f"cross 'kernel' cannot be used here .{why}.*: going on with sdpa"):
+        found = choose_cross("kernel", **SHAPES, compute=CPU)
+    assert found.name == "sdpa"
+    assert found.reason.startswith(f"sdpa: the kernel cannot be used ({why}")
+
+
+def test_an_unknown_way_is_refused():
+    with pytest.raises(ValueError, match="cross 'magic' is unknown: use one of auto, sdpa"):
+        choose_cross("magic", **SHAPES, compute=CPU)
 
 
 def test_rows_of_a_prompt():

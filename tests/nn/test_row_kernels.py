@@ -1,6 +1,7 @@
 """Triton kernels are their references. On a GPU, or anywhere with ``TRITON_INTERPRET=1`` where Triton is installed."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ pytest.importorskip("triton")
 from motionstream.nn import row_kernels, row_kernels_check
 from motionstream.nn.fp8 import Fp8Product, fp8_works, rounded
 from motionstream.nn.products import Product
-from motionstream.nn.row_kernels_check import norm_rows_reference, row_kernels_work
+from motionstream.nn.row_kernels_check import fp8_rows_work, norm_rows_reference, row_kernels_work
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -35,18 +36,44 @@ def test_a_kernel_that_is_wrong_is_found(monkeypatch, name):
         row_kernels_check.row_kernels_work.cache_clear()
 
 
+@pytest.fixture
+def fp8_limit(monkeypatch) -> Iterator[float]:
+    """The interpreter cuts digits off where a GPU rounds."""
+    monkeypatch.setattr(row_kernels_check, "FP8_LIMIT", 0.1 if INTERPRETED else row_kernels_check.FP8_LIMIT)
+    fp8_rows_work.cache_clear()
+    yield row_kernels_check.FP8_LIMIT
+    fp8_rows_work.cache_clear()
+
+
+@pytest.mark.parametrize(("width", "ffn_width"), [(48, 96), (1536, 8960), (3072, 14336)])
+def test_kernels_in_fp8_are_their_references(fp8_limit, width, ffn_width):
+    assert fp8_rows_work(DEVICE, width, ffn_width) is None
+
+
+@pytest.mark.parametrize("name", ["norm_rows_fp8", "gelu_rows_fp8"])
+def test_a_kernel_in_fp8_that_is_wrong_is_found(monkeypatch, fp8_limit, name):
+    right = getattr(row_kernels, name)
+
+    def wrong(*given):
+        rows, sizes = right(*given)
+        return rows, sizes * (1 + 1.5 * fp8_limit)
+
+    monkeypatch.setattr(row_kernels, name, wrong)
+    assert f"{name} is numerically wrong" in fp8_rows_work(DEVICE, 48, 96)
+
+
 @pytest.mark.parametrize("width", [192, 1536])
-def test_rows_in_fp8_are_rounded_to_a_size_of_their_own(width):
+def test_rows_in_fp8_are_rounded_to_a_size_of_their_own(fp8_limit, width):
     generator = torch.Generator(DEVICE).manual_seed(0)
     x, shift, scale = (torch.randn(s, generator=generator, device=DEVICE) for s in ((1, 2, 3, width), (width,), (width,)))
     rows, sizes = row_kernels.norm_rows_fp8(x, shift, scale, 1e-6)
     wanted = norm_rows_reference(x, shift, scale, 1e-6, torch.float32).flatten(0, 1)
     assert (rows.float().abs().amax(1) == 448).all(), "the largest number of a row is the largest there is"
-    assert float((rows.float() * sizes - wanted).norm() / wanted.norm()) < (0.1 if INTERPRETED else 0.04)  # it cuts digits
+    assert float((rows.float() * sizes - wanted).norm() / wanted.norm()) < fp8_limit
     y = torch.randn(1, 6, width, generator=generator, device=DEVICE).bfloat16()
     rows, sizes = row_kernels.gelu_rows_fp8(y)
     wanted = torch.nn.functional.gelu(y[0].float(), approximate="tanh")
-    assert float((rows.float() * sizes - wanted).norm() / wanted.norm()) < (0.1 if INTERPRETED else 0.04)
+    assert float((rows.float() * sizes - wanted).norm() / wanted.norm()) < fp8_limit
 
 
 def test_a_product_in_fp8():

@@ -61,3 +61,28 @@ def test_distillation_is_not_longer_than_what_its_teacher_knows(env, tmp_path):
     (work / "teacher/teacher.safetensors").touch()
     assert frames() == "num_frames=57"
     assert frames(NUM_FRAMES="21") == "num_frames=21"
+
+
+def test_an_evaluation_is_made_once_and_within_its_time(env, tmp_path):
+    python = Path(env["PYTHON"])
+    python.write_text(python.read_text() + 'while [ "$1" != --out ]; do shift; done\necho "{}" > "$2"\n')
+    asked, out = tmp_path / "asked", tmp_path / "out"
+    bash(["runs/gpu/40-nano-eval.sh"], env | {"MINUTES": "1"})
+    assert not asked.exists(), "less time than one may take"
+    bash(["runs/gpu/40-nano-eval.sh"], env)
+    made = {"eval_student.json", "eval_distilled.json", "eval_mixed.json"}
+    assert {path.name for path in out.iterdir()} == made
+    bash(["runs/gpu/40-nano-eval.sh"], env)
+    assert len(asked.read_text().splitlines()) == 3
+    bash(["runs/gpu/40-nano-eval.sh"], env | {"TAG": "again"})
+    assert {path.name for path in out.iterdir()} == made | {name.replace(".json", "_again.json") for name in made}
+
+
+def test_an_evaluation_that_fails_leaves_no_file(env, tmp_path):
+    python = Path(env["PYTHON"])
+    python.write_text(python.read_text() + "exit 1\n")
+    done = subprocess.run(["runs/gpu/40-nano-eval.sh"], env=env, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "student: failed" in done.stderr
+    assert "mixed: failed" in done.stderr
+    assert not list((tmp_path / "out").iterdir())

@@ -11,7 +11,15 @@ from motionstream.stream.engine import StreamEngine
 from motionstream.stream.points import Point
 from motionstream.stream.session import ChunkStats, StreamSession
 
-PROMPT = "a brush moves"
+PROMPT = (
+    "A ceramic cup stands on a worn wooden table beside an open window, morning light falling through thin white curtains "
+    "that move slowly in a warm breeze. Steam rises from fresh coffee, curling upwards past green leaves of a small potted "
+    "plant, while dust drifts across golden sunbeams. Behind it blurred shelves hold books, brass instruments, glass jars "
+    "filled with dried herbs, an old radio, two framed photographs. Somebody pushes that cup gently around; its shadow "
+    "stretches over scratches, crumbs, spilled sugar, a folded newspaper. Shallow depth of field, natural colours, fine "
+    "texture, steady camera at eye level, calm quiet mood, cinematic realistic style, high detail."
+)
+"""As long as people write them for Wan: some hundred rows of the 512 there are, which is what a pass over a prompt takes."""
 
 
 class Contestant(Protocol):

@@ -32,14 +32,19 @@ class ChunkCounts:
         return self.denoise_flop + self.clean_flop
 
 
-def forward_flop(model: ModelConfig, tokens: int, visible: int, *, keys_only: bool = False) -> int:
+def forward_flop(
+    model: ModelConfig, tokens: int, visible: int, *, keys_only: bool = False, text_rows: int | None = None
+) -> int:
     """Products of one pass over ``tokens`` that attend to ``visible``; norms and other element-wise work count nothing.
+
+    ``text_rows``: those of the prompt that are attended to (None: all that the model has, the empty ones too).
 
     >>> from motionstream.presets import wan2_1_1_3b_t2v
     >>> round(forward_flop(wan2_1_1_3b_t2v().model, 4680, 3 * 4680) / 1e12, 1)
     24.3
     """
-    D, rows = model.dim, model.text_len + (CLIP_ROWS if model.image_dim else 0)
+    text = model.text_len if text_rows is None else text_rows
+    D, rows = model.dim, text + (CLIP_ROWS if model.image_dim else 0)
     keys = 4 * tokens * D * D  # k and v
     rest = 4 * tokens * D * D + 4 * tokens * visible * D  # q, o, attention
     rest += 4 * tokens * D * D + 4 * tokens * rows * D  # cross-attention; its keys are made once a prompt
@@ -50,11 +55,12 @@ def forward_flop(model: ModelConfig, tokens: int, visible: int, *, keys_only: bo
     return layers - rest if keys_only else layers + head
 
 
-def chunk_counts(preset: PresetConfig, steps: int, bytes_per_value: int) -> ChunkCounts:
+def chunk_counts(preset: PresetConfig, steps: int, bytes_per_value: int, *, text_rows: int | None = None) -> ChunkCounts:
     """Counts of one chunk with ``steps`` denoising steps and the clean pass.
 
     Args:
         bytes_per_value: of weights and cache in the type they are computed in.
+        text_rows: as :func:`forward_flop` takes them.
     """
     geometry, model, cache = preset.geometry, preset.model, preset.cache
     cells = (geometry.latent_height // geometry.patch) * (geometry.latent_width // geometry.patch)
@@ -63,8 +69,8 @@ def chunk_counts(preset: PresetConfig, steps: int, bytes_per_value: int) -> Chun
     weights = model.num_layers * (4 * D * D + 2 * D * D + 2 * D * model.ffn_dim)  # cross-attention: q and o only
     pages = model.num_layers * 2 * visible * D
     return ChunkCounts(
-        denoise_flop=steps * forward_flop(model, tokens, visible),
-        clean_flop=forward_flop(model, tokens, visible, keys_only=True),
+        denoise_flop=steps * forward_flop(model, tokens, visible, text_rows=text_rows),
+        clean_flop=forward_flop(model, tokens, visible, keys_only=True, text_rows=text_rows),
         weight_bytes=(steps + 1) * weights * bytes_per_value,
         cache_bytes=(steps + 1) * pages * bytes_per_value,
     )

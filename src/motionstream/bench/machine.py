@@ -74,12 +74,20 @@ def resident_bytes() -> int:
 
 
 def commit() -> str:
-    """Short hash of the checkout that this file lies in, with "+" where files were changed; "unknown" without git."""
+    """What MOTIONSTREAM_COMMIT says, for a copy without a history; else the short hash of the checkout that this file lies
+    in, with "+" where files were changed; "unknown" without git."""
+    if told := os.environ.get("MOTIONSTREAM_COMMIT", "").strip():
+        return told
     if shutil.which("git") is None:
         return "unknown"
     git = ["git", "-C", str(Path(__file__).resolve().parent)]
     done = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     if done.returncode:
+        return "unknown"
+    known = subprocess.run(
+        [*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, text=True, check=False
+    )
+    if known.returncode:  # a repository around a copy, or around an environment that this is installed in: not ours
         return "unknown"
     dirty = subprocess.run([*git, "status", "--porcelain", "-uno", "."], capture_output=True, text=True, check=False)
     return done.stdout.strip() + ("+" if dirty.stdout.strip() else "")

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from motionstream.bench.contestants import Ours
+from motionstream.bench.contestants import PROMPT, Ours
 from motionstream.bench.counts import chunk_counts, matmul_ceiling
 from motionstream.bench.horizon import flatness
 from motionstream.bench.machine import environment, resident_bytes
-from motionstream.device import peak_memory_bytes
+from motionstream.device import peak_memory_bytes, peak_reserved_bytes
+from motionstream.models.text import prompt_rows
 from motionstream.stream.engine import StreamEngine, load_engine
 from motionstream.stream.session import ChunkStats
 
@@ -118,6 +119,8 @@ def measure_stream(engine: StreamEngine, chunks: int) -> dict[str, Any]:
         "cache_mib": round(cache_bytes / 2**20, 2),
         "peak_memory_mib": round(peak_memory_bytes(engine.compute.device) / 2**20, 1),
     }
+    if (reserved := peak_reserved_bytes(engine.compute.device)) is not None:
+        report["reserved_memory_mib"] = round(reserved / 2**20, 1)
     if interrupted:
         report["interrupted"] = True
     if engine.random_weights:
@@ -125,6 +128,14 @@ def measure_stream(engine: StreamEngine, chunks: int) -> dict[str, Any]:
         if engine.decoder == "tiny" and engine.takes_picture:
             report["picture_encoder"] = "a tiny one, not Wan's: start_s and ttff_s are too short"
     return report | flatness([row.total_ms for row in rows], memory)
+
+
+def rows_attended(engine: StreamEngine) -> int:
+    """Rows of the prompt that a pass attends to: all there are, or by our kernel the prompt's and one for the empty ones."""
+    text_len = engine.preset.model.text_len
+    if engine.fused is None or engine.fused.cross_name != "kernel":
+        return text_len
+    return min(prompt_rows(engine.text([PROMPT])) + 1, text_len)
 
 
 def summary(engine: StreamEngine, rows: Sequence[ChunkStats], wall_s: float) -> dict[str, Any]:
@@ -151,10 +162,12 @@ def _percentiles(values: Sequence[float]) -> dict[str, float]:
 
 def share_of_ceiling(engine: StreamEngine, rows: Sequence[ChunkStats], ceiling: dict[str, float | int]) -> dict[str, Any]:
     """Counted products of the transformer over its time, against the best measured rate of a plain matrix product."""
-    counts = chunk_counts(engine.preset, len(engine.preset.sample.student_sigmas), engine.compute.dtype.itemsize)
+    steps, text_rows = len(engine.preset.sample.student_sigmas), rows_attended(engine)
+    counts = chunk_counts(engine.preset, steps, engine.compute.dtype.itemsize, text_rows=text_rows)
     spent = statistics.median(row.denoise_ms + row.commit_ms for row in rows) / 1000
     rate = counts.flop / max(spent, 1e-9)
     return {
+        "text_rows": text_rows,
         "model_tflop_per_chunk": float(f"{counts.flop / 1e12:.4g}"),
         "model_tflop_per_s": float(f"{rate / 1e12:.4g}"),
         "ceiling_tflop_per_s": float(f"{ceiling['flop_per_s'] / 1e12:.4g}"),

@@ -75,7 +75,8 @@ def denoise_chunk(
         if step:
             noisy = add_noise(x0.detach(), noise(chunk, step), level)
         with torch.set_grad_enabled(grad and (step == last or estimates is not None)):
-            x0 = predict(model, noisy, level, condition, start=start, cache=cache, level=sigmas[step]).x0
+            early = step < last
+            x0 = predict(model, noisy, level, condition, start=start, cache=cache, level=sigmas[step], early=early).x0
         if estimates is not None:
             estimates.append(x0)
     return x0

@@ -42,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto, sdpa, products, math, flash, efficient, cudnn, cudnn-2, -3, -5, -tail or fa3",
     )
+    path.add_argument(
+        "--cross", metavar="WAY", default="auto", help="attention to text and picture: auto, kernel, or as --attention"
+    )
     path.add_argument("--rows", metavar="WAY", default="auto", help="between products: auto, kernels, compiled or plain")
     path.add_argument("--graphs", action=argparse.BooleanOptionalAction, default=True, help="CUDA graphs (default: yes)")
     path.add_argument("--reference", action="store_true", help="the slow form that training uses")
@@ -66,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
     if args.layers and not args.random_weights:
         raise UserError(f"--layers {args.layers} cuts a network that was trained whole: add --random-weights")
     if args.reference:
-        for name, given in (("attention", args.attention != "auto"), ("rows", args.rows != "auto"), ("fp8", args.fp8)):
+        chosen = {name: getattr(args, name) != "auto" for name in ("attention", "cross", "rows")}
+        for name, given in (chosen | {"fp8": args.fp8 is not None}).items():
             if given:
                 raise UserError(f"--{name} is of the fast path, and --reference takes the slow one: give one of them")
     if args.random_weights:
@@ -79,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
         if not args.out.parent.exists():
             args.out.parent.mkdir(parents=True)
         check_output(args.out, (".json",))
-    path = ComputePath(fused=not args.reference, attention=args.attention, rows=args.rows, fp8=args.fp8, graphs=args.graphs)
+    wanted = {name: getattr(args, name) for name in ("attention", "cross", "rows", "fp8", "graphs")}
+    path = ComputePath(fused=not args.reference, **wanted)
     options = load_options(args) | {"layers": args.layers, "path": path, "recall": not args.no_recall}
     if args.fp8:
         known = {key: options[key] for key in ("preset", "size", "random_weights") if key in options}

@@ -8,7 +8,7 @@ import re
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from motionstream.commands.options import device_arguments, size_argument, whole_number
+from motionstream.commands.options import device_arguments, fp8_argument, size_argument, whole_number
 from motionstream.commands.streaming import check_fp8
 from motionstream.errors import UserError
 
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--gpus", type=whole_number(1, 1024), metavar="N", help="with --for (default: 1)")
     parser.add_argument("--batch", type=whole_number(1, 1024), metavar="N", help="clips a GPU, with --for (default: 1)")
-    parser.add_argument("--fp8", action="store_true", help="with --for stream: as streamed with --fp8")
+    fp8_argument(parser, "with --for stream: as streamed with --fp8, either form")
     parser.add_argument("--fit", type=memory_size, metavar="SIZE", help="memory of a GPU, such as 24GB; with --for")
     device_arguments(parser)
 
@@ -167,7 +167,7 @@ def plan(args: argparse.Namespace, config: PresetConfig) -> int:
         raise UserError(f"--device {args.device} is not asked for a prediction: leave it out (--fit says how much memory)")
     name, gpus = args.dtype or "bfloat16", args.gpus or 1
     named_dtype(name)
-    options = replace(_options(config, name), batch=args.batch or 1, fp8=args.fp8)
+    options = replace(_options(config, name), batch=args.batch or 1, fp8=args.fp8 is not None)
     words = None
     if args.fit is None:
         made = plan_memory(config, args.purpose, gpus=gpus, options=options)

@@ -62,6 +62,18 @@ def size_argument(parser: argparse.ArgumentParser, what: str = SIZE_WORDS) -> No
     parser.add_argument("--size", type=canvas_size, metavar="WxH", help=what)
 
 
+def fp8_argument(parser: argparse._ActionsContainer, what: str) -> None:
+    """Add ``--fp8 [early|all]`` with ``what`` as its help: a form of ``ComputePath.fp8``, "early" where none is named."""
+    parser.add_argument("--fp8", nargs="?", const="early", type=fp8_form, metavar="early|all", help=what)
+
+
+def fp8_form(text: str) -> str:
+    """An argparse type: "early" or "all"."""
+    if text not in ("early", "all"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no form of it: write --fp8 early or --fp8 all before what follows")
+    return text
+
+
 def device_arguments(parser: argparse.ArgumentParser, usual_dtype: str = "what is fast there") -> None:
     """Add ``--device`` and ``--dtype`` (default: ``usual_dtype``), as `motionstream.device.choose_compute` takes them."""
     parser.add_argument("--device", metavar="D", help="cpu, cuda or cuda:N (default: cuda where there is one)")

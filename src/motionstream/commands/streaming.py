@@ -10,7 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from motionstream.commands.options import MOST_STEPS, SIZE_WORDS, device_arguments, size_argument, tell_kept, whole_number
+from motionstream.commands.options import (
+    MOST_STEPS,
+    SIZE_WORDS,
+    device_arguments,
+    fp8_argument,
+    size_argument,
+    tell_kept,
+    whole_number,
+)
 from motionstream.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,9 +57,7 @@ def wan_arguments(parser: argparse.ArgumentParser, size: str = SIZE_WORDS) -> No
     wan = parser.add_argument_group("Wan presets")
     wan.add_argument("--encoders", metavar="DIR", help="where vae, text_encoder, ... are, if not beside the weights")
     wan.add_argument("--full-vae", action="store_true", help="decode with Wan's own decoder, not with the tiny one")
-    wan.add_argument(
-        "--fp8", action="store_true", help="most products in FP8: faster, and 3.7 %% of noise in each (docs/speed.md)"
-    )
+    fp8_argument(wan, "most products of all steps but the last in FP8 (all: of every pass): faster (docs/speed.md)")
     wan.add_argument("--ignore-memory", action="store_true", help="try although too little memory is predicted")
 
 
@@ -70,7 +76,7 @@ def load_options(args: argparse.Namespace) -> dict[str, Any]:
         "vae": "full" if args.full_vae else None,
         "encoders": args.encoders,
         "random_weights": getattr(args, "random_weights", False) or None,
-        "path": ComputePath(fp8=True) if args.fp8 else None,
+        "path": ComputePath(fp8=args.fp8) if args.fp8 else None,
         "ignore_memory": args.ignore_memory or None,
     }
     return {name: value for name, value in given.items() if value is not None}

@@ -34,6 +34,7 @@ def predict(
     cache: ChunkCache | None = None,
     mask: Tensor | None = None,
     level: float | None = None,
+    early: bool = False,
 ) -> Prediction:
     """One evaluation of ``model``.
 
@@ -41,6 +42,7 @@ def predict(
         noisy: ``(B, F, C, h, w)`` of latent frames ``start ..``. sigma: ``(B, F)`` in [0, 1].
         condition: track latents must cover just these frames.
         level: the number that all of ``sigma`` is, known to the host: the streaming form needs it, and a cache.
+        early: another step comes after this one (:class:`~motionstream.models.fused.Times`).
 
     The picture's own latent is known: at latent frame 0 of "repeat" and "clean" models ``x0`` is set to it. "clean"
     models (Wan 2.2 TI2V) also see it there in place of noise, at timestep 0.
@@ -51,7 +53,7 @@ def predict(
     if isinstance(model, FusedDiT):
         assert level is not None
         assert isinstance(cache, SinkWindowCache)
-        out = model(x, model.times(level, noisy.shape[1], first_clean=clean), condition, cache)
+        out = model(x, model.times(level, noisy.shape[1], first_clean=clean, early=early), condition, cache)
     else:
         seen = torch.cat([torch.zeros_like(sigma[:, :1]), sigma[:, 1:]], dim=1) if clean else sigma
         out = model(x, 1000 * seen, condition.text, image=condition.image, cache=cache, mask=mask)

@@ -13,7 +13,7 @@ Where types agree no weight is held twice: the reference's query, key and value 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,11 +35,13 @@ from motionstream.nn.rope import turn_pairs
 class Times:
     """Modulation of one noise level: per block shift, 1 + scale and gate of both halves, float32.
 
-    Each ``(D,)``, or ``(1, F, 1, D)`` where frames differ.
+    Each ``(D,)``, or ``(1, F, 1, D)`` where frames differ. ``early``: of a denoising step after which another one comes,
+    which may be computed more coarsely, for the steps after it take most of its error away.
     """
 
     blocks: list[tuple[Tensor, ...]]
     head: tuple[Tensor, Tensor]
+    early: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,12 @@ class FusedDiT:
         self._after: Callable[..., Any] = Compiled(after_attention) if compiled else after_attention
 
     @torch.inference_mode()
-    def times(self, sigma: float, frames: int, *, first_clean: bool = False) -> Times:
+    def times(self, sigma: float, frames: int, *, first_clean: bool = False, early: bool = False) -> Times:
         """Modulation at noise level ``sigma``, remembered.
 
         Args:
             first_clean: latent frame 0 is at level 0 ("clean" models in the first chunk).
+            early: another denoising step comes after this one.
         """
         key = (sigma, frames, first_clean)
         if key not in self._times:
@@ -110,7 +113,7 @@ class FusedDiT:
                 blocks.append(tuple(kept(part) for part in parts))
             shift, scale = (model.head.modulation.float() + time.float()[:, :, None])[:, :, :, None].unbind(2)
             self._times[key] = Times(blocks, (kept(shift), kept(1 + scale)))
-        return self._times[key]
+        return replace(self._times[key], early=True) if early else self._times[key]
 
     def __call__(self, x: Tensor, times: Times, condition: Condition, cache: SinkWindowCache) -> Tensor:
         """``x (B, F, in_channels, h, w)`` -> ``(B, F, C, h, w)`` float32: what ``WanDiT.forward`` gives."""
@@ -137,6 +140,7 @@ class FusedDiT:
 
     cross_name = "sdpa"
     """Attention to text and picture."""
+    cross_reason = "sdpa: others are of the Triton kernels"
 
     @property
     def rows(self) -> str:
@@ -146,7 +150,14 @@ class FusedDiT:
     @property
     def form(self) -> str:
         """How what lies between the products is run, for people."""
-        return "compiled" if self.compiled else "not compiled"
+        parts = (self._before, self._after)
+        if not self.compiled or all(isinstance(part, Compiled) and part.works for part in parts):
+            return self.rows.replace("plain", "not compiled")
+        return "not compiled, for torch.compile failed"
+
+    def form_in(self, steps: int) -> str:
+        """:attr:`form`, of a stream of so many denoising steps."""
+        return self.form
 
     def _tokens(self, x: Tensor) -> Any:
         """Tokens ``(B, F, P, D)`` float32, or what a subclass hands from block to block in their place."""

@@ -164,7 +164,8 @@ def _closeness(place: Tensor, size: tuple[int, int]) -> Tensor:
     device = place.device
     column, row = (torch.arange(count // CELL, device=device) + 0.5 for count in (size[1], size[0]))
     middle = torch.stack(torch.meshgrid(column * CELL - size[1] / 2, row * CELL - size[0] / 2, indexing="xy"), dim=-1)
-    place = place - place.new_tensor([size[1] / 2, size[0] / 2])
+    # By components: a tensor made of numbers is a copy from the host, for which a GPU's stream has to be waited for.
+    place = torch.stack([place[..., 0] - size[1] / 2, place[..., 1] - size[0] / 2], dim=-1)
     # |a - b|^2 as one product: there may be a thousand tracks, in every chunk.
     one = middle.reshape(1, -1, 2)
     one = torch.cat([one, one.square().sum(-1, keepdim=True), torch.ones_like(one[..., :1])], dim=-1)

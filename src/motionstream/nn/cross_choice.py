@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,6 +22,15 @@ PROMPT_SHARE = 4
 """A prompt of a quarter of the rows there are is what is timed."""
 
 
+@dataclass(frozen=True)
+class CrossChoice:
+    """The way chosen, and why: milliseconds of a call, or why the kernel is not it."""
+
+    name: str
+    kernel: Cross
+    reason: str
+
+
 def in_calls(attend: Attention) -> Cross:
     """Calls of ``attend`` and their sum, which do not ask where the prompt ends."""
 
@@ -32,31 +43,42 @@ def in_calls(attend: Attention) -> Cross:
 
 def choose_cross(
     wanted: str, *, queries: int, text_rows: int, image_rows: int, heads: int, head_dim: int, compute: Compute
-) -> tuple[str, Cross]:
-    """The faster one of those that compute the right numbers, and its name.
+) -> CrossChoice:
+    """The faster one of those that compute the right numbers.
 
     Args:
-        wanted: "auto", or one of `CROSS_NAMES`, which is taken where it is present and right.
+        wanted: "auto", or one of `CROSS_NAMES`, which is taken where it is present and right; else a warning says why not.
         image_rows: 0 for models that read none.
+
+    Raises:
+        ValueError: ``wanted`` is no way's name.
     """
+    if wanted not in CROSS_NAMES:
+        raise ValueError(f"cross {wanted!r} is unknown: use one of {', '.join(CROSS_NAMES)}")
     shape = {"heads": heads, "head_dim": head_dim}
     calls = "auto" if wanted == "kernel" else wanted
     found = choose_attention(calls, queries=queries, keys=text_rows, compute=compute, whole=True, **shape)
     several = in_calls(found.kernel)
     if wanted not in ("auto", "kernel"):
-        return found.name, several
+        return CrossChoice(found.name, several, found.reason)
     try:
         one = _one_pass(head_dim, several)
         inputs = _inputs(queries, text_rows, image_rows, heads, head_dim, compute)
-        if not _right(one, inputs, compute.dtype):
-            return found.name, several
-        if wanted == "auto":
+        why = _error(one, inputs, compute.dtype)
+        if why is None and wanted == "kernel":
+            return CrossChoice("kernel", one, "kernel: you asked for it, and it computes the right numbers")
+        if why is None:
             kernel, other = (milliseconds(way, inputs, compute.device) for way in (one, several))
-            if kernel >= other:
-                return found.name, several
-    except Exception:  # no Triton, or a GPU that it does not know: the calls do the same
-        return found.name, several
-    return "kernel", one
+            if kernel < other:
+                return CrossChoice("kernel", one, f"kernel: {kernel:.3f} ms, {found.name} in calls {other:.3f} ms")
+            return CrossChoice(
+                found.name, several, f"{found.name}: {other:.3f} ms, the kernel {kernel:.3f} ms; {found.reason}"
+            )
+    except Exception as failure:  # no Triton, or a GPU that it does not know: the calls do the same
+        why = " ".join(str(failure).split())[:160] or type(failure).__name__
+    if wanted == "kernel":
+        warnings.warn(f"cross 'kernel' cannot be used here ({why}): going on with {found.name}", RuntimeWarning)
+    return CrossChoice(found.name, several, f"{found.name}: the kernel cannot be used ({why}); {found.reason}")
 
 
 def _one_pass(head_dim: int, several: Cross) -> Cross:
@@ -93,7 +115,11 @@ def _inputs(
 
 
 @torch.inference_mode()
-def _right(cross: Cross, inputs: tuple[Tensor, Keys, Tensor, Keys | None], dtype: torch.dtype) -> bool:
+def _error(cross: Cross, inputs: tuple[Tensor, Keys, Tensor, Keys | None], dtype: torch.dtype) -> str | None:
+    """What is wrong with the numbers of ``cross``; None if nothing is."""
     q, text, rows, image = inputs
     got, wanted = cross(q, text, rows, image), in_calls(attention_reference)(q.double(), text, rows, image)
-    return bool(got.dtype == dtype and float((got.double() - wanted).norm() / wanted.norm()) <= TOLERANCE[dtype])
+    if got.dtype != dtype:
+        return f"gives {got.dtype} for {dtype}"
+    error, limit = float((got.double() - wanted).norm() / wanted.norm()), TOLERANCE[dtype]
+    return None if error <= limit else f"numerically wrong: relative error {error:.1e}, more than {limit:.0e}"

@@ -7,31 +7,47 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import layer_norm
+from torch.nn.functional import gelu, layer_norm
 
 from motionstream.nn import row_kernels
 from motionstream.nn.rope import turn_pairs
 
+Tensors = Callable[[], tuple[Tensor, ...]]
 LIMITS = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 """Largest relative RMS difference from the references: their own rounding differs by one unit here and there."""
+
+
+FP8_LIMIT = 0.04
+"""The same of rows in FP8 from unrounded ones: three binary digits after the first leave .026 of normal numbers."""
 
 
 @cache
 def row_kernels_work(device: str, dtype: torch.dtype, width: int = 192, heads: int = 3) -> str | None:
     """Why the kernels cannot be used for tokens of ``width`` numbers; None where all of them are right."""
+    return _fault(lambda: _cases(torch.device(device), dtype, width, heads), LIMITS[dtype])
+
+
+@cache
+def fp8_rows_work(device: str, width: int = 192, ffn_width: int = 768) -> str | None:
+    """Why those that round to FP8 cannot be used for tokens of ``width`` numbers, ``ffn_width`` in the feed-forward.
+
+    On its own: an older GPU has the others, and no FP8.
+    """
+    return _fault(lambda: _fp8_cases(torch.device(device), width, ffn_width), FP8_LIMIT)
+
+
+def _fault(cases: Callable[[], Iterator[tuple[str, Tensors, Tensors]]], limit: float) -> str | None:
+    """What is wrong with the first of the kernels that is; None if none is."""
     try:
         with torch.inference_mode():
-            for name, kernel, reference in _cases(torch.device(device), dtype, width, heads):
+            for name, kernel, reference in cases():
                 for got, wanted in zip(kernel(), reference(), strict=True):
                     error = float((got.float() - wanted.float()).norm() / wanted.float().norm())
-                    if not error <= LIMITS[dtype]:
-                        return f"{name} is numerically wrong: relative error {error:.1e}, more than {LIMITS[dtype]:.0e}"
+                    if not error <= limit:
+                        return f"{name} is numerically wrong: relative error {error:.1e}, more than {limit:.0e}"
     except Exception as error:  # no compiler, an old driver, a GPU that Triton does not know
         return " ".join(str(error).split())[:160] or type(error).__name__
     return None
-
-
-Tensors = Callable[[], tuple[Tensor, ...]]
 
 
 def _cases(device: torch.device, dtype: torch.dtype, D: int, heads: int) -> Iterator[tuple[str, Tensors, Tensors]]:
@@ -65,6 +81,36 @@ def _cases(device: torch.device, dtype: torch.dtype, D: int, heads: int) -> Iter
         yield "write_qkv", written(row_kernels.write_qkv, keep), written(write_qkv_reference, keep)
     given = y, weights[0], 1e-6
     yield "rms_rows", lambda: (row_kernels.rms_rows(*given),), lambda: (rms_rows_reference(*given),)
+
+
+def _fp8_cases(device: torch.device, D: int, ffn: int) -> Iterator[tuple[str, Tensors, Tensors]]:
+    """As :func:`_cases`; rows are given as the numbers that they stand for."""
+    generator = torch.Generator(device).manual_seed(1)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, device=device)
+
+    def numbers(rows: tuple[Tensor, Tensor]) -> Tensor:
+        return rows[0].float() * rows[1]
+
+    B, F, P = 2, 2, 3
+    x, y, wide = random(B, F, P, D), random(B, F * P, D).bfloat16(), random(B, F * P, ffn).bfloat16()
+
+    def normed(parts: tuple[Tensor, Tensor], more: tuple[Tensor | None, Tensor | None], own: bool) -> Tensors:
+        mine = x.clone()
+        if own:
+            return lambda: (numbers(row_kernels.norm_rows_fp8(mine, *parts, 1e-6, *more)), mine)
+        return lambda: (norm_rows_reference(mine, *parts, 1e-6, torch.float32, *more).flatten(0, 1), mine)
+
+    for shape in ((D,), (1, F, 1, D)):
+        shift, scale, gate = (random(*shape) for _ in range(3))
+        for more in ((None, None), (y, None), (y, gate)):
+            yield "norm_rows_fp8", normed((shift, scale), more, True), normed((shift, scale), more, False)
+    yield (
+        "gelu_rows_fp8",
+        lambda: (numbers(row_kernels.gelu_rows_fp8(wide)),),
+        lambda: (gelu(wide.flatten(0, 1).float(), approximate="tanh"),),
+    )
 
 
 def norm_rows_reference(

@@ -144,13 +144,14 @@ class StreamEngine:
     def describe_path(self) -> dict[str, str]:
         """How the transformer is run, and why, for people."""
         if self.fused is None or self.attention is None:
-            return {"path": "the reference, as in training", "attention": "sdpa"}
+            return {"path": "the reference, as in training", "attention": "sdpa", "cross": "sdpa"}
         graphs = self._spare[0].graphs if self._spare else None
         if graphs is not None:
             told = f"{graphs.num_graphs} CUDA graphs, {graphs.reason}"
         else:
             told = "no CUDA graphs yet" if self.records else "no CUDA graphs"
-        return {"path": f"fused, {self.fused.form}, {told}", "attention": self.attention.reason}
+        path = f"fused, {self.fused.form_in(len(self.preset.sample.student_sigmas))}, {told}"
+        return {"path": path, "attention": self.attention.reason, "cross": self.fused.cross_reason}
 
     def frames(self, latents: Tensor, memory: DecoderState | None, told: Told | None = None) -> tuple[Tensor, DecoderState]:
         """Frames ``(T, H, W, 3)`` uint8 of ``latents (1, F, C, h, w)``, still on the device, and the decoder's memory.

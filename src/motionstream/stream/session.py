@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -88,6 +89,8 @@ class StreamSession:
         preset, device = engine.preset, engine.compute.device
         geometry = preset.geometry
         self.sigmas = few_step_sigmas(preset.sample.student_sigmas, steps)
+        if len(self.sigmas) == 1 and engine.fused is not None and engine.fused.rows == "fp8-early":
+            warnings.warn("FP8 is for all steps but the last, and there is one: products are not in it", RuntimeWarning)
         self._see(first_frame, blank=prompt is None)
         self._tell(torch.zeros(1, preset.model.text_len, preset.model.text_dim) if prompt is None else engine.text([prompt]))
         self._first_prompt = self._text, self._prompt_rows

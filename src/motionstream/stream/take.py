@@ -50,8 +50,9 @@ MAX_SIDE_PX = 4096
 
 class ComputedWith(NamedTuple):
     """What decides the last bits of the frames: the kind of device ("cpu", "cuda"), the dtype of products, the attention to
-    tokens and that to text and picture, what lies between products ("reference", "fp8", or as ``ComputePath.rows``), and how
-    things are found, by "outlines" or, without OpenCV, by "discs". "" = not known, in takes of before."""
+    tokens and that to text and picture, what lies between products ("reference", "fp8" (in all passes), "fp8-early", or as
+    ``ComputePath.rows``), and how things are found, by "outlines" or, without OpenCV, by "discs". "" = not known, in takes
+    of before."""
 
     device: str
     dtype: str
