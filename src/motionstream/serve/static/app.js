@@ -1,5 +1,6 @@
 // The studio: puts the parts together and runs the animation loop.
 
+import { SecondPress } from "./again.js";
 import * as api from "./api.js";
 import { Camera } from "./camera.js";
 import { FrameStore } from "./frames.js";
@@ -56,6 +57,7 @@ const seen = new Shown({ run, link, player, store, latency });
 const start = new StartView({ onStart: begin, onTake: openTake, begun: () => run.numBegun, onClip: (file) => motionPanel.take(file), onDepth: (file) => depthPanel.take(file), tool: () => tools.tool });
 const last = new LastTake({ onOpen: openTake, begun: () => `${run.numBegun} ${start.numAsked}` });
 const notice = new ServerNotice();
+const second = new SecondPress();
 let painted = { frame: 0, echo: 0 };
 let marksHidden = false;
 let frozenStats = 0;
@@ -63,6 +65,7 @@ let frozenStats = 0;
 // ------------------------------------------------------------------ between the two views
 
 function view(name) {
+  second.changed();
   $("start-view").hidden = name !== "start";
   $("studio-view").hidden = name !== "studio";
   document.body.dataset.view = name;
@@ -124,6 +127,7 @@ function openTake(info) {
 
 function startAgain() {
   if (!run.plan) return;
+  second.changed(); // the cover goes
   tools.cancel();
   last.keep({ run, store, player });
   board.reset();

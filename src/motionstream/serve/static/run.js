@@ -146,7 +146,7 @@ export class Run extends EventTarget {
     this.player.freeze(false);
     if (!this.live) return;
     this.board.flush(cap, !this.board.collecting);
-    this.camera.send();
+    this.camera.send(false);
   }
 
   playPaths() {
