@@ -263,7 +263,7 @@ RUN = """
         ...{ sendNow() {}, forget() {}, flush() {}, open() {} },
     });
     const board = {
-        ...{ reset() {}, flush() {}, over() {}, collecting: false },
+        ...{ reset() {}, flush() {}, over: () => asked.push("over"), collecting: false },
         ...{ disown: (ids) => asked.push(["disown", ids]), settle: (ids) => asked.push(["settle", ids]) },
     };
     const camera = { clear() {}, send() {}, repeat() {} };
@@ -331,7 +331,7 @@ def test_a_reload_whose_session_is_gone_says_so(run: Module, take: str | None) -
         link.dispatchEvent(new CustomEvent("status", { detail: { status: "open" } })); // with another session
         const told = () => (a ? /server/ : /long/).test(run.reason);
         for (let n = 0; n < 100 && !told(); n++) await new Promise((done) => setTimeout(done, 50));
-        return [run.phase, run.reason];
+        return [run.phase, run.reason, asked];
     """
     gone = " The server no longer has what was made." if take else ""
-    assert run("run", RUN + code, take) == ["ended", "The connection was away for too long." + gone]
+    assert run("run", RUN + code, take) == ["ended", "The connection was away for too long." + gone, ["over"]]

@@ -188,6 +188,7 @@ const actions = {
   step(by) { actions.scrub(Math.max(0, player.shown) + by); },
   review() {
     if (run.phase === "playing") run.pause(); // looking back pauses
+    if (!$("cover").hidden) second.changed();
     if (player.live || player.view >= store.last) player.scrub(0);
     player.review(!player.reviewing);
     states.show();
