@@ -141,6 +141,12 @@ CROPS: dict[str, list[tuple[float, float, float, str]]] = {
 # Pictures that training never sees; their crops are the photo backgrounds of evaluation.
 HELD_OUT = {"coffee", "cat", "rocket", "dahlia"}
 
+# How the studio offers them: what moves well comes first, what hangs together with all that is around it last.
+GALLERY_ORDER = [
+    *("dahlia", "saucer", "airplane", "car", "sailboat", "balloon", "ball", "dandelion", "teddy", "pagoda", "dog", "fig"),
+    *("drum", "cat", "coffee", "rocket"),
+]
+
 # (name, picture, centre x, centre y, width, caption, (x0, y0, x1, y1) of the draggable thing in 640x480)
 GALLERY: list[tuple[str, str, float, float, float, str, tuple[int, int, int, int]]] = [
     ("cat", "cat", 0.45, 0.50, 1.00, "a tabby cat looking to the side", (90, 20, 590, 470)),

@@ -19,7 +19,7 @@ import json
 import unicodedata
 from pathlib import Path
 
-from assets_list import COMPOSED, CROPS, GALLERY, HELD_OUT, PICTURES
+from assets_list import COMPOSED, CROPS, GALLERY, GALLERY_ORDER, HELD_OUT, PICTURES
 from PIL import Image, ImageDraw, ImageFilter
 
 OUT = Path(__file__).resolve().parents[1] / "src/motionstream/assets"
@@ -320,6 +320,7 @@ def build_gallery(sources: Path) -> None:
         sprite = fit(Image.open(path).convert("RGBA"), size, 0)
         sprite = sprite.crop(sprite.getchannel("A").getbbox())
         keep(name, key, image, caption, paste_object(image, sprite, x, y, shadow), True)
+    rows.sort(key=lambda row: GALLERY_ORDER.index(Path(row["file"]).stem))
     write_list(OUT / "gallery/gallery.json", rows)
 
 

@@ -104,6 +104,22 @@ def test_looking_back_what_is_held_now_cannot_be_turned(board: Module) -> None:
     assert board(TOOLS + code) == [False, None, True]
 
 
+def test_a_path_that_has_arrived_is_no_step_any_more(board: Module) -> None:
+    code = """
+        const path = board.add(new Gesture("path", [[10, 10]], { path: [[0, 0], [9, 0]], seconds: 1 }));
+        board.painted(3, path.t);
+        const pin = board.add(new Gesture("pin", [[50, 50]]));
+        board.undo();
+        board.ended(path.id, 12);
+        board.ended(drag.id, 12); // what was dragged can still be moved back
+        const before = said.length;
+        const left = [board.done, board.undone].map((steps) => steps.map(({ gesture }) => gesture.kind));
+        board.redo();
+        return [left, said.slice(before).map(({ kind }) => kind)];
+    """
+    assert board(TOOLS + code) == [[["drag"], ["pin"]], ["pin"]]
+
+
 def test_letting_go_of_all_is_one_step_that_can_be_taken_back(board: Module) -> None:
     code = """
         board.move(drag, [9, 0, 0, 1]);

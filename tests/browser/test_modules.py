@@ -218,7 +218,7 @@ def test_what_the_server_has_lost_is_not_called_kept(run: Module) -> None:
     code = """
         const link = Object.assign(new EventTarget(), { forget() {}, resuming: false });
         const run = new m.Run({ link, player: { freeze() {} } });
-        Object.assign(run, { phase: "playing", take: { take: "0123456789abcdef" } });
+        Object.assign(run, { phase: "playing", take: { take: "0123456789abcdef" }, board: { over() {} } });
         link.dispatchEvent(new CustomEvent("status", { detail: { status: "open" } })); // to another server, with other takes
         for (let n = 0; n < 100 && !/server|kept/.test(run.reason); n++) await new Promise((done) => setTimeout(done, 50));
         return [run.phase, run.reason];
@@ -263,7 +263,7 @@ RUN = """
         ...{ sendNow() {}, forget() {}, flush() {}, open() {} },
     });
     const board = {
-        ...{ reset() {}, flush() {}, collecting: false },
+        ...{ reset() {}, flush() {}, over: () => asked.push("over"), collecting: false },
         ...{ disown: (ids) => asked.push(["disown", ids]), settle: (ids) => asked.push(["settle", ids]) },
     };
     const camera = { clear() {}, send() {}, repeat() {} };
@@ -331,7 +331,7 @@ def test_a_reload_whose_session_is_gone_says_so(run: Module, take: str | None) -
         link.dispatchEvent(new CustomEvent("status", { detail: { status: "open" } })); // with another session
         const told = () => (a ? /server/ : /long/).test(run.reason);
         for (let n = 0; n < 100 && !told(); n++) await new Promise((done) => setTimeout(done, 50));
-        return [run.phase, run.reason];
+        return [run.phase, run.reason, asked];
     """
     gone = " The server no longer has what was made." if take else ""
-    assert run("run", RUN + code, take) == ["ended", "The connection was away for too long." + gone]
+    assert run("run", RUN + code, take) == ["ended", "The connection was away for too long." + gone, ["over"]]

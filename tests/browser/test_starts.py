@@ -204,3 +204,28 @@ def test_of_two_files_the_last_one_counts(studio: StudioPage, tmp_path: Path) ->
     first.continue_()
     studio.until("document.getElementById('toasts').innerText.includes('first.png')")
     assert studio.page.text_content("#setup-title") == "second"
+
+
+def test_a_double_click_on_a_picture_draws_nothing(studio: StudioPage) -> None:
+    page = studio.page
+    box = page.locator(".picture-start >> nth=1").bounding_box()
+    at = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.dblclick(*at)
+    studio.until("m.frame >= 3")
+    assert page.evaluate("([x, y]) => document.elementFromPoint(x, y).id", at) == "overlay", "it would have been drawn on"
+    assert studio.get("m.log") == []
+    page.mouse.click(*at)
+    studio.until("m.log.length === 1")  # a press of its own
+    studio.keys("Enter")
+    studio.until("m.phase === 'ended'")
+    page.dblclick("#cover .primary")
+    studio.until("m.phase === 'playing' && m.frame >= 3")
+    assert studio.get("m.log") == [], "nor does one on Start again"
+
+
+def test_a_delay_is_measured_only_where_a_hand_has_moved(studio: StudioPage) -> None:
+    studio.play("balloon", 14)
+    assert studio.get("m.latencies") == []
+    assert "behind" not in studio.text("#bar-meters")
+    studio.stroke([(84, 38), (80, 38)])
+    studio.until("m.latencies.length")

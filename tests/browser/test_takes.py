@@ -111,6 +111,7 @@ def test_the_take_is_kept_replayed_and_opened_again(studio: StudioPage, tmp_path
     studio.page.click("#home")
     studio.page.set_input_files("#own-file", str(paths["take.json"]))
     studio.until("m.recorded > 0 && m.frame >= 2")
+    assert studio.page.title() == "A saved take – motionstream studio"
     studio.stroke([(30, 70), (34, 70)])
     assert studio.get("m.gestures") == [], "the recorded input plays first"
     assert "recorded" in studio.text("#toasts").lower()
@@ -211,6 +212,7 @@ def test_back_leads_to_the_pictures_and_the_last_take_is_still_there(studio: Stu
         page.evaluate("history.back()")
         studio.until("m.phase === 'idle'")
         assert page.is_visible("#gallery")
+        assert page.title() == "motionstream studio"
     assert "balloon" in studio.text("#last-words")
     studio.download("#last-take", tmp_path / "take.json")
     assert json.loads((tmp_path / "take.json").read_text(encoding="utf-8"))["prompt"].startswith("a red balloon")

@@ -124,7 +124,8 @@ def test_bad_uploads_are_answered_with_a_sentence(serve, png):
         assert (answer.status_code, said in answer.json()["error"]) == (status, True), answer.json()
     bomb = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
-    assert server.http.post("/api/pictures", content=bomb.getvalue()[:20_000]).status_code == 413
+    answer = server.http.post("/api/pictures", content=bomb.getvalue()[:20_000])
+    assert (answer.status_code, answer.json()["error"].split("; ")[1]) == (413, "give one of at most 0.01 megapixels")
     assert server.http.get("/api/pictures/0123456789abcdef").status_code == 404
     assert server.http.post("/api/pictures", content=png(64, 48, "WEBP")).status_code == 200
 

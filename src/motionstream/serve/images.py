@@ -36,7 +36,7 @@ def read_upload(content: bytes, most_pixels: int) -> Image.Image:
     """
     if not content:
         raise ValueError("the picture is empty: choose a PNG, JPEG or WebP file")
-    width, height = _size_of(content)
+    width, height = _size_of(content, most_pixels)
     if width * height > most_pixels:
         raise TooLarge(f"the picture has {width * height / 1e6:.1f} megapixels; give one of at most {most_pixels / 1e6:g}")
     if min(width, height) < MIN_SIDE_PX:
@@ -52,14 +52,14 @@ def read_upload(content: bytes, most_pixels: int) -> Image.Image:
     return picture
 
 
-def _size_of(content: bytes) -> tuple[int, int]:
+def _size_of(content: bytes, most_pixels: int) -> tuple[int, int]:
     """(width, height) from the header; nothing is decoded."""
     Image.init()  # otherwise only the commonest readers are known
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             return image.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise TooLarge(f"the picture is too large: {error}") from error
+        raise TooLarge(f"the picture is far too large; give one of at most {most_pixels / 1e6:g} megapixels") from error
     except Exception as error:  # readers of damaged headers raise almost anything
         raise WrongType("this is not a PNG, JPEG or WebP picture") from error
 

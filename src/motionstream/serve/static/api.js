@@ -1,5 +1,7 @@
 // Plain HTTP: what the studio asks for outside of its socket. A token in the page's address goes along with every request.
 
+import { sentence } from "./ui.js";
+
 export class ApiError extends Error {
   constructor(message, status) {
     super(message);
@@ -53,13 +55,13 @@ async function request(path, options = {}, query = {}) {
     throw new ApiError("The server did not answer. Is it still running?", 0);
   }
   if (response.ok) return response;
-  let sentence = SENTENCES[response.status] || `The server answered with error ${response.status}.`;
+  let words = SENTENCES[response.status] || `The server answered with error ${response.status}.`;
   try {
     const body = await response.json();
-    if (typeof body.error === "string") sentence = body.error;
-    else if (typeof body.detail === "string") sentence = body.detail;
-  } catch { /* no JSON: the sentence above stands */ }
-  throw new ApiError(sentence, response.status);
+    if (typeof body.error === "string") words = body.error;
+    else if (typeof body.detail === "string") words = body.detail;
+  } catch { /* no JSON: the words above stand */ }
+  throw new ApiError(sentence(words), response.status);
 }
 
 const json = async (path, options) => (await request(path, options)).json();

@@ -1,5 +1,6 @@
 // The studio: puts the parts together and runs the animation loop.
 
+import { SecondPress } from "./again.js";
 import * as api from "./api.js";
 import { Camera } from "./camera.js";
 import { FrameStore } from "./frames.js";
@@ -27,6 +28,7 @@ import { $, announce, banner, press, toast, wireDialogs, wireTheme } from "./ui.
 
 let limits = { points_per_gesture: 256, points_at_once: 832, prompt_chars: 1000, upload_bytes: 20e6, take_bytes: 150e6 };
 let presets = [];
+const SLOW_MS = 300; // what takes no longer needs no word
 
 const latency = new LatencyMeter();
 const store = new FrameStore();
@@ -51,11 +53,12 @@ const painter = new Painter(stage);
 const timeline = new Timeline($("timeline"));
 const meters = new Meters();
 const panel = new Panel({ tools, board, run });
-const states = new StateView({ run, link, player, store, tools, motion, startAgain, toStart });
+const states = new StateView({ run, link, player, store, tools, motion, startAgain, toStart, actions: () => actions });
 const seen = new Shown({ run, link, player, store, latency });
 const start = new StartView({ onStart: begin, onTake: openTake, begun: () => run.numBegun, onClip: (file) => motionPanel.take(file), onDepth: (file) => depthPanel.take(file), tool: () => tools.tool });
 const last = new LastTake({ onOpen: openTake, begun: () => `${run.numBegun} ${start.numAsked}` });
 const notice = new ServerNotice();
+const second = new SecondPress();
 let painted = { frame: 0, echo: 0 };
 let marksHidden = false;
 let frozenStats = 0;
@@ -63,6 +66,7 @@ let frozenStats = 0;
 // ------------------------------------------------------------------ between the two views
 
 function view(name) {
+  second.changed();
   $("start-view").hidden = name !== "start";
   $("studio-view").hidden = name !== "studio";
   document.body.dataset.view = name;
@@ -70,6 +74,7 @@ function view(name) {
   // The browser's Back leads from the studio to the pictures, not away from the page: one entry more, with a state.
   if (history.state) history.replaceState({ view: name }, "");
   else if (name === "studio") history.pushState({ view: name }, "");
+  document.title = `${name === "studio" ? `${run.plan?.caption || "Your picture"} – ` : ""}motionstream studio`;
   if (name === "studio") {
     stage.fit();
     $("overlay").focus({ preventScroll: true });
@@ -94,7 +99,6 @@ async function begin(plan, drawFirst) {
   panel.scale(preset, plan.object && brushFor(plan.object, plan.crop, preset.width));
   meters.clear();
   view("studio");
-  document.title = `${plan.caption || "Your picture"} – motionstream studio`;
   if (!drawFirst) run.start();
   await picture(plan);
 }
@@ -124,6 +128,7 @@ function openTake(info) {
 
 function startAgain() {
   if (!run.plan) return;
+  second.changed(); // the cover goes
   tools.cancel();
   last.keep({ run, store, player });
   board.reset();
@@ -138,8 +143,7 @@ function toStart() {
   run.leave();
   board.reset();
   meters.clear();
-  start.clearNote();
-  document.title = "motionstream studio";
+  start.note(null);
   view("start");
   const came = [...$("gallery").querySelectorAll(".picture-start")].find(({ dataset }) => dataset.picture === picture);
   (came || $("gallery").querySelector(".picture-start"))?.focus({ preventScroll: !came || document.body.dataset.nav !== "keys" });
@@ -184,8 +188,10 @@ const actions = {
   step(by) { actions.scrub(Math.max(0, player.shown) + by); },
   review() {
     if (run.phase === "playing") run.pause(); // looking back pauses
-    if (player.live) player.scrub(0);
+    if (!$("cover").hidden) second.changed();
+    if (player.live || player.view >= store.last) player.scrub(0);
     player.review(!player.reviewing);
+    states.show();
   },
   crisp() {
     stage.setCrisp(!stage.crisp);
@@ -202,6 +208,7 @@ const actions = {
     input.dispatchEvent(new Event("input"));
   },
   cross([x, y]) { announce(`${Math.round(x)}, ${Math.round(y)}`); },
+  saveVideo(button) { panel.save("save-mp4", button); },
   help() { $("help").showModal(); },
   refuse(text) { toast(text); },
 };
@@ -209,6 +216,7 @@ const actions = {
 $("play").addEventListener("click", () => (run.phase === "ended" ? startAgain() : run.toggle()));
 $("stop").addEventListener("click", () => actions.startStop());
 $("branch").addEventListener("click", () => run.branch());
+$("watch").addEventListener("click", () => actions.review());
 $("live").addEventListener("click", () => actions.scrub(null));
 $("crisp").addEventListener("click", actions.crisp);
 $("marks").addEventListener("click", actions.marks);
@@ -286,24 +294,25 @@ link.addEventListener("beat", () => document.hidden && seen.unseen(performance.n
 
 async function load() {
   banner(null);
+  const slow = setTimeout(() => start.note("Loading the pictures…"), SLOW_MS);
   try {
     const [list, gallery, served, health] = await Promise.all([api.presets(), api.gallery(), api.limits(), api.health()]);
     presets = list;
     Object.assign(limits, served);
     depthPanel.load();
     await start.load({ presets, gallery, limits, preset: health.preset });
+    clearTimeout(slow);
     notice.show(health);
     recall({ link, run, board, panel, presets, view, picture });
   } catch (error) {
+    clearTimeout(slow);
     if (error.status === 401 || error.status === 403) {
       $("token-problem").hidden = !api.getToken();
       $("token-dialog").showModal();
       $("token").select();
       return;
     }
-    $("start-note").textContent = `${error.message} Reload the page to try again.`;
-    $("start-note").classList.add("bad");
-    $("start-note").hidden = false;
+    start.note(`${error.message} Reload the page to try again.`, true);
   }
 }
 
@@ -314,7 +323,7 @@ $("token-form").addEventListener("submit", () => {
 $("token-dialog").addEventListener("cancel", () => banner("This studio needs a token.", "warn", [["Give the token", load]]));
 addEventListener("pagehide", () => {
   if (run.phase !== "idle") last.keep({ run, store, player });
-  remember({ link, run, board });
+  remember({ link, run, board, panel });
 });
 addEventListener("pageshow", ({ persisted }) => persisted && location.reload()); // its connection has not been kept
 load();

@@ -48,14 +48,14 @@ export class Camera extends EventTarget {
   #spring(fields) { if (!this.latch.checked) this.set(fields); }
   letGo() { this.#spring({ ...REST }); }
 
-  /** Tell the engine, not more often than it can use. */
-  send() {
+  /** Tell the engine, not more often than it can use. `byHand`: a hand has moved, by which the delay is measured. */
+  send(byHand = true) {
     const { wire } = this.board;
     if (!wire.accepts()) return;
     clearTimeout(this.timer);
     const wait = (this.sentAt || 0) + SEND_MS - performance.now();
     if (wait > 0) {
-      this.timer = setTimeout(() => this.send(), wait);
+      this.timer = setTimeout(() => this.send(byHand), wait);
       return;
     }
     const speed = this.speed;
@@ -65,13 +65,13 @@ export class Camera extends EventTarget {
     this.sentAt = performance.now();
     const t = wire.now();
     wire.send({ kind: "camera", ...speed, t });
-    wire.sent(t);
+    if (byHand) wire.sent(t);
   }
 
   /** After a branch the engine may have another speed: say ours again. */
   repeat() {
     this.sent = "";
-    this.send();
+    this.send(false);
   }
 
   #show() {

@@ -182,7 +182,13 @@ export class Board extends EventTarget {
     Object.assign(gesture, { wire: "gone", until: atEnd ? from + Math.round(seconds * this.wire.fps()) : frame });
     this.list = this.list.filter((other) => other !== gesture);
     if (this.selected === gesture) this.selected = null;
+    // A path that has arrived cannot be taken back, and done again it would play once more. What was dragged can be moved back.
+    if (wire === "live" && kind !== "drag") this.#noStep(gesture);
     this.changed();
+  }
+
+  #noStep(gesture) {
+    for (const name of ["done", "undone"]) this[name] = this[name].filter((step) => step.gesture !== gesture);
   }
 
   /** The server has refused gesture `id`: it was never there. */
@@ -191,7 +197,7 @@ export class Board extends EventTarget {
     if (!gesture) return;
     gesture.wire = "gone";
     for (const name of ["list", "log"]) this[name] = this[name].filter((other) => other !== gesture);
-    for (const name of ["done", "undone"]) this[name] = this[name].filter((step) => step.gesture !== gesture);
+    this.#noStep(gesture);
     if (this.selected === gesture) this.selected = null;
     this.dispatchEvent(new CustomEvent("refused", { detail: gesture }));
     this.changed();

@@ -1,16 +1,18 @@
-// What lies under a place on the canvas: knobs and gestures. `css`: CSS pixels per canvas pixel.
+// What lies under a place on the canvas: knobs and gestures. `css`: CSS pixels per canvas pixel; a stage knows it.
 
 import { place, segmentGap } from "./brush.js";
 
 const KNOB_CSS = 20;
 const NEAR_CSS = 10;
 
-/** Circle around a drag with its two knobs, in canvas pixels */
-export function handles(gesture, css) {
+/** Circle around a drag with its two knobs, in canvas pixels. One that would lie off the canvas is opposite, or beside. */
+export function handles(gesture, { css, width, height }) {
   const [cx, cy] = place(gesture.centre, gesture.centre, gesture.pose);
   const radius = Math.max(gesture.reach * gesture.pose[3], 10 / css) + 16 / css;
   const angle = gesture.pose[2];
-  const spot = (turn) => [cx + radius * Math.cos(angle + turn), cy + radius * Math.sin(angle + turn)];
+  const at = (turn) => [cx + radius * Math.cos(angle + turn), cy + radius * Math.sin(angle + turn)];
+  const inside = ([x, y]) => x >= 0 && y >= 0 && x < width && y < height;
+  const spot = (turn) => [0, Math.PI, Math.PI / 2, -Math.PI / 2].map((more) => at(turn + more)).find(inside) || at(turn);
   return { centre: [cx, cy], radius, rotate: spot(-Math.PI / 2), scale: spot(Math.PI / 4) };
 }
 
@@ -18,10 +20,10 @@ export function handles(gesture, css) {
 export const KNOB_TOOLS = ["drag", "select"];
 
 /** "rotate", "scale" or null. */
-export function knobAt(gesture, at, css) {
+export function knobAt(gesture, at, stage) {
   if (!gesture || gesture.kind !== "drag") return null;
-  const spots = handles(gesture, css);
-  return ["rotate", "scale"].find((name) => Math.hypot(at[0] - spots[name][0], at[1] - spots[name][1]) < KNOB_CSS / css) || null;
+  const spots = handles(gesture, stage), near = KNOB_CSS / stage.css;
+  return ["rotate", "scale"].find((name) => Math.hypot(at[0] - spots[name][0], at[1] - spots[name][1]) < near) || null;
 }
 
 /** The newest gesture of one of `kinds` there, where the hand has put it. */

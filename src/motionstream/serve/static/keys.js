@@ -2,6 +2,10 @@
 
 import { $, make, stored } from "./ui.js";
 
+const TOUCH = ["With fingers", [
+  ["One", "pulls, paints, draws, pushes: what the tool does"], ["Two", "turn and scale what the first one holds"],
+  ["A tap", "on the timeline looks back; Watch plays it from there"],
+]];
 const HELP = [
   ["Playing", [
     ["Enter", "start or stop"], ["Space", "pause or resume"], ["Shift+Space", "look at what was made, from here on"],
@@ -29,11 +33,13 @@ export function wireKeys({ run, tools, board, camera, panel, actions }) {
   const single = $("single-keys");
   single.checked = stored("single-keys") !== "off";
   single.addEventListener("change", () => stored("single-keys", single.checked ? null : "off"));
-  for (const [title, rows] of HELP) {
+  const explain = ([title, rows], kind, name) => {
     const list = make("dl", {});
-    for (const [keys, what] of rows) list.append(make("div", {}, make("dt", {}, ...keyCaps(keys)), make("dd", {}, what)));
-    $("help-body").append(make("section", {}, make("h3", {}, title), list));
-  }
+    for (const [what, does] of rows) list.append(make("div", {}, make("dt", {}, ...name(what)), make("dd", {}, does)));
+    $("help-body").append(make("section", { class: kind }, make("h3", {}, title), list));
+  };
+  explain(TOUCH, "for-touch", (what) => [what]);
+  for (const part of HELP) explain(part, "", keyCaps);
 
   const plain = {
     d: () => tools.take("drag"), p: () => tools.take("pin"), l: () => tools.take("path"), c: () => tools.take("camera"), v: () => tools.take("select"), m: () => tools.take("motion"),

@@ -64,7 +64,7 @@ export class Painter {
   }
 
   #handles(gesture) {
-    const { centre, radius, rotate, scale } = handles(gesture, this.stage.css);
+    const { centre, radius, rotate, scale } = handles(gesture, this.stage);
     this.#ring(centre, radius, "#fff", 1.25);
     this.#knob(rotate, COLOURS.drag, "rotate");
     this.#knob(scale, COLOURS.drag, "scale");

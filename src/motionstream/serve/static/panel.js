@@ -14,6 +14,7 @@ const HINTS = {
   select: "Click on something you drew to move it; Delete removes it.",
 };
 const KEY_HINTS = { camera: " Arrow keys pan, + and − zoom, Q and E roll; Shift+arrows orbit and tilt, W and S dolly." };
+const OPTIONS = ["tool", "radius", "spacing", "snap", "keep", "seconds", "mode", "ease"];
 const TITLES = { drag: "Drag", pin: "Pin", path: "Path", camera: "Camera", motion: "Motion", select: "Select" };
 
 export class Panel {
@@ -89,6 +90,17 @@ export class Panel {
 
   /** Whether a touch is enough to take a thing: on a large canvas the engine does not look far enough for that. */
   get #takesThings() { return this.dab >= 8 * this.unit; }
+
+  /** The tool in hand and its options, over a reload: after `scale`, which has brushes of its own. */
+  plain() { return Object.fromEntries(OPTIONS.map((name) => [name, this.tools[name]])); }
+
+  revive(options = {}) {
+    const { tools } = this;
+    for (const name of OPTIONS) tools[name] = options[name] ?? tools[name];
+    for (const name of ["snap", "keep"]) $(name).checked = tools[name];
+    for (const name of ["mode", "ease"]) $(name).value = tools[name];
+    tools.take(tools.tool);
+  }
 
   showBrush() {
     const { tools } = this;
@@ -195,7 +207,7 @@ export class Panel {
     apply.addEventListener("click", () => this.applyPrompt());
     box.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.applyPrompt();
-      if (event.key === "Escape") box.blur();
+      if (event.key === "Escape") $("overlay").focus({ preventScroll: true });
     });
     let plan = null;
     this.run.addEventListener("prompt", () => {
@@ -225,36 +237,37 @@ export class Panel {
   // ---------------------------------------------------------------- keep
 
   #wireKeep() {
-    const jobs = {
+    this.jobs = {
       "save-mp4": [(take) => api.videoBlob(take, false), "mp4"],
       "save-tracks": [(take) => api.videoBlob(take, true), "tracks.mp4"],
       "save-take": [(take) => api.takeBlob(take), "json"],
       "save-frame": [async () => this.tools.stage.png(), "png"],
     };
-    for (const [id, [fetchBlob, ending]] of Object.entries(jobs)) {
-      const button = $(id), label = button.querySelector("span"), name = label.textContent;
-      button.addEventListener("click", async () => {
-        const { take } = this.run;
-        if (!take || button.ariaBusy === "true") return;
-        button.ariaBusy = "true";
-        const slow = setTimeout(() => {
-          label.textContent = "Preparing…";
-          announce("Preparing the file");
-        }, 300);
-        try {
-          api.save(await fetchBlob(take.take), `motionstream-${take.take}.${ending}`);
-        } catch (error) {
-          toast(error.message, "bad", 10);
-        } finally {
-          clearTimeout(slow);
-          label.textContent = name;
-          button.ariaBusy = "false";
-        }
-      });
-    }
-    const show = () => { for (const id of Object.keys(jobs)) $(id).disabled = !this.run.take; };
+    for (const id of Object.keys(this.jobs)) $(id).addEventListener("click", () => this.save(id));
+    const show = () => { for (const id of Object.keys(this.jobs)) $(id).disabled = !this.run.take; };
     this.run.addEventListener("phase", show);
     show();
+  }
+
+  /** What the button `id` keeps; `button`: the one that was pressed for it. */
+  async save(id, button = $(id)) {
+    const [fetchBlob, ending] = this.jobs[id], { take } = this.run;
+    if (!take || button.ariaBusy === "true") return;
+    const label = button.querySelector("span"), name = label.textContent;
+    button.ariaBusy = "true";
+    const slow = setTimeout(() => {
+      label.textContent = "Preparing…";
+      announce("Preparing the file");
+    }, 300);
+    try {
+      api.save(await fetchBlob(take.take), `motionstream-${take.take}.${ending}`);
+    } catch (error) {
+      toast(error.message, "bad", 10);
+    } finally {
+      clearTimeout(slow);
+      label.textContent = name;
+      button.ariaBusy = "false";
+    }
   }
 
 }

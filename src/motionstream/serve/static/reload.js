@@ -5,12 +5,12 @@ const KEY = "motionstream.take";
 const RESUME_MS = 28000;
 const BEFORE = ["draft", "waiting", "starting"];
 
-export function remember({ link, run, board }) {
+export function remember({ link, run, board, panel }) {
   try {
     const session = run.active ? link.session : null;
     if (!session) link.close(); // a place in line that nobody comes back to
     if (session || BEFORE.includes(run.phase)) {
-      const kept = { at: Date.now(), session, take: run.take?.take, plan: run.plan, board: board.plain() };
+      const kept = { at: Date.now(), session, take: run.take?.take, plan: run.plan, board: board.plain(), options: panel.plain() };
       try {
         sessionStorage.setItem(KEY, JSON.stringify(kept));
       } catch { // a long take has more of a past than fits
@@ -33,6 +33,7 @@ export function recall({ link, run, board, panel, presets, view, picture }) {
   if (!preset) return;
   run.prepare(kept.plan, preset);
   panel.scale(preset);
+  panel.revive(kept.options);
   board.revive(kept.board);
   view("studio");
   if (!kept.session) {

@@ -42,7 +42,7 @@ export class Run extends EventTarget {
 
   /** Why nothing can be drawn now, or null. */
   refusal() {
-    if (this.phase === "ended") return "This take has ended. Press Enter to start again.";
+    if (this.phase === "ended") return "This take has ended: start it again to draw.";
     if (this.phase === "idle") return "Choose a picture first.";
     if (this.phase === "branching") return "One moment: going back.";
     if (this.recorded) return "The recorded input plays first. Your hand is live after its end.";
@@ -146,7 +146,7 @@ export class Run extends EventTarget {
     this.player.freeze(false);
     if (!this.live) return;
     this.board.flush(cap, !this.board.collecting);
-    this.camera.send();
+    this.camera.send(false);
   }
 
   playPaths() {
@@ -214,6 +214,7 @@ export class Run extends EventTarget {
   /** The take could not be taken up again. */
   async #gone() {
     const { take } = this, away = "The connection was away for too long.";
+    this.board.over();
     this.link.forget();
     this.player.freeze(true);
     this.#turn("ended", away);
@@ -363,9 +364,7 @@ export class Run extends EventTarget {
   }
 
   _on_held({ id, points }) { this.board.took(id, points, this.take.cell); }
-
   _on_ended({ id }) { this.board.ended(id, this.player.head); }
-
   _on_stats(message) { this.dispatchEvent(new CustomEvent("stats", { detail: message })); }
 
   _on_error({ code, message, fatal, id }) {

@@ -88,9 +88,10 @@ export class MotionPanel {
       if ($("motion-file").files[0]) this.take($("motion-file").files[0]);
       $("motion-file").value = "";
     });
-    $("motion-webcam").addEventListener("click", () => {
+    $("motion-webcam").addEventListener("click", async () => {
+      const before = motion.mirror;
       $("motion-mirror").checked = motion.mirror = true;
-      motion.useWebcam();
+      if (!(await motion.useWebcam()) && !motion.on) $("motion-mirror").checked = motion.mirror = before;
     });
     $("motion-stop").addEventListener("click", () => motion.stop());
     $("motion-mirror").addEventListener("change", () => Object.assign(motion, { mirror: $("motion-mirror").checked, cut: true }));

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { Crop } from "./crop.js";
 import { $, icon, make, promptProblem, toast } from "./ui.js";
 
+const NOT_YET = "One moment: the studio is still being loaded.";
 const PICTURES = ["image/png", "image/jpeg", "image/webp"];
 
 /**
@@ -27,6 +28,9 @@ export class StartView {
     const list = $("gallery");
     for (const old of list.querySelectorAll(".picture")) old.remove();
     for (const entry of gallery) list.append(this.#card(entry));
+    if (!$("setup").open) return; // of a picture that was given before all this had come
+    this.problem(null);
+    this.crop.setAspect(this.aspectOf($("preset").value));
   }
 
   #card(entry) {
@@ -93,6 +97,10 @@ export class StartView {
     $("preset").addEventListener("change", () => this.crop.setAspect(this.aspectOf($("preset").value)));
     $("dice").addEventListener("click", () => { $("seed").value = Math.floor(Math.random() * 1e6); });
     const take = (drawFirst) => {
+      if (!this.limits) {
+        this.problem(NOT_YET);
+        return;
+      }
       const seed = Number($("seed").value);
       if (!Number.isInteger(seed) || seed < 0 || seed > 2147483647) {
         this.problem("The seed must be a whole number from 0 to 2147483647.");
@@ -150,6 +158,9 @@ export class StartView {
     addEventListener("paste", (event) => {
       const file = [...(event.clipboardData?.files || [])][0];
       if (!file) return;
+      // Text from a page or a document often brings a picture of itself along.
+      const writing = event.target.matches?.("textarea, input:not([type=range], [type=checkbox], [type=file])");
+      if (writing && event.clipboardData.types.includes("text/plain")) return;
       event.preventDefault();
       this.take(file);
     });
@@ -164,6 +175,10 @@ export class StartView {
     if (isClip || isDepth) {
       if (drawing) (isClip ? this.onClip : this.onDepth)(file);
       else this.#bad(isClip ? "Start with a picture first; then the clip's motion can pull at it." : "Start with a picture first; then give its depth to the camera.");
+      return;
+    }
+    if (!this.limits && /json$/i.test(`${file.type} ${file.name || ""}`)) {
+      this.#bad(NOT_YET);
       return;
     }
     const isTake = file.type === "application/json" || /\.json$/i.test(file.name || "");
@@ -184,11 +199,11 @@ export class StartView {
     /** Whether the file has come too late; it takes nothing over then. */
     const late = () => {
       if (asked !== this.numAsked) return true; // the note is about what was asked for since
-      this.#note(null);
+      this.note(null);
       return begun !== this.begun();
     };
     const tell = () => toast(`“${file.name}” was sent, but something else was begun meanwhile. Choose it again to use it.`);
-    this.#note("Sending…");
+    this.note("Sending…");
     try {
       if (isTake) {
         const info = await api.uploadTake(await file.text());
@@ -208,7 +223,7 @@ export class StartView {
     return undefined;
   }
 
-  #note(text, bad = false) {
+  note(text, bad = false) {
     const note = $("start-note");
     note.textContent = text || "";
     note.hidden = !text;
@@ -216,10 +231,14 @@ export class StartView {
   }
 
   #bad(text) {
-    this.#note(text, true);
+    if ($("setup").open) { // it lies over the note
+      this.note(null);
+      this.problem(text);
+      return;
+    }
+    this.note(text, true);
     if ($("start-view").hidden) toast(text, "bad");
     else $("start-note").scrollIntoView({ block: "nearest" });
   }
 
-  clearNote() { this.#note(null); }
 }

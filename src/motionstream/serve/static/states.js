@@ -1,5 +1,6 @@
 // What the page says about where things stand: the pill, the chip and the cover on the picture, the transport's labels.
 
+import { pointOut } from "./here.js";
 import { $, announce, banner, clockText, icon, make, press, reveal, setIcon } from "./ui.js";
 
 const PILLS = {
@@ -15,8 +16,8 @@ const FIRST = {
 const capital = (sentence) => sentence[0].toUpperCase() + sentence.slice(1);
 
 export class StateView {
-  constructor({ run, link, player, store, tools, motion, startAgain, toStart }) {
-    Object.assign(this, { run, link, player, store, tools, motion, startAgain, toStart, covered: "" });
+  constructor({ run, link, player, store, tools, motion, startAgain, toStart, actions }) {
+    Object.assign(this, { run, link, player, store, tools, motion, startAgain, toStart, actions, covered: "" });
     for (const part of [tools, motion]) for (const event of ["tool", "change"]) part.addEventListener(event, () => this.show());
     link.addEventListener("status", ({ detail }) => this.#banner(detail));
     run.addEventListener("phase", ({ detail }) => {
@@ -38,7 +39,7 @@ export class StateView {
     const { player, store } = this;
     const text = store.last < 0 ? "0:00.0" : `${clockText(Math.max(player.shown, 0) / player.fps)}`;
     if ($("clock").textContent !== text) $("clock").textContent = text;
-    const now = `${this.run.past} ${player.shown >= 0}`;
+    const now = `${this.run.past} ${player.shown >= 0} ${player.reviewing}`;
     if (now !== this.before) {
       this.before = now;
       this.show();
@@ -86,6 +87,9 @@ export class StateView {
       label($("play"), "Resume at the end");
       $("branch").title = `Go on from chunk ${run.branchChunk}, with what you draw now (B)`;
     }
+    const { reviewing } = this.player;
+    reveal($("watch"), reviewing || (past && ["paused", "ended"].includes(run.phase)));
+    label($("watch"), reviewing ? "Pause" : "Watch", reviewing ? "pause" : "watch");
     press($("live"), !past && run.phase === "playing" && link.status === "open");
     $("live").disabled = !past;
   }
@@ -99,7 +103,8 @@ export class StateView {
     else if (run.phase === "paused") {
       const ahead = run.board?.drafts.length;
       text = run.past ? "Looking back. Draw, then branch here" : run.reason ? `Paused. ${capital(run.reason)}` : ahead ? `Paused · ${ahead} drawn ahead` : "Paused. What you draw starts when you resume";
-    } else if (run.phase === "branching") text = "Going back…";
+    } else if (run.phase === "ended" && run.past && !this.player.reviewing) text = `The take has ended. ${run.reason}`.trim();
+    else if (run.phase === "branching") text = "Going back…";
     else if (run.recorded && run.active) {
       const at = this.player.grid ? this.player.grid.of(Math.max(this.player.shown, 0)) + 1 : 1;
       text = `Recorded input: chunk ${Math.min(at, run.recorded)} of ${run.recorded}`;
@@ -107,6 +112,8 @@ export class StateView {
     const chip = $("chip");
     if (chip.textContent !== text) chip.textContent = text;
     chip.hidden = !text;
+    const { tool, session } = this.tools;
+    pointOut(text && text === FIRST[tool] && ["drag", "path"].includes(tool) && !session ? run.plan : null);
     chip.dataset.phase = run.recorded ? "recorded" : run.phase;
   }
 
@@ -116,7 +123,7 @@ export class StateView {
     if (run.phase === "waiting") key = run.position ? `line ${run.position}` : "connecting";
     else if (run.phase === "starting") key = "starting";
     else if (run.phase === "playing" && this.player.shown < 0) key = "starting";
-    else if (run.phase === "ended" && !run.past) key = `ended ${run.reason}`;
+    else if (run.phase === "ended" && !run.past) key = `ended ${this.store.last >= 0} ${run.reason}`;
     if (link.status === "lost" && run.phase === "waiting") key = "lost";
     if (key === this.covered) return;
     this.covered = key;
@@ -142,7 +149,12 @@ export class StateView {
       return [
         make("strong", {}, "The take has ended."),
         run.reason ? make("p", {}, capital(run.reason)) : "",
-        make("div", { class: "cover-buttons" }, this.#button("Start again", "primary", this.startAgain, "play"), this.#button("Other pictures", "quiet", this.toStart)),
+        make("div", { class: "cover-buttons" }, this.#button("Start again", "primary", this.startAgain, "play"),
+          ...(this.store.last < 0 ? [] : [
+            this.#button("Watch", "quiet", () => this.actions().review(), "watch"),
+            this.#button("Save video", "quiet", ({ currentTarget }) => this.actions().saveVideo(currentTarget), "save"),
+          ]),
+          this.#button("Other pictures", "quiet", this.toStart)),
       ];
     }
     return [];

@@ -13,6 +13,11 @@ export class Timeline extends EventTarget {
     Object.assign(this, { canvas, pen: canvas.getContext("2d"), state: null, hover: null, pointer: null });
     new ResizeObserver(() => this.#fit()).observe(canvas);
     watchDensity(() => this.#fit());
+    // On a phone it lies above the buttons, also for Tab: where they take a second row, it stays under the finger.
+    const phone = matchMedia("(max-width: 480px)"), buttons = canvas.previousElementSibling;
+    const place = () => (phone.matches ? buttons.before(canvas) : buttons.after(canvas));
+    phone.addEventListener("change", place);
+    place();
     canvas.addEventListener("pointerdown", (event) => {
       if (!this.state || this.state.last < 0 || event.button > 0 || this.#held) return;
       canvas.setPointerCapture(event.pointerId);

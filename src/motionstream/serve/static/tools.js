@@ -56,7 +56,7 @@ export class Tools extends EventTarget {
   /** What can be taken hold of again: looking back, only what has been drawn there. */
   get #own() { return this.past() ? this.board.drafts : this.board.list; }
   get selected() { return this.#own.find((one) => one === this.board.selected) || null; }
-  #knobAt(at) { return KNOB_TOOLS.includes(this.tool) ? knobAt(this.selected, at, this.stage.css) : null; }
+  #knobAt(at) { return KNOB_TOOLS.includes(this.tool) ? knobAt(this.selected, at, this.stage) : null; }
   #gestureAt(at, kinds) { return gestureAt(this.#own, at, kinds, this.stage.css); }
 
   // ---------------------------------------------------------------- pointer
@@ -146,7 +146,7 @@ export class Tools extends EventTarget {
 
   #beginKnob(knob, at, pointer) {
     const gesture = this.board.selected;
-    const centre = handles(gesture, this.stage.css).centre;
+    const centre = handles(gesture, this.stage).centre;
     const angle = Math.atan2(at[1] - centre[1], at[0] - centre[0]);
     const far = Math.max(Math.hypot(at[0] - centre[0], at[1] - centre[1]), 0.5);
     this.session = { pointer, gesture, before: gesture.pose, knob, centre, angle, far };
