@@ -201,6 +201,18 @@ def test_a_run_is_not_resumed_from_other_weights_or_sizes(work, tmp_path, capsys
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
 
 
+def test_a_chain_of_stages_can_be_called_again(tmp_path, capsys):
+    """As a script of several stages is after a kill: a finished stage leaves the file that the next one began with."""
+    vae = ["train", "vae", *SMALL, "--out", str(tmp_path / "vae"), "--steps", "1", "--resume"]
+    vae += ["--set", "batch=1", "fit_clips=8", "num_frames=5"]
+    teacher = ["train", "teacher", *SMALL, "--vae", str(tmp_path / "vae"), "--out", str(tmp_path / "teacher"), "--resume"]
+    teacher += ["--steps", "1", "--set", "batch=1", "compile=false", "num_frames=9", "long_frames=9", "gap_steps=0"]
+    for _ in range(3):
+        assert main(vae) == 0
+        assert main(teacher) == 0, capsys.readouterr().err
+        os.utime(tmp_path / "vae" / "vae.safetensors", ns=(0, 0))  # as if the kill had come before the export
+
+
 def test_with_a_student_to_go_on_from_the_teacher_may_be_a_newer_one(work, tmp_path, capsys):
     """It is not read then, and a script finds another one in its second call (runs/gpu/15-nano-pair.sh)."""
     shutil.copytree(work / "teacher", tmp_path / "teacher")

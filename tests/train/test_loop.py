@@ -66,7 +66,7 @@ class ToyStage:
 
     def export(self, folder: Path) -> None:
         self.exported += 1
-        (folder / "exported").write_text(str(self.exported))
+        (folder / self.exports).write_text(str(self.exported))
 
 
 def config_of(**loop) -> ToyConfig:
@@ -95,10 +95,10 @@ def test_a_run_leaves_metrics_sheets_config_and_checkpoint(tmp_path):
     names = sorted(p.name for p in (tmp_path / "run").iterdir())
     assert names == [
         CHECKPOINT,
-        "exported",
         "metrics.jsonl",
         "sheet_000020.png",
         "sheet_000040.png",
+        "toy.safetensors",
         "train_config.json",
     ]
     made = rows(tmp_path / "run")
@@ -118,13 +118,17 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
     assert same(part, whole)
 
 
-def test_resuming_a_finished_run_exports_and_changes_nothing(tmp_path):
+def test_resuming_a_finished_run_changes_nothing_and_exports_where_a_kill_came_before(tmp_path):
     whole = train(tmp_path, config_of())
-    before = (tmp_path / CHECKPOINT).read_bytes()
-    again = train(tmp_path, config_of(), resume=True)
-    assert again.complete
-    assert again.exported == 1
-    assert same(whole, again)
+    before, weights = (tmp_path / CHECKPOINT).read_bytes(), tmp_path / ToyStage.exports
+    saved = (tmp_path / CHECKPOINT).stat().st_mtime_ns
+    for made_at, exports in ((saved + 10**9, 0), (saved - 10**9, 1), (None, 1)):
+        os.utime(weights, ns=(made_at, made_at)) if made_at else weights.unlink()
+        again = train(tmp_path, config_of(), resume=True)
+        assert again.complete
+        assert again.exported == exports
+        assert same(whole, again)
+        assert weights.is_file()
     assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 

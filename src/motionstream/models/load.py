@@ -14,17 +14,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from motionstream.config import PresetConfig
+from motionstream.config import PresetConfig, to_json
 from motionstream.files import replacing
 from motionstream.models.convert.source import INDEX, open_checkpoint
 from motionstream.models.dit import WanDiT
 
 
 def save_weights(path: Path, module: nn.Module, *, dtype: torch.dtype | None = None, note: str = "") -> None:
-    """Write ``module``'s state as safetensors, atomically.
+    """Write ``module``'s state as safetensors, atomically; the same state and note give the same bytes, in any process.
 
     Args:
         dtype: floating tensors are stored in this type (float16 halves the file); None keeps theirs.
+        note: what the file says of itself, in place of the format that other packages' loaders ask for.
     """
     tensors = {}
     for name, value in module.state_dict().items():
@@ -32,8 +33,16 @@ def save_weights(path: Path, module: nn.Module, *, dtype: torch.dtype | None = N
         tensors[name] = kept.detach().cpu().contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, alone=True) as partial:
-        save_file(tensors, partial, metadata={"format": "pt", "note": note})
+        # One key: safetensors writes several in an order of chance, and resumed runs know files by their bytes (marks.py).
+        save_file(tensors, partial, metadata={"note": note} if note else {"format": "pt"})
         partial.chmod(0o644)
+
+
+def save_config(folder: Path, preset: PresetConfig) -> None:
+    """Write the ``config.json`` that weights in ``folder`` are read with, atomically."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "config.json", alone=True) as partial:
+        partial.write_text(to_json(preset), encoding="utf-8")
 
 
 def load_weights(path: Path, module: nn.Module, *, skip: Callable[[str], bool] = lambda name: False) -> None:

@@ -102,7 +102,8 @@ def run(
     plan = StepPlan(loop.steps, loop.fit_minutes, done=done, **saved)
     _write_config(folder, config, given, plan.steps)
     if done >= plan.steps:
-        stage.export(folder)
+        if not _exported(stage, folder):
+            stage.export(folder)
         return True
     deadline = time.monotonic() + loop.minutes * 60 if loop.minutes else math.inf
     saved_at, window, stopping = time.monotonic(), _Window(), _StopRequest()
@@ -178,6 +179,12 @@ def _prepare(stage: Stage, folder: Path, config: Any, given: dict[str, str], res
         )
     (folder / "metrics.jsonl").unlink(missing_ok=True)
     return {}
+
+
+def _exported(stage: Stage, folder: Path) -> bool:
+    """Whether the weights are of the checkpoint: a kill between the two leaves older ones, or none."""
+    weights = folder / stage.exports
+    return weights.is_file() and weights.stat().st_mtime_ns > (folder / CHECKPOINT).stat().st_mtime_ns
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
