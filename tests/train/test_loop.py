@@ -196,6 +196,28 @@ def test_a_run_goes_on_from_what_it_began_with_alone(tmp_path):
     assert train(tmp_path, config_of(steps=9), resume=True, given={"--vae": "a1", "--preset": "b2"}).complete
 
 
+@dataclass(frozen=True, kw_only=True)
+class BegunConfig(ToyConfig):
+    init: str = ""
+
+
+def test_what_a_run_began_with_may_lie_elsewhere_but_not_be_left_out(tmp_path):
+    def begun(steps: int, init: str, **kwargs) -> ToyStage:
+        return train(tmp_path / "run", BegunConfig(loop=config_of(steps=steps).loop, init=init), **kwargs)
+
+    begun(2, "here", given={"init": "a1"})
+    assert begun(4, "there", resume=True, given={"init": "a1"}).complete
+    with pytest.raises(ValueError, match=r"was trained with another init \(mark a1, now b2\)"):
+        begun(6, "there", resume=True, given={"init": "b2"})
+    with pytest.raises(ValueError, match=r"was trained with init='there', not ''"):
+        begun(6, "", resume=True)
+    path = tmp_path / "run" / "train_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"given": {}}))  # a run from before there were marks
+    with pytest.raises(ValueError, match=r"was trained with init='there', not 'here'"):
+        begun(6, "here", resume=True, given={"init": "a1"})
+    assert begun(6, "there", resume=True, given={"init": "a1"}).complete
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_path):
     train(tmp_path, config_of(steps=12))
     before = (tmp_path / CHECKPOINT).read_bytes()

@@ -179,6 +179,8 @@ def _given(args: argparse.Namespace, config: Any, chosen: Any) -> dict[str, str]
     if getattr(config, "init", ""):
         name = args.stage if args.stage in ("teacher", "recall") else "student"
         given["init"] = mark_of([Path(config.init) / f"{name}.safetensors"])
+    if getattr(config, "lpips_weight", 0) and Path(config.lpips).is_file():
+        given["lpips"] = mark_of([Path(config.lpips)])
     return given
 
 

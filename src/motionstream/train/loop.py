@@ -26,6 +26,10 @@ MAY_CHANGE = ("loop", "steps", "lr", "lr_student", "lr_critic")
 """Settings that a resumed run may have otherwise than it began with."""
 
 
+FILES = ("init", "pairs", "lpips")
+"""Settings that say where files are: one that is set may name another place, where marks tell that they are the same."""
+
+
 class Stage(Protocol):
     """What the loop needs of a training stage."""
 
@@ -155,7 +159,9 @@ def _prepare(stage: Stage, folder: Path, config: Any, given: dict[str, str], res
         # a run from before there was a setting has what is usual today
         usual = {one.name: one.default for one in fields(config) if isinstance(one.default, str | int | float | tuple)}
         saved = json.loads(json.dumps(usual)) | saved
-        changed = [key for key in wanted if saved.get(key) != wanted[key] and key not in MAY_CHANGE]
+        marked = given.keys() & saved.get("given", {}).keys()
+        free = {key for key in FILES if key in marked and saved.get(key) and wanted.get(key)} | set(MAY_CHANGE)
+        changed = [key for key in wanted if saved.get(key) != wanted[key] and key not in free]
         if changed:
             key = changed[0]
             raise ValueError(
