@@ -172,6 +172,9 @@ def _given(args: argparse.Namespace, config: Any, chosen: Any) -> dict[str, str]
         made_for = getattr(args, name) / "config.json"  # rechunk's guide streams as this says
         also = [made_for] if (args.stage, name) == ("rechunk", "student") and made_for.is_file() else []
         given[f"--{name}"] = mark_of([_need(args, name), *also])
+    if args.stage == "recall":
+        streams = _as_streamed(args.student, chosen)
+        given["--student's setting"] = f"{streams.cache.tag} {_listed(streams.sample.student_sigmas)}"
     about = Path(getattr(config, "pairs", "")) / "pairs_config.json"
     if getattr(config, "pairs", "") and about.is_file():
         # By number, too: more of them are other draws.
@@ -197,7 +200,8 @@ def _stage(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> 
     if args.stage == "recall":
         from motionstream.train.recall import RecallStage
 
-        return RecallStage(chosen, config, vae, _need(args, "student"), compute)
+        student = _need(args, "student")
+        return RecallStage(_as_streamed(student.parent, chosen), config, vae, student, compute)
     if args.stage == "rechunk":
         from motionstream.train.rechunk import RechunkStage
 
@@ -228,6 +232,16 @@ def _check_levels(folder: Path, config: Any, chosen: Any) -> None:
             f"--student {folder} was made for the noise levels {_listed(levels)}, and {chosen.name} has {_listed(wanted)}: "
             f'say which to train, as with --set "sigmas={_listed(levels)}"'
         )
+
+
+def _as_streamed(folder: Path, chosen: Any) -> Any:
+    """``chosen`` with the chunks and noise levels that the student in ``folder`` streams in, where its config.json says."""
+    from motionstream.stream.find_weights import read_config
+
+    if not (folder / "config.json").is_file():
+        return chosen
+    made = read_config(folder)
+    return replace(chosen, cache=made.cache, sample=replace(chosen.sample, student_sigmas=made.sample.student_sigmas))
 
 
 def _made_for(folder: Path) -> Any:
