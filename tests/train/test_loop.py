@@ -138,6 +138,12 @@ def test_a_longer_run_continues_a_shorter_one(tmp_path):
     assert [row["step"] for row in rows(tmp_path)] == [5, 10, 15, 20]
 
 
+def test_a_plan_of_fewer_steps_than_were_made_is_those(tmp_path):
+    train(tmp_path, config_of(steps=10))
+    assert train(tmp_path, config_of(steps=5), resume=True).complete
+    assert json.loads((tmp_path / "train_config.json").read_text())["loop"]["steps"] == 10
+
+
 def test_metrics_after_the_checkpoint_are_made_again(tmp_path):
     train(tmp_path, config_of(steps=10))
     with (tmp_path / "metrics.jsonl").open("a") as stream:
@@ -224,6 +230,8 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_pat
     with pytest.raises(FloatingPointError, match=r"toy: loss became nan at step 17; the checkpoint"):
         train(tmp_path, config_of(steps=30, checkpoint_minutes=100), resume=True, broken_at=17)
     assert (tmp_path / CHECKPOINT).read_bytes() == before
+    with pytest.raises(FloatingPointError, match=r"at step 3; nothing was saved yet: begin with a lower learning rate"):
+        train(tmp_path / "new", config_of(steps=30, checkpoint_minutes=100), broken_at=3)
     good = train(tmp_path, config_of(steps=30), resume=True)
     assert good.complete
     assert math.isfinite(rows(tmp_path)[-1]["loss"])

@@ -97,14 +97,14 @@ def run(
         KeyboardInterrupt: after Ctrl-C, where nobody handles it otherwise.
         ValueError: when ``folder`` holds another run and ``resume`` is off, or what is saved was made of another
             configuration or from other files.
-        FloatingPointError: when a metric is not finite; the last good checkpoint is kept.
+        FloatingPointError: when a metric is not finite; the last good checkpoint is kept, where there is one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     given = given or {}
     saved = _prepare(stage, folder, config, given, resume)
     done = int(saved.pop("step", 0))
     plan = StepPlan(loop.steps, loop.fit_minutes, done=done, **saved)
-    _write_config(folder, config, given, plan.steps)
+    _write_config(folder, config, given, max(plan.steps, done))  # a shorter plan takes no step back
     if done >= plan.steps:
         if not _exported(stage, folder):
             stage.export(folder)
@@ -117,9 +117,11 @@ def run(
             metrics = stage.train_step(done)
             bad = [key for key, value in metrics.items() if not math.isfinite(value)]
             if bad:
+                kept = (folder / CHECKPOINT).exists()
+                there = f"the checkpoint in {folder} is from before that: resume" if kept else "nothing was saved yet: begin"
                 raise FloatingPointError(
-                    f"{stage.name}: {bad[0]} became {metrics[bad[0]]} at step {done}; the checkpoint in {folder} is from "
-                    "before that: resume with a lower learning rate (--set lr=..., of distill lr_student and lr_critic)"
+                    f"{stage.name}: {bad[0]} became {metrics[bad[0]]} at step {done}; {there} with a lower learning rate "
+                    "(--set lr=..., of distill lr_student and lr_critic)"
                 )
             window.add(metrics)
             done += 1
