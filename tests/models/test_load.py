@@ -117,6 +117,23 @@ def test_missing_files_and_other_formats_are_refused(tmp_path):
         load_weights(tmp_path / "vae.pt", random_vae())
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.float8_e4m3fn])
+def test_quantised_weights_are_refused(tmp_path, dtype):
+    """They lack the scales that belong to them: a model of them would draw noise without a word."""
+    config = preset("tiny-debug")
+    path = tmp_path / "student.safetensors"
+    save_weights(path, WanDiT(config.model, config.geometry.t_stride))
+    name = "blocks.0.ffn.0.weight"
+    tensors = load_file(path)
+    save_file(tensors | {name: tensors[name].to(dtype)}, path)
+    with pytest.raises(ValueError, match=rf"{name} is stored as \w+, which means nothing without its scale: give") as error:
+        load_model(config, path)
+    assert one_sentence(error)
+    with pytest.raises(ValueError, match=rf"{name} is stored as \w+, which means nothing without its scale: give") as error:
+        load_weights(path, WanDiT(config.model, config.geometry.t_stride))
+    assert one_sentence(error)
+
+
 def test_large_models_are_filled_while_they_are_built(tmp_path):
     config = preset("tiny-debug")
     source = WanDiT(config.model, config.geometry.t_stride)
