@@ -68,6 +68,11 @@ def run(args: argparse.Namespace) -> int:
         chosen = chosen.sized(*args.size)
     if args.stage == "average":
         return _average(args, config, chosen)
+    if chosen.vae_kind != "nano":
+        raise ValueError(
+            f"train {args.stage} makes models of nano's autoencoder alone, and {args.preset} has that of {chosen.vae_kind}: "
+            "use --preset nano, or tiny-debug, to try it"
+        )
     compute = choose_compute(args.device, args.dtype)
     print(f"{args.stage} of {chosen.name} on {compute.reason}")
     if args.stage == "ode-pairs":
