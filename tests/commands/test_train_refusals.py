@@ -30,3 +30,18 @@ def test_models_of_another_autoencoder(tmp_path: Path, capsys, stage):
         "use --preset nano, or tiny-debug, to try it"
     )
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, capsys):
+    (tmp_path / "file").write_text("")
+    said = refused(capsys, "vae", "--preset", "tiny-debug", "--out", str(tmp_path / "file" / "run"), "--device", "cpu")
+    assert said == f"motionstream: cannot write {tmp_path / 'file' / 'run'}: Not a directory; choose another place"
+
+
+def test_a_folder_that_another_process_trains_in(tmp_path: Path, capsys, monkeypatch):
+    def held(*_):
+        raise BlockingIOError
+
+    monkeypatch.setattr("motionstream.files.fcntl.flock", held)
+    said = refused(capsys, "vae", "--preset", "tiny-debug", "--out", str(tmp_path), "--device", "cpu")
+    assert f"{tmp_path} is being trained by another process: wait for it" in said

@@ -175,6 +175,19 @@ def test_another_run_is_not_overwritten(tmp_path):
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+def test_two_processes_do_not_train_in_one_folder(tmp_path, monkeypatch):
+    def held(*_):
+        raise BlockingIOError
+
+    train(tmp_path, config_of(steps=5))
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    monkeypatch.setattr("motionstream.files.fcntl.flock", held)
+    with pytest.raises(ValueError, match="is being trained by another process"):
+        train(tmp_path, config_of(steps=9), resume=True)
+    (tmp_path / ".lock").unlink()  # the other's
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
 def test_weights_without_a_run_are_not_overwritten(tmp_path):
     (tmp_path / "toy.safetensors").write_text("a mean of two")
     for resume in (False, True):

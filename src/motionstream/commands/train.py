@@ -57,8 +57,10 @@ def run(args: argparse.Namespace) -> int:
     if args.stage == "status":
         return _status(args.out)
     from motionstream.device import choose_compute
+    from motionstream.files import alone_in, check_folder
     from motionstream.presets import PRESETS, preset
     from motionstream.stream.find_weights import read_config
+    from motionstream.train.loop import IN_USE
     from motionstream.train.loop import run as run_loop
 
     config = _config(args)
@@ -66,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = read_config(folder) if args.preset not in PRESETS and folder.is_dir() else preset(args.preset)
     if args.size is not None:
         chosen = chosen.sized(*args.size)
+    check_folder(args.out)
     if args.stage == "average":
         return _average(args, config, chosen)
     if chosen.vae_kind != "nano":
@@ -73,6 +76,9 @@ def run(args: argparse.Namespace) -> int:
             f"train {args.stage} makes models of nano's autoencoder alone, and {args.preset} has that of {chosen.vae_kind}: "
             "use --preset nano, or tiny-debug, to try it"
         )
+    if args.out.is_dir():
+        with alone_in(args.out, IN_USE):  # which the loop asks for again: here it is early, before a stage is prepared
+            pass
     compute = choose_compute(args.device, args.dtype)
     print(f"{args.stage} of {chosen.name} on {compute.reason}")
     if args.stage == "ode-pairs":

@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from motionstream.config import to_dict
-from motionstream.files import replacing
+from motionstream.files import alone_in, replacing
 from motionstream.train.plan import StepPlan
 
 CHECKPOINT = "checkpoint.pt"
@@ -26,6 +26,8 @@ MAY_CHANGE = ("loop", "steps", "lr", "lr_student", "lr_critic")
 """Settings that a resumed run may have otherwise than it began with."""
 
 
+IN_USE = "being trained"
+"""What another process does in a folder that this one may not use."""
 FILES = ("init", "pairs", "lpips")
 """Settings that say where files are: one that is set may name another place, where marks tell that they are the same."""
 
@@ -96,11 +98,15 @@ def run(
     Raises:
         KeyboardInterrupt: after Ctrl-C, where nobody handles it otherwise.
         ValueError: when ``folder`` holds another run and ``resume`` is off, or what is saved was made of another
-            configuration or from other files.
+            configuration or from other files, or another process trains in it.
         FloatingPointError: when a metric is not finite; the last good checkpoint is kept, where there is one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    given = given or {}
+    with alone_in(folder, IN_USE):
+        return _run(stage, loop, folder, config, resume, given or {})
+
+
+def _run(stage: Stage, loop: LoopConfig, folder: Path, config: Any, resume: bool, given: dict[str, str]) -> bool:
     saved = _prepare(stage, folder, config, given, resume)
     done = int(saved.pop("step", 0))
     plan = StepPlan(loop.steps, loop.fit_minutes, done=done, **saved)
