@@ -66,6 +66,19 @@ def test_the_frame_around_a_verb(monkeypatch: pytest.MonkeyPatch, capsys):
         run_with(ValueError("shown"))
 
 
+def test_without_stderr_a_verb_still_runs(monkeypatch: pytest.MonkeyPatch, capsys):
+    def run(_: object) -> int:
+        sys.stderr.write("a progress bar")
+        print("done")
+        return 0
+
+    monkeypatch.setattr(cli, "_load_verb", lambda *_: SimpleNamespace(add_arguments=lambda parser: None, run=run))
+    monkeypatch.setattr(sys, "stderr", None)
+    assert cli.main(["info"]) == 0
+    sys.stderr.close()
+    assert capsys.readouterr().out == "done\n"
+
+
 @pytest.mark.parametrize(
     ("own", "spins"), [({}, "5000"), ({"GOMP_SPINCOUNT": "70"}, "70"), ({"OMP_WAIT_POLICY": "active"}, None)]
 )

@@ -1,12 +1,18 @@
-"""Files that appear complete or not at all."""
+"""Files that appear complete or not at all, and folders that one process writes at a time."""
 
+import contextlib
 import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from motionstream.errors import sentence_of
-from motionstream.files import replacing, said_if_unwritable
+from motionstream.files import alone_in, check_folder, replacing, said_if_unwritable
 
 
 @pytest.mark.parametrize("alone", [False, True])
@@ -73,3 +79,67 @@ def test_libraries_that_find_the_disk_full_say_so_of_the_file(tmp_path: Path, sa
     )
     with pytest.raises(RuntimeError, match="a bug"), replacing(tmp_path / "a.safetensors"):
         raise RuntimeError("a bug")
+
+
+@contextlib.contextmanager
+def another_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """One that is in the folder until it is killed."""
+    script = (
+        "import pathlib, sys, time\n"
+        "from motionstream.files import alone_in\n"
+        "with alone_in(pathlib.Path(sys.argv[1]), 'being trained'):\n"
+        "    print('in', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", script, str(folder)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "in\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_one_process_is_in_a_folder_at_a_time_and_a_kill_leaves_nothing_in_the_way(tmp_path: Path):
+    with another_process(tmp_path) as process:
+        with (
+            pytest.raises(ValueError, match=r"is being trained by another process: wait for it, or choose another --out"),
+            alone_in(tmp_path, "being trained"),
+        ):
+            raise AssertionError("both are in")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert (tmp_path / ".lock").exists()
+    for _ in range(2):
+        with alone_in(tmp_path, "being trained"):
+            pass
+        assert not list(tmp_path.iterdir())
+
+
+def test_where_nobody_can_be_kept_out_work_goes_on(tmp_path: Path, monkeypatch):
+    def without_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("motionstream.files.fcntl.flock", without_locks)
+    with alone_in(tmp_path, "being trained"):
+        pass
+    monkeypatch.setattr("motionstream.files.fcntl", None)  # Windows
+    with alone_in(tmp_path, "being trained"):
+        pass
+
+
+def test_whether_a_folder_could_be_made_is_tried_and_leaves_nothing(tmp_path: Path, monkeypatch):
+    check_folder(tmp_path / "deep" / "run")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"cannot write .*/file/run: Not a directory; choose another place"):
+        check_folder(tmp_path / "file" / "run")
+
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    with pytest.raises(ValueError, match=r"cannot write .*/run: Read-only file system"):
+        check_folder(tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -95,6 +95,8 @@ def _load_verb(name: str, module: str) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    if sys.stderr is None:  # closed by whoever started us: what is said there is lost, and what was asked for is done
+        sys.stderr = open(os.devnull, "w")
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb = next((word for word in arguments if not word.startswith("-")), None)
     _share_cores()

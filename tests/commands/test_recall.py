@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from motionstream.cli import main
-from motionstream.config import to_json
+from motionstream.config import CacheConfig, to_json
 from motionstream.models.dit import WanDiT
 from motionstream.models.init import init_from_scratch
 from motionstream.models.load import save_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.presets import tiny_debug
+from motionstream.stream.find_weights import read_config
 from motionstream.stream.random_parts import random_planes
+from motionstream.train.recall import RecallStage
 
 ON_CPU = ("--device", "cpu", "--dtype", "float32")
 
@@ -47,6 +49,34 @@ def test_a_run_is_gone_on_with(weights, capsys):
     assert main([*argv, "--out", str(run), "--resume", "--steps", "3", *settings]) == 0
     assert json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 3
     assert main([*argv, "--out", str(weights / "more"), "--steps", "1", *settings, f"init={run}"]) == 0
+
+
+def test_the_student_streams_as_it_was_made_for(weights, tmp_path, monkeypatch, capsys):
+    """Whatever chunks and noise levels the preset has."""
+    preset = read_config(weights)
+    other = replace(preset, cache=CacheConfig.parse("c1s1w2"), sample=replace(preset.sample, student_sigmas=(1.0,)))
+    (tmp_path / "preset").mkdir()
+    (tmp_path / "preset" / "config.json").write_text(to_json(other))
+    seen = []
+    streamed = RecallStage.streamed
+
+    def spied(self, batch, seed):
+        seen.append((self.preset.cache, self.preset.sample.student_sigmas))
+        return streamed(self, batch, seed)
+
+    monkeypatch.setattr(RecallStage, "streamed", spied)
+    student = tmp_path / "student"
+    student.mkdir()
+    for name in ("student.safetensors", "config.json"):
+        shutil.copy(weights / name, student)
+    argv = ["train", "recall", "--preset", str(tmp_path / "preset"), "--vae", str(weights), "--student", str(student)]
+    argv += ["--out", str(tmp_path / "run"), *ON_CPU, "--steps", "1"]
+    settings = ["--set", "batch=1", "num_frames=9", "frames_per_clip=2", "p_student=1"]
+    assert main([*argv, *settings]) == 0
+    assert seen == [(preset.cache, preset.sample.student_sigmas)]
+    (student / "config.json").write_text(to_json(other))
+    assert main([*argv, *settings, "--resume"]) == 2
+    assert "another --student's setting (mark c3s1w1 [1,0.9,0.7], now c1s1w2 [1])" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("more", [[], ["--no-recall"]])

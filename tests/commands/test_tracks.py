@@ -6,7 +6,7 @@ from PIL import Image
 import motionstream as ms
 from motionstream import cli
 from motionstream.media.decode import VideoFile
-from motionstream.tracks.io import load_tracks
+from motionstream.tracks.io import load_tracks, save_tracks
 
 
 def test_tracks_draw(folder: Path, capsys, check_sentence):
@@ -67,6 +67,18 @@ def test_drawing_on_a_video_reads_no_more_than_is_drawn(folder: Path, monkeypatc
     assert cli.main(["tracks", "draw", "tracks.json", "--video", "below.mp4", "-o", "moving.mp4"]) == 0
     assert len(seen) == 1 + 17
     assert len(ms.read_video("moving.mp4")[0]) == 17
+
+
+def test_several_samples_are_not_drawn_as_one(folder: Path, check_sentence):
+    tracks = load_tracks("tracks.json")
+    both = ms.Tracks(
+        xy=tracks.xy.repeat(2, 1, 1, 1), visible=tracks.visible.repeat(2, 1, 1), ids=tracks.ids.repeat(2, 1),
+        size=tracks.size, fps=tracks.fps,
+    )  # fmt: skip
+    save_tracks("both.npz", both)
+    assert cli.main(["tracks", "draw", "both.npz", "-o", "both.png"]) == 2
+    check_sentence("both.npz: holds 2 samples; give a file with one")
+    assert not Path("both.png").exists()
 
 
 def test_files_without_a_rate_are_resampled(folder: Path):

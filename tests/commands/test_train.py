@@ -5,17 +5,21 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from motionstream.cli import main
+from motionstream.commands.train import _given
 from motionstream.device import choose_compute
+from motionstream.marks import mark_of
 from motionstream.models.load import load_weights, save_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.presets import tiny_debug
 from motionstream.train.loop import LoopConfig
+from motionstream.train.rechunk import RechunkConfig
 from motionstream.train.teacher import TeacherStage, TeacherTrainConfig
 from motionstream.train.vae import VAEStage
 
@@ -201,6 +205,18 @@ def test_a_run_is_not_resumed_from_other_weights_or_sizes(work, tmp_path, capsys
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
 
 
+def test_a_chain_of_stages_can_be_called_again(tmp_path, capsys):
+    """As a script of several stages is after a kill: a finished stage leaves the file that the next one began with."""
+    vae = ["train", "vae", *SMALL, "--out", str(tmp_path / "vae"), "--steps", "1", "--resume"]
+    vae += ["--set", "batch=1", "fit_clips=8", "num_frames=5"]
+    teacher = ["train", "teacher", *SMALL, "--vae", str(tmp_path / "vae"), "--out", str(tmp_path / "teacher"), "--resume"]
+    teacher += ["--steps", "1", "--set", "batch=1", "compile=false", "num_frames=9", "long_frames=9", "gap_steps=0"]
+    for _ in range(3):
+        assert main(vae) == 0
+        assert main(teacher) == 0, capsys.readouterr().err
+        os.utime(tmp_path / "vae" / "vae.safetensors", ns=(0, 0))  # as if the kill had come before the export
+
+
 def test_with_a_student_to_go_on_from_the_teacher_may_be_a_newer_one(work, tmp_path, capsys):
     """It is not read then, and a script finds another one in its second call (runs/gpu/15-nano-pair.sh)."""
     shutil.copytree(work / "teacher", tmp_path / "teacher")
@@ -210,6 +226,20 @@ def test_with_a_student_to_go_on_from_the_teacher_may_be_a_newer_one(work, tmp_p
     (tmp_path / "teacher" / "teacher.safetensors").write_bytes(b"of another training, and not even whole")
     assert main([*begun, "--steps", "2"]) == 0
     assert "complete" in capsys.readouterr().out
+    shutil.copytree(work / "student", tmp_path / "moved")
+    assert main([*begun[:-1], f"init={tmp_path / 'moved'}", "--steps", "2"]) == 0, "the same file elsewhere"
+
+
+def test_lpips_weights_have_a_mark(tmp_path):
+    for name in ("vae", "student", "lpips"):
+        (tmp_path / f"{name}.safetensors").write_text(name)
+    args = SimpleNamespace(stage="rechunk", vae=tmp_path, student=tmp_path)
+    marks = []
+    for weight in (0.0, 1.0, 2.0):
+        config = RechunkConfig(lpips=str(tmp_path / "lpips.safetensors"), lpips_weight=weight)
+        marks.append(_given(args, config, tiny_debug()).get("lpips"))
+    assert marks[0] is None
+    assert marks[1] == marks[2] == mark_of([tmp_path / "lpips.safetensors"])
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -318,7 +348,10 @@ def test_a_run_on_trajectories_goes_on_with_as_many(work, tmp_path, capsys):
     given = [word for name in ("vae", "teacher") for word in (f"--{name}", str(work / name))]
     more = ["--out", str(tmp_path / "run"), "--set", "batch=2", "method=ode", f"pairs={pairs}"]
     assert main(["train", "causal-init", *SMALL, *given, "--steps", "1", *more]) == 0
-    shutil.copy(next(pairs.glob("pairs_*.safetensors")), pairs / "pairs_0099.safetensors")
+    moved = pairs.rename(tmp_path / "moved")
+    more[-1] = f"pairs={moved}"
+    assert main(["train", "causal-init", *SMALL, *given, "--steps", "1", "--resume", *more]) == 0, "the same files elsewhere"
+    shutil.copy(next(moved.glob("pairs_*.safetensors")), moved / "pairs_0099.safetensors")
     capsys.readouterr()
     assert main(["train", "causal-init", *SMALL, *given, "--steps", "2", "--resume", *more]) == 2
     assert "was trained with another pairs" in capsys.readouterr().err

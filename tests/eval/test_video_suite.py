@@ -14,6 +14,7 @@ from motionstream.eval.speed import SpeedSuite
 from motionstream.eval.suites import EvalOptions, build_suite, cell_grid, run_suite, weights_mark
 from motionstream.eval.tasks import Gallery, run_tasks
 from motionstream.eval.video_suite import VideoSuite
+from motionstream.files import alone_in
 from motionstream.media.video import write_video
 from motionstream.presets import tiny_debug
 
@@ -78,6 +79,9 @@ def test_a_run_is_kept_and_goes_on(engine, tmp_path, monkeypatch):
         told = ENVIRONMENT | more
         return run_suite(suite, out=tmp_path, preset="tiny-debug", environment=told, lpips_missing="none here")
 
+    with alone_in(tmp_path, "held"), pytest.raises(ValueError, match="is being measured into by another process"):
+        run(make(1))
+    assert not list(tmp_path.iterdir())
     first = run(make(1))
     assert first["samples"] == 1
     before = (tmp_path / ROWS).read_text()

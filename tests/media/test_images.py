@@ -170,3 +170,9 @@ def test_a_mask_lies_on_black():
     mask = np.asarray(open_mask(picture))
     assert (mask.shape, mask[10, 10], mask[0, 0], mask[18, 3]) == ((20, 30), 255, 0, 100)
     assert np.asarray(open_picture(picture))[0, 0].tolist() == [128, 128, 128]
+
+
+@pytest.mark.parametrize("given", [None, 3, [[0, 0], [0, 0]]])
+def test_what_is_no_picture_at_all(given):
+    with pytest.raises(ValueError, match=r"a picture must be a path, .* or a NumPy array, got (None|3|\[\[0, 0)"):
+        load_first_frame(given, 48, 32)

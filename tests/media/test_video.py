@@ -1,6 +1,7 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -178,6 +179,26 @@ def test_values_out_of_range(tmp_path: Path, size: tuple[int, int], fps: float, 
     with pytest.raises(ValueError):
         VideoWriter(tmp_path / "clip.mp4", fps, size, upscale=upscale)
     assert os.listdir(tmp_path) == []
+
+
+def test_numbers_of_numpy_and_what_is_no_number(tmp_path: Path):
+    frames = np.zeros((3, 32, 48, 3), np.uint8)
+    path = write_video(tmp_path / "clip.mp4", frames, np.float32(24), upscale=np.int64(2))
+    shown, fps = read_video(path)
+    assert (shown.shape, fps) == ((3, 64, 96, 3), 24)
+    wrong: list[tuple[Any, Any, Any, str]] = [
+        (frames, "24", 1, "fps must be a number above 0 and at most 1000, got '24'"),
+        (frames, None, 1, "fps must be a number"),
+        (frames, 24, 2.5, r"upscale must be a whole number from 1 on, .* got 2\.5"),
+        (list(frames), 24, 1, r"frames must be a NumPy array, got a list: np\.stack\(frames\) makes one of a list"),
+    ]
+    for given, rate, upscale, said in wrong:
+        with pytest.raises(ValueError, match=said):
+            write_video(path, given, rate, upscale=upscale)
+    with VideoWriter(path, 24, (32, 48)) as video:
+        with pytest.raises(ValueError, match="got a list"):
+            video.write(wrong[3][0])
+        video.write(frames)
 
 
 def test_videos_that_cannot_be_read(tmp_path: Path):

@@ -156,6 +156,19 @@ def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert not Path("harmed").exists()
 
 
+@pytest.mark.parametrize("form", ["motionstream", "tapvid", "cotracker"])
+def test_what_a_file_says_is_not_said_otherwise(tmp_path: Path, form: str):
+    """What is given would be ignored, and a canvas is easily mistaken for the size to scale to."""
+    tracks = Tracks.from_points(np.full((5, 2, 2), 10.0), size=(48, 64), fps=24)
+    path = tmp_path / "a.npz"
+    save_any_tracks(path, tracks, form=form)
+    assert load_any_tracks(path, size=(48, 64), source_fps=24, fps=12).num_frames == 3
+    with pytest.raises(ValueError, match=r"a\.npz: its canvas is 64x48, not 10x10: leave --canvas out \(--size scales"):
+        load_any_tracks(path, size=(10, 10))
+    with pytest.raises(ValueError, match=r"a\.npz: it has 24 frames a second, not 16: leave --source-fps out \(--fps res"):
+        load_any_tracks(path, source_fps=16)
+
+
 def test_bad_files(tmp_path: Path):
     points, occluded = np.full((2, 5, 2), 0.5, np.float32), np.zeros((2, 5), bool)
 

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -129,6 +130,26 @@ def test_no_strokes_and_bad_lengths():
 def test_bad_strokes_say_what_is_wrong(changes, message):
     with pytest.raises(ValueError, match=message):
         Stroke(**{"points": [(0, 1, 1)], **changes})
+
+
+@pytest.mark.parametrize(
+    "points", [np.array([[0, 1, 1], [1, 2, 3]]), [np.float32([0, 1, 1]), (np.int64(1), np.float16(2), np.longdouble(3))]]
+)
+def test_numbers_of_numpy_are_numbers(points):
+    more = {
+        "id": np.int64(7),
+        "radius_px": np.float32(4),
+        "scale": np.int16(1),
+        "hold": np.bool_(False),
+        "kind": np.str_("pin"),
+    }
+    stroke = Stroke(points=points, **more)
+    assert stroke == Stroke(points=[(0, 1, 1), (1, 2, 3)], id=7, radius_px=4.0, hold=False, kind="pin")
+    form = {"id": 7, "kind": "pin", "radius_px": 4.0, "hold": False, "points": [[0, 1, 1], [1, 2, 3]]}
+    assert json.loads(json.dumps(stroke_to_json(stroke))) == form
+    for name, value in (("id", np.True_), ("radius_px", np.True_), ("radius_px", np.float32("nan")), ("scale", np.ones(2))):
+        with pytest.raises(ValueError, match=f"a stroke's {name} must be"):
+            Stroke(**{"points": points, name: value})
 
 
 def test_json_form_keeps_only_what_differs():

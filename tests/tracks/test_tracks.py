@@ -272,3 +272,11 @@ def test_a_track_that_is_not_there_cannot_be_selected(index):
     tracks = Tracks.from_points([[[1.0, 2.0], [3.0, 4.0]]], size=(8, 8), fps=16)
     with pytest.raises(ValueError, match=r"there is no track (2|-1|7); use 0 to 1"):
         tracks.select(index)
+
+
+def test_ids_to_match_are_a_row_for_each_sample():
+    tracks = Tracks.from_points(torch.full((2, 3, 2), 5.0), size=(48, 64), fps=16)
+    assert tracks.match_ids(torch.tensor([[2, 7]])).visible.tolist() == [[[True, False]] * 2]
+    for ids, of in ((torch.tensor([2, 7]), tracks), (torch.zeros(2, 1), tracks), (torch.tensor([2]), tracks.select([]))):
+        with pytest.raises(ValueError, match=r"ids must have the shape \(B, M\) with B = 1, got \("):
+            of.match_ids(ids)

@@ -69,6 +69,23 @@ def test_what_clips_show_and_tell_are_settings(stage):
     assert stage.batch_at(0, 0)[0].visible.any(1).sum() < plain.visible.any(1).sum()
 
 
+@pytest.mark.parametrize(("first_frame", "learnt"), [("repeat", False), ("clean", False), ("concat", True), ("none", True)])
+def test_the_critic_learns_frame_0_where_it_is_predicted(stage, monkeypatch, first_frame, learnt):
+    """The distance of the two scores is taken there, too: of a critic that never learnt it, it would be noise."""
+    made = stage.generate(stage.batch_at(0, 0)[0], 0, grad=False)
+    stage.preset = replace(stage.preset, model=replace(stage.preset.model, first_frame=first_frame, prediction="velocity"))
+
+    def off_in_frame_0(model, noisy, level, condition):
+        error = torch.zeros_like(made)
+        error[:, 0] = 1
+        return SimpleNamespace(velocity=error + 0 * next(model.parameters()).sum())
+
+    monkeypatch.setattr(stage, "generate", lambda *_, **__: made)
+    monkeypatch.setattr("motionstream.train.distill.velocity_target", lambda latents, noise: torch.zeros_like(latents))
+    monkeypatch.setattr("motionstream.train.distill.predict", off_in_frame_0)
+    assert (stage.critic_step(0)["loss"] > 0) == learnt
+
+
 def test_low_noise_does_not_take_over_the_critic(stage, monkeypatch):
     """An error of one in every number of a clean estimate counts alike at all noise levels up to the floor."""
     made = stage.generate(stage.batch_at(0, 0)[0], 0, grad=False)

@@ -66,7 +66,7 @@ class ToyStage:
 
     def export(self, folder: Path) -> None:
         self.exported += 1
-        (folder / "exported").write_text(str(self.exported))
+        (folder / self.exports).write_text(str(self.exported))
 
 
 def config_of(**loop) -> ToyConfig:
@@ -95,10 +95,10 @@ def test_a_run_leaves_metrics_sheets_config_and_checkpoint(tmp_path):
     names = sorted(p.name for p in (tmp_path / "run").iterdir())
     assert names == [
         CHECKPOINT,
-        "exported",
         "metrics.jsonl",
         "sheet_000020.png",
         "sheet_000040.png",
+        "toy.safetensors",
         "train_config.json",
     ]
     made = rows(tmp_path / "run")
@@ -118,13 +118,17 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path):
     assert same(part, whole)
 
 
-def test_resuming_a_finished_run_exports_and_changes_nothing(tmp_path):
+def test_resuming_a_finished_run_changes_nothing_and_exports_where_a_kill_came_before(tmp_path):
     whole = train(tmp_path, config_of())
-    before = (tmp_path / CHECKPOINT).read_bytes()
-    again = train(tmp_path, config_of(), resume=True)
-    assert again.complete
-    assert again.exported == 1
-    assert same(whole, again)
+    before, weights = (tmp_path / CHECKPOINT).read_bytes(), tmp_path / ToyStage.exports
+    saved = (tmp_path / CHECKPOINT).stat().st_mtime_ns
+    for made_at, exports in ((saved + 10**9, 0), (saved - 10**9, 1), (None, 1)):
+        os.utime(weights, ns=(made_at, made_at)) if made_at else weights.unlink()
+        again = train(tmp_path, config_of(), resume=True)
+        assert again.complete
+        assert again.exported == exports
+        assert same(whole, again)
+        assert weights.is_file()
     assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 
@@ -132,6 +136,12 @@ def test_a_longer_run_continues_a_shorter_one(tmp_path):
     train(tmp_path, config_of(steps=10))
     assert train(tmp_path, config_of(steps=20), resume=True).complete
     assert [row["step"] for row in rows(tmp_path)] == [5, 10, 15, 20]
+
+
+def test_a_plan_of_fewer_steps_than_were_made_is_those(tmp_path):
+    train(tmp_path, config_of(steps=10))
+    assert train(tmp_path, config_of(steps=5), resume=True).complete
+    assert json.loads((tmp_path / "train_config.json").read_text())["loop"]["steps"] == 10
 
 
 def test_metrics_after_the_checkpoint_are_made_again(tmp_path):
@@ -165,6 +175,19 @@ def test_another_run_is_not_overwritten(tmp_path):
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+def test_two_processes_do_not_train_in_one_folder(tmp_path, monkeypatch):
+    def held(*_):
+        raise BlockingIOError
+
+    train(tmp_path, config_of(steps=5))
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    monkeypatch.setattr("motionstream.files.fcntl.flock", held)
+    with pytest.raises(ValueError, match="is being trained by another process"):
+        train(tmp_path, config_of(steps=9), resume=True)
+    (tmp_path / ".lock").unlink()  # the other's
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
 def test_weights_without_a_run_are_not_overwritten(tmp_path):
     (tmp_path / "toy.safetensors").write_text("a mean of two")
     for resume in (False, True):
@@ -192,12 +215,36 @@ def test_a_run_goes_on_from_what_it_began_with_alone(tmp_path):
     assert train(tmp_path, config_of(steps=9), resume=True, given={"--vae": "a1", "--preset": "b2"}).complete
 
 
+@dataclass(frozen=True, kw_only=True)
+class BegunConfig(ToyConfig):
+    init: str = ""
+
+
+def test_what_a_run_began_with_may_lie_elsewhere_but_not_be_left_out(tmp_path):
+    def begun(steps: int, init: str, **kwargs) -> ToyStage:
+        return train(tmp_path / "run", BegunConfig(loop=config_of(steps=steps).loop, init=init), **kwargs)
+
+    begun(2, "here", given={"init": "a1"})
+    assert begun(4, "there", resume=True, given={"init": "a1"}).complete
+    with pytest.raises(ValueError, match=r"was trained with another init \(mark a1, now b2\)"):
+        begun(6, "there", resume=True, given={"init": "b2"})
+    with pytest.raises(ValueError, match=r"was trained with init='there', not ''"):
+        begun(6, "", resume=True)
+    path = tmp_path / "run" / "train_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"given": {}}))  # a run from before there were marks
+    with pytest.raises(ValueError, match=r"was trained with init='there', not 'here'"):
+        begun(6, "here", resume=True, given={"init": "a1"})
+    assert begun(6, "there", resume=True, given={"init": "a1"}).complete
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_path):
     train(tmp_path, config_of(steps=12))
     before = (tmp_path / CHECKPOINT).read_bytes()
     with pytest.raises(FloatingPointError, match=r"toy: loss became nan at step 17; the checkpoint"):
         train(tmp_path, config_of(steps=30, checkpoint_minutes=100), resume=True, broken_at=17)
     assert (tmp_path / CHECKPOINT).read_bytes() == before
+    with pytest.raises(FloatingPointError, match=r"at step 3; nothing was saved yet: begin with a lower learning rate"):
+        train(tmp_path / "new", config_of(steps=30, checkpoint_minutes=100), broken_at=3)
     good = train(tmp_path, config_of(steps=30), resume=True)
     assert good.complete
     assert math.isfinite(rows(tmp_path)[-1]["loss"])

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from motionstream.device import choose_compute
+from motionstream.files import alone_in
 from motionstream.flow.schedule import euler_sigmas
 from motionstream.models.dit import WanDiT
 from motionstream.models.init import init_from_scratch
@@ -48,6 +49,12 @@ def test_trajectories_of_two_sizes_are_not_mixed(parts, tmp_path):
     (tmp_path / "pairs_config.json").write_text("[")
     with pytest.raises(ValueError, match=r"pairs_config\.json is not valid JSON"):
         make_pairs(*parts, PRESET, CONFIG, CPU, tmp_path)
+
+
+def test_two_processes_do_not_fill_one_folder(parts, tmp_path):
+    with alone_in(tmp_path, "held"), pytest.raises(ValueError, match="is being filled by another process"):
+        make_pairs(*parts, PRESET, CONFIG, CPU, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_picture_alone_has_no_trajectory(parts, tmp_path):

@@ -1,5 +1,6 @@
 """Training of what recalls the picture: what it is given, what counts, and that it learns."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -86,7 +87,14 @@ def test_it_goes_on_from_a_folder(build, tmp_path):
     assert torch.equal(build(init=str(tmp_path)).recall.shares.bias, known.shares.bias)
 
 
+def test_the_largest_seeds_stream_too(build):
+    stage = build(p_student=1.0, seed=100_000)
+    assert all(math.isfinite(value) for value in stage.train_step(100_000).values())
+
+
 def test_bad_settings_are_named(build):
+    with pytest.raises(ValueError, match="num_frames=17 is not a whole number of chunks of 3 latent frames; use 9"):
+        build(num_frames=17)
     with pytest.raises(ValueError, match="frames_per_clip=9 must be less than num_frames=9"):
         build(frames_per_clip=9)
     with pytest.raises(ValueError, match="tracks of tiny-debug have code='gaussian'"):

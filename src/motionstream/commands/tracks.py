@@ -84,6 +84,8 @@ def run_draw(args: argparse.Namespace) -> int:
 
     output = check_output(args.output, (".png", ".mp4"), inputs=(args.video, args.image))
     tracks = load_tracks(args.tracks)
+    if tracks.batch != 1:
+        raise ValueError(f"{args.tracks}: holds {tracks.batch} samples; give a file with one")
     colours = colours_of(args.tracks)
     H, W = tracks.size
     if args.video is not None:

@@ -57,8 +57,10 @@ def run(args: argparse.Namespace) -> int:
     if args.stage == "status":
         return _status(args.out)
     from motionstream.device import choose_compute
+    from motionstream.files import alone_in, check_folder
     from motionstream.presets import PRESETS, preset
     from motionstream.stream.find_weights import read_config
+    from motionstream.train.loop import IN_USE
     from motionstream.train.loop import run as run_loop
 
     config = _config(args)
@@ -66,8 +68,17 @@ def run(args: argparse.Namespace) -> int:
     chosen = read_config(folder) if args.preset not in PRESETS and folder.is_dir() else preset(args.preset)
     if args.size is not None:
         chosen = chosen.sized(*args.size)
+    check_folder(args.out)
     if args.stage == "average":
         return _average(args, config, chosen)
+    if chosen.vae_kind != "nano":
+        raise ValueError(
+            f"train {args.stage} makes models of nano's autoencoder alone, and {args.preset} has that of {chosen.vae_kind}: "
+            "use --preset nano, or tiny-debug, to try it"
+        )
+    if args.out.is_dir():
+        with alone_in(args.out, IN_USE):  # which the loop asks for again: here it is early, before a stage is prepared
+            pass
     compute = choose_compute(args.device, args.dtype)
     print(f"{args.stage} of {chosen.name} on {compute.reason}")
     if args.stage == "ode-pairs":
@@ -172,6 +183,9 @@ def _given(args: argparse.Namespace, config: Any, chosen: Any) -> dict[str, str]
         made_for = getattr(args, name) / "config.json"  # rechunk's guide streams as this says
         also = [made_for] if (args.stage, name) == ("rechunk", "student") and made_for.is_file() else []
         given[f"--{name}"] = mark_of([_need(args, name), *also])
+    if args.stage == "recall":
+        streams = _as_streamed(args.student, chosen)
+        given["--student's setting"] = f"{streams.cache.tag} {_listed(streams.sample.student_sigmas)}"
     about = Path(getattr(config, "pairs", "")) / "pairs_config.json"
     if getattr(config, "pairs", "") and about.is_file():
         # By number, too: more of them are other draws.
@@ -179,6 +193,8 @@ def _given(args: argparse.Namespace, config: Any, chosen: Any) -> dict[str, str]
     if getattr(config, "init", ""):
         name = args.stage if args.stage in ("teacher", "recall") else "student"
         given["init"] = mark_of([Path(config.init) / f"{name}.safetensors"])
+    if getattr(config, "lpips_weight", 0) and Path(config.lpips).is_file():
+        given["lpips"] = mark_of([Path(config.lpips)])
     return given
 
 
@@ -195,7 +211,8 @@ def _stage(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> 
     if args.stage == "recall":
         from motionstream.train.recall import RecallStage
 
-        return RecallStage(chosen, config, vae, _need(args, "student"), compute)
+        student = _need(args, "student")
+        return RecallStage(_as_streamed(student.parent, chosen), config, vae, student, compute)
     if args.stage == "rechunk":
         from motionstream.train.rechunk import RechunkStage
 
@@ -226,6 +243,16 @@ def _check_levels(folder: Path, config: Any, chosen: Any) -> None:
             f"--student {folder} was made for the noise levels {_listed(levels)}, and {chosen.name} has {_listed(wanted)}: "
             f'say which to train, as with --set "sigmas={_listed(levels)}"'
         )
+
+
+def _as_streamed(folder: Path, chosen: Any) -> Any:
+    """``chosen`` with the chunks and noise levels that the student in ``folder`` streams in, where its config.json says."""
+    from motionstream.stream.find_weights import read_config
+
+    if not (folder / "config.json").is_file():
+        return chosen
+    made = read_config(folder)
+    return replace(chosen, cache=made.cache, sample=replace(chosen.sample, student_sigmas=made.sample.student_sigmas))
 
 
 def _made_for(folder: Path) -> Any:

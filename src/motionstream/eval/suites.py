@@ -18,6 +18,7 @@ from motionstream.eval.space_cases import SpaceCases
 from motionstream.eval.tasks import Gallery, Suite, run_tasks
 from motionstream.eval.teacher import load_teacher
 from motionstream.eval.video_suite import VideoSuite
+from motionstream.files import alone_in
 from motionstream.marks import mark_of
 from motionstream.models.lpips import LPIPS
 from motionstream.stream.engine import StreamEngine
@@ -169,8 +170,18 @@ def run_suite(
             `SETTINGS_OF_MODEL` also tell whose rows ``out`` holds.
 
     Raises:
-        ValueError: ``out`` holds rows of another run, or no sample can be used.
+        ValueError: ``out`` holds rows of another run or is written by another process, or no sample can be used.
     """
+    if out is None:
+        return _run_suite(suite, None, preset, environment, lpips_missing, videos)
+    out.mkdir(parents=True, exist_ok=True)
+    with alone_in(out, "being measured into"):
+        return _run_suite(suite, out, preset, environment, lpips_missing, videos)
+
+
+def _run_suite(
+    suite: Suite, out: Path | None, preset: str, environment: dict[str, Any], lpips_missing: str, videos: bool
+) -> dict[str, Any]:
     seeds = list(getattr(suite, "seeds", [0]))
     told = (*SETTINGS_OF_MODEL, *(("device", "hardware") if suite.name == "speed" else ()))
     identity = {

@@ -153,6 +153,8 @@ def open_picture(source: Source, *, behind: Colour = NEUTRAL) -> Image.Image:
     if isinstance(source, Image.Image):
         _check_size("the picture", source.width, source.height)
         return _upright_rgb(source, "the picture", behind)
+    if not isinstance(source, (str, Path, bytes)):
+        raise ValueError(f"a picture must be a path, the bytes of a file, a PIL image or a NumPy array, got {source!r:.60}")
     name = f"the picture of {len(source)} bytes" if isinstance(source, bytes) else f"picture {str(source)!r}"
     with _opened(source, name) as image:
         _check_size(name, image.width, image.height)

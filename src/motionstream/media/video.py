@@ -18,6 +18,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
+from numbers import Integral, Real
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -63,10 +64,15 @@ class VideoWriter:
         upscale_filter: Literal["nearest", "lanczos"] = "lanczos",
     ) -> None:
         H, W = size
-        if not (math.isfinite(fps) and 0 < fps <= 1000):
-            raise ValueError(f"fps must be above 0 and at most 1000, got {fps}")
-        if upscale < 1 or upscale_filter not in ("nearest", "lanczos"):
-            raise ValueError(f"upscale must be at least 1, by 'nearest' or 'lanczos', got {upscale}, {upscale_filter!r}")
+        rate: Any = fps
+        factor: Any = upscale
+        if not (isinstance(rate, Real) and math.isfinite(fps) and 0 < fps <= 1000):
+            raise ValueError(f"fps must be a number above 0 and at most 1000, got {fps!r}")
+        if not isinstance(factor, Integral) or upscale < 1 or upscale_filter not in ("nearest", "lanczos"):
+            raise ValueError(
+                f"upscale must be a whole number from 1 on, by 'nearest' or 'lanczos', got {upscale!r}, {upscale_filter!r}"
+            )
+        fps, upscale = float(fps), int(upscale)  # also of NumPy's
         height, width = H * upscale, W * upscale
         if not 2 <= min(height, width) <= max(height, width) <= MAX_EDGE_PX or height % 2 or width % 2:
             raise ValueError(f"a video of {width}x{height} pixels cannot be written: sides must be even, 2 to {MAX_EDGE_PX}")
@@ -90,6 +96,7 @@ class VideoWriter:
         """Append frames (T, H, W, 3), or one frame (H, W, 3), uint8."""
         if self._container is None:
             raise ValueError(f"{self.path.name} is closed; open another VideoWriter")
+        frames = _array(frames)
         frames = frames[None] if frames.ndim == 3 else frames
         if frames.ndim != 4 or frames.shape[1:] != (*self.size, 3) or frames.dtype != np.uint8:
             H, W = self.size
@@ -162,6 +169,7 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float, *, upscale: in
     >>> write_video(f"{folder}/grey.mp4", np.full((5, 32, 48, 3), 128, np.uint8), fps=16).name
     'grey.mp4'
     """
+    frames = _array(frames)
     if frames.ndim != 4 or frames.shape[-1] != 3:
         raise ValueError(f"frames must be (T, H, W, 3) uint8, got {frames.shape} {frames.dtype}")
     with VideoWriter(path, fps, (frames.shape[1], frames.shape[2]), upscale=upscale) as video:
@@ -203,6 +211,14 @@ def read_video(
                 "pixels, too many for memory; give max_frames or a smaller size"
             )
     return np.stack(frames), file.fps
+
+
+def _array(frames: np.ndarray) -> np.ndarray:
+    if not isinstance(frames, np.ndarray):
+        raise ValueError(
+            f"frames must be a NumPy array, got a {type(frames).__name__}: np.stack(frames) makes one of a list"
+        )
+    return frames
 
 
 @contextlib.contextmanager

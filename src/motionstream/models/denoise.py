@@ -15,6 +15,9 @@ from motionstream.models.dit import Condition, WanDiT
 from motionstream.models.fused import FusedDiT
 from motionstream.nn.kv_cache import ChunkCache, SinkWindowCache
 
+KEEPS_PICTURE = ("repeat", "clean")
+"""Of ``first_frame``: what latent frame 0 holds is known, and is no prediction."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -47,7 +50,7 @@ def predict(
     The picture's own latent is known: at latent frame 0 of "repeat" and "clean" models ``x0`` is set to it. "clean"
     models (Wan 2.2 TI2V) also see it there in place of noise, at timestep 0.
     """
-    known = condition.first_latent if start == 0 and model.config.first_frame in ("repeat", "clean") else None
+    known = condition.first_latent if start == 0 and model.config.first_frame in KEEPS_PICTURE else None
     clean = known is not None and model.config.first_frame == "clean"
     x = model.assemble(_shown(model, noisy, condition, start), condition, start)
     if isinstance(model, FusedDiT):

@@ -14,17 +14,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from motionstream.config import PresetConfig
+from motionstream.config import PresetConfig, to_json
 from motionstream.files import replacing
 from motionstream.models.convert.source import INDEX, open_checkpoint
 from motionstream.models.dit import WanDiT
 
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""Types of weights that say what they are; 8-bit floats and integers need a scale that is kept elsewhere."""
+
 
 def save_weights(path: Path, module: nn.Module, *, dtype: torch.dtype | None = None, note: str = "") -> None:
-    """Write ``module``'s state as safetensors, atomically.
+    """Write ``module``'s state as safetensors, atomically; the same state and note give the same bytes, in any process.
 
     Args:
         dtype: floating tensors are stored in this type (float16 halves the file); None keeps theirs.
+        note: what the file says of itself, in place of the format that other packages' loaders ask for.
     """
     tensors = {}
     for name, value in module.state_dict().items():
@@ -32,8 +36,16 @@ def save_weights(path: Path, module: nn.Module, *, dtype: torch.dtype | None = N
         tensors[name] = kept.detach().cpu().contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, alone=True) as partial:
-        save_file(tensors, partial, metadata={"format": "pt", "note": note})
+        # One key: safetensors writes several in an order of chance, and resumed runs know files by their bytes (marks.py).
+        save_file(tensors, partial, metadata={"note": note} if note else {"format": "pt"})
         partial.chmod(0o644)
+
+
+def save_config(folder: Path, preset: PresetConfig) -> None:
+    """Write the ``config.json`` that weights in ``folder`` are read with, atomically."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "config.json", alone=True) as partial:
+        partial.write_text(to_json(preset), encoding="utf-8")
 
 
 def load_weights(path: Path, module: nn.Module, *, skip: Callable[[str], bool] = lambda name: False) -> None:
@@ -43,7 +55,7 @@ def load_weights(path: Path, module: nn.Module, *, skip: Callable[[str], bool] =
         skip: tensors whose names it accepts stay as they are, whatever the file holds of them.
 
     Raises:
-        ValueError: missing or damaged file, or tensors that are missing, unexpected or of another shape.
+        ValueError: missing or damaged file, or tensors that are missing, unexpected, of another shape or quantised.
     """
     if path.suffix != ".safetensors":
         raise ValueError(f"{path} is not a .safetensors file: other formats can run code when loaded, convert it first")
@@ -69,6 +81,8 @@ def load_weights(path: Path, module: nn.Module, *, skip: Callable[[str], bool] =
                         f"{path}: {name} has shape {tuple(value.shape)}, the model needs {tuple(target.shape)}; "
                         "use the config.json it was saved with"
                     )
+                if target.is_floating_point() and value.dtype not in FLOATS:
+                    raise _no_floats(path, name, str(value.dtype).removeprefix("torch."))
                 target.copy_(value)
     except SafetensorError as error:
         raise ValueError(f"weights file {path} is damaged ({error}): download or train it again") from None
@@ -84,7 +98,7 @@ def load_model(
         dtype: of the weights; None keeps the stored ones. Types other than the compute type need autocast.
 
     Raises:
-        ValueError: missing or damaged file, or tensors that are missing, unexpected or of another shape.
+        ValueError: missing or damaged file, or tensors that are missing, unexpected, of another shape or quantised.
     """
     index = path.with_name(path.stem + INDEX)
     checkpoint = open_checkpoint(index if index.is_file() and not path.is_file() else path)
@@ -99,7 +113,17 @@ def load_model(
             f"{path} does not fit {preset.name}: {len(wrong)} tensors differ ({name}: {stored.get(name, 'none')} there, "
             f"{shapes.get(name, 'none')} needed); use its own config.json, or motionstream convert"
         )
+    for name, entry in checkpoint.entries.items():
+        if entry.dtype is None:
+            raise _no_floats(path, name, entry.stored_as)
     return _filled(model, checkpoint.read, dtype, device)
+
+
+def _no_floats(path: Path, name: str, stored_as: str) -> ValueError:
+    return ValueError(
+        f"{path}: {name} is stored as {stored_as}, which means nothing without its scale: give float16, bfloat16 or float32 "
+        "weights"
+    )
 
 
 def _filled(model: WanDiT, read: Callable[[str], Tensor], dtype: torch.dtype | None, device: torch.device | str) -> WanDiT:

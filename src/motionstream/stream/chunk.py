@@ -32,9 +32,9 @@ class ChunkStats:
         return self.commit_ms + self.latency_ms
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chunk:
-    """Frames ``(T, H, W, 3)`` uint8, the chunk's index from 0, and what it cost."""
+    """Frames ``(T, H, W, 3)`` uint8, the chunk's index from 0, and what it cost; equal to itself alone."""
 
     frames: np.ndarray
     index: int
@@ -65,7 +65,7 @@ class Mark:
             self.event.synchronize()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PendingChunk:
     """A chunk on its way: the device may still be at work on it.
 

@@ -66,10 +66,11 @@ class ComputedWith(NamedTuple):
         return all(one == two or "" in (one, two) for one, two in zip(self, other, strict=True))
 
 
-@dataclass
+@dataclass(eq=False)
 class Take:
     """See the module docstring. ``picture``: ``(height, width, 3)`` uint8; ``inputs[k]``: what chunk k was made from;
-    ``chunk_frames``: frames of the first chunk and of every later one; ``computed_with``: None where it is not known."""
+    ``chunk_frames``: frames of the first chunk and of every later one; ``computed_with``: None where it is not known.
+    A take is equal to itself alone."""
 
     preset: str
     width: int

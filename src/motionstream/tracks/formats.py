@@ -71,9 +71,9 @@ def load_any_tracks(
 
     Args:
         path: the file. form: one of `FORMS`; None tells it from the file.
-        size: (H, W) of the canvas in pixels, for files that do not say it.
+        size: (H, W) of the canvas in pixels, for files that do not say it; another one than a file says is refused.
         fps: frame rate of the result, None = the file's; positions are resampled to it.
-        source_fps: frame rate of a file that does not say its own (default: 16).
+        source_fps: frame rate of a file that does not say its own (default: 16); another one than it says is refused.
         num_frames: as in `load_tracks`.
 
     Raises:
@@ -82,6 +82,12 @@ def load_any_tracks(
     path = Path(path)
     form = _check_form(form or form_of(path))
     if form == "motionstream":
+        if size is not None or source_fps is not None:
+            said = load_tracks(path)
+            try:
+                _check_said(said.size, said.fps, size, source_fps)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
         return load_tracks(path, num_frames=num_frames, fps=fps)
     reader = {"tapvid": _read_tapvid, "cotracker": _read_cotracker, "ati": _read_ati, "wan-move": _read_wan_move}[form]
     try:
@@ -210,7 +216,7 @@ def _read_wan_move(path: Path, size: Size | None, fps: float | None) -> Tracks:
 
 
 def _read_ati(path: Path, size: Size | None, fps: float | None) -> Tracks:
-    del fps  # ATI's own rate is fixed
+    _check_said(None, ATI_FPS, None, fps)
     if size is None:
         raise ValueError(
             "an ATI file does not say its canvas; give the size of the picture that the tracks were drawn on (--canvas WxH)"
@@ -266,11 +272,25 @@ def _numbers(arrays: dict[str, np.ndarray], key: str) -> np.ndarray:
 
 def _header(arrays: dict[str, np.ndarray], size: Size | None, fps: float | None) -> tuple[Size, float]:
     """Canvas and frame rate as the file says, else as given."""
-    if "width" in arrays and "height" in arrays:
-        size = int(_single(arrays, "height")), int(_single(arrays, "width"))
+    says_size = "width" in arrays and "height" in arrays
+    said_size = (int(_single(arrays, "height")), int(_single(arrays, "width"))) if says_size else None
+    said_fps = _single(arrays, "fps") if "fps" in arrays else None
+    _check_said(said_size, said_fps, size, fps)
+    size, fps = said_size or size, fps if said_fps is None else said_fps
     if size is None:
         raise ValueError("the file does not say its canvas; give its width and height (--canvas WxH)")
-    return size, _single(arrays, "fps") if "fps" in arrays else fps or DEFAULT_FPS
+    return size, fps or DEFAULT_FPS
+
+
+def _check_said(said_size: Size | None, said_fps: float | None, size: Size | None, fps: float | None) -> None:
+    """Refuse what is given otherwise than a file says it (ValueError)."""
+    if said_size is not None and size not in (None, said_size):
+        assert size is not None
+        raise ValueError(
+            f"its canvas is {said_size[1]}x{said_size[0]}, not {size[1]}x{size[0]}: leave --canvas out (--size scales)"
+        )
+    if said_fps is not None and fps not in (None, said_fps):
+        raise ValueError(f"it has {said_fps:g} frames a second, not {fps:g}: leave --source-fps out (--fps resamples)")
 
 
 def _single(arrays: dict[str, np.ndarray], key: str) -> float:

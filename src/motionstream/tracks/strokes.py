@@ -26,7 +26,7 @@ MAX_CURSOR_POINTS = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Stroke:
-    """One drawn stroke.
+    """One drawn stroke; NumPy's numbers and arrays are taken for what they say.
 
     Args:
         points: (time in seconds, x, y in pixels), at least one, times >= 0 and never decreasing, at any intervals.
@@ -57,6 +57,8 @@ class Stroke:
     snap: bool = True
 
     def __post_init__(self) -> None:
+        for one in fields(self):
+            object.__setattr__(self, one.name, _plain(getattr(self, one.name)))
         if not isinstance(self.points, Sequence) or not 1 <= len(self.points) <= MAX_CURSOR_POINTS:
             raise ValueError(f"a stroke needs a list of 1 to {MAX_CURSOR_POINTS} points [seconds, x, y]")
         previous = 0.0
@@ -224,6 +226,15 @@ def stroke_from_json(form: Any) -> Stroke:
         if key not in known:
             raise ValueError(f"a stroke has the unknown key {key!r}; known are {', '.join(sorted(known))}")
     return Stroke(**form)
+
+
+def _plain(value: Any, depth: int = 2) -> Any:
+    """NumPy's numbers and arrays, also within lists of lists, as Python's; everything else as it is."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return float(value) if isinstance(value, np.floating) else value.tolist()
+    if depth and isinstance(value, (list, tuple)):
+        return [one if type(one) in (int, float) else _plain(one, depth - 1) for one in value]
+    return value
 
 
 def is_number(value: Any) -> bool:

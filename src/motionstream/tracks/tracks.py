@@ -246,7 +246,13 @@ class Tracks:
         return self._joined(other, 2, torch.cat([self.ids, other.ids], dim=1))
 
     def match_ids(self, ids: Tensor) -> Tracks:
-        """Reorder to `ids` (B, M); ids that are not here become tracks that are never visible."""
+        """Reorder to `ids` (B, M); ids that are not here become tracks that are never visible.
+
+        Raises:
+            ValueError: `ids` of another shape.
+        """
+        if ids.ndim != 2 or len(ids) != self.batch:
+            raise ValueError(f"ids must have the shape (B, M) with B = {self.batch}, got {tuple(ids.shape)}: a row a sample")
         if self.num_tracks == 0:
             xy = self.xy.new_zeros(self.batch, self.num_frames, ids.shape[1], 2)
             return replace(self, xy=xy, visible=xy[..., 0] > 0, ids=ids)

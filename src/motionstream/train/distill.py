@@ -23,7 +23,7 @@ from motionstream.data.scenes import SceneConfig
 from motionstream.device import Compute
 from motionstream.flow.path import add_noise, velocity_target, x0_from_velocity
 from motionstream.flow.schedule import shift_sigma
-from motionstream.models.denoise import predict
+from motionstream.models.denoise import KEEPS_PICTURE, predict
 from motionstream.models.dit import Condition, WanDiT
 from motionstream.models.guided import guided_predictor
 from motionstream.models.load import load_weights
@@ -183,7 +183,8 @@ class DistillStage(DiTStage):
                 error = (predicted.x0 - latents) / sigma.clamp_min(SIGMA_FLOOR)[..., None, None, None]
             else:
                 error = predicted.velocity - velocity_target(latents, noise)
-            loss = error[:, 1:].pow(2).mean()
+            known = int(self.preset.model.first_frame in KEEPS_PICTURE)  # where frame 0 is predicted, DMD asks for it too
+            loss = error[:, known:].pow(2).mean()
         loss.backward()
         norm = self.critic_optimizer.step(1.0, self.config.clip)
         return {"loss": float(loss.detach()), "critic_norm": norm}

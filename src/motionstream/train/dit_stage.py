@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from motionstream.config import CacheConfig, PresetConfig, to_json
+from motionstream.config import CacheConfig, PresetConfig
 from motionstream.device import Compute
 from motionstream.models.dit import WanDiT
-from motionstream.models.load import save_weights
+from motionstream.models.load import save_config, save_weights
 from motionstream.models.tensor_files import read_settings
 from motionstream.models.vae import NanoVAE
 from motionstream.train.ema import EMA
@@ -46,8 +46,8 @@ class DiTStage:
 
 def export_weights(path: Path, model: WanDiT, preset: PresetConfig) -> None:
     """Write a model as people use it: float16, with ``config.json`` beside it."""
+    save_config(path.parent, preset)  # before the weights: a run that has these is not exported again
     save_weights(path, model, dtype=torch.float16)
-    (path.parent / "config.json").write_text(to_json(preset))
 
 
 def with_levels(preset: PresetConfig, sigmas: tuple[float, ...]) -> PresetConfig:

@@ -18,12 +18,18 @@ import torch
 from tqdm import tqdm
 
 from motionstream.config import to_dict
-from motionstream.files import replacing
+from motionstream.files import alone_in, replacing
 from motionstream.train.plan import StepPlan
 
 CHECKPOINT = "checkpoint.pt"
 MAY_CHANGE = ("loop", "steps", "lr", "lr_student", "lr_critic")
 """Settings that a resumed run may have otherwise than it began with."""
+
+
+IN_USE = "being trained"
+"""What another process does in a folder that this one may not use."""
+FILES = ("init", "pairs", "lpips")
+"""Settings that say where files are: one that is set may name another place, where marks tell that they are the same."""
 
 
 class Stage(Protocol):
@@ -92,17 +98,22 @@ def run(
     Raises:
         KeyboardInterrupt: after Ctrl-C, where nobody handles it otherwise.
         ValueError: when ``folder`` holds another run and ``resume`` is off, or what is saved was made of another
-            configuration or from other files.
-        FloatingPointError: when a metric is not finite; the last good checkpoint is kept.
+            configuration or from other files, or another process trains in it.
+        FloatingPointError: when a metric is not finite; the last good checkpoint is kept, where there is one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    given = given or {}
+    with alone_in(folder, IN_USE):
+        return _run(stage, loop, folder, config, resume, given or {})
+
+
+def _run(stage: Stage, loop: LoopConfig, folder: Path, config: Any, resume: bool, given: dict[str, str]) -> bool:
     saved = _prepare(stage, folder, config, given, resume)
     done = int(saved.pop("step", 0))
     plan = StepPlan(loop.steps, loop.fit_minutes, done=done, **saved)
-    _write_config(folder, config, given, plan.steps)
+    _write_config(folder, config, given, max(plan.steps, done))  # a shorter plan takes no step back
     if done >= plan.steps:
-        stage.export(folder)
+        if not _exported(stage, folder):
+            stage.export(folder)
         return True
     deadline = time.monotonic() + loop.minutes * 60 if loop.minutes else math.inf
     saved_at, window, stopping = time.monotonic(), _Window(), _StopRequest()
@@ -112,9 +123,11 @@ def run(
             metrics = stage.train_step(done)
             bad = [key for key, value in metrics.items() if not math.isfinite(value)]
             if bad:
+                kept = (folder / CHECKPOINT).exists()
+                there = f"the checkpoint in {folder} is from before that: resume" if kept else "nothing was saved yet: begin"
                 raise FloatingPointError(
-                    f"{stage.name}: {bad[0]} became {metrics[bad[0]]} at step {done}; the checkpoint in {folder} is from "
-                    "before that: resume with a lower learning rate (--set lr=..., of distill lr_student and lr_critic)"
+                    f"{stage.name}: {bad[0]} became {metrics[bad[0]]} at step {done}; {there} with a lower learning rate "
+                    "(--set lr=..., of distill lr_student and lr_critic)"
                 )
             window.add(metrics)
             done += 1
@@ -154,7 +167,9 @@ def _prepare(stage: Stage, folder: Path, config: Any, given: dict[str, str], res
         # a run from before there was a setting has what is usual today
         usual = {one.name: one.default for one in fields(config) if isinstance(one.default, str | int | float | tuple)}
         saved = json.loads(json.dumps(usual)) | saved
-        changed = [key for key in wanted if saved.get(key) != wanted[key] and key not in MAY_CHANGE]
+        marked = given.keys() & saved.get("given", {}).keys()
+        free = {key for key in FILES if key in marked and saved.get(key) and wanted.get(key)} | set(MAY_CHANGE)
+        changed = [key for key in wanted if saved.get(key) != wanted[key] and key not in free]
         if changed:
             key = changed[0]
             raise ValueError(
@@ -178,6 +193,12 @@ def _prepare(stage: Stage, folder: Path, config: Any, given: dict[str, str], res
         )
     (folder / "metrics.jsonl").unlink(missing_ok=True)
     return {}
+
+
+def _exported(stage: Stage, folder: Path) -> bool:
+    """Whether the weights are of the checkpoint: a kill between the two leaves older ones, or none."""
+    weights = folder / stage.exports
+    return weights.is_file() and weights.stat().st_mtime_ns > (folder / CHECKPOINT).stat().st_mtime_ns
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from motionstream.config import PresetConfig, to_dict
 from motionstream.data.conditions import ConditionConfig, training_batch
 from motionstream.data.scenes import SceneConfig
 from motionstream.device import Compute
-from motionstream.files import replacing
+from motionstream.files import alone_in, replacing
 from motionstream.flow.sample import sample_euler
 from motionstream.flow.schedule import euler_sigmas
 from motionstream.models.dit import WanDiT
@@ -67,13 +67,26 @@ def make_pairs(
 
     Raises:
         ValueError: ``folder`` holds shards of other settings (but for ``clips``), another size or other weights, or what
-            says so is damaged.
+            says so is damaged; or another process makes them there.
     """
     clip_latents(preset, config.num_frames)
     folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder, "being filled"):
+        return _make_pairs(teacher, vae, preset, config, compute, folder, given or {})
+
+
+def _make_pairs(
+    teacher: WanDiT,
+    vae: NanoVAE,
+    preset: PresetConfig,
+    config: OdePairsConfig,
+    compute: Compute,
+    folder: Path,
+    given: dict[str, str],
+) -> int:
     about = folder / "pairs_config.json"
     size = [preset.geometry.width, preset.geometry.height]
-    now = json.loads(json.dumps(to_dict(config))) | {"size": size, "given": given or {}}
+    now = json.loads(json.dumps(to_dict(config))) | {"size": size, "given": given}
     before = read_settings(about) if about.exists() and list(folder.glob("pairs_*.safetensors")) else now
     changed = [key for key in now if key != "clips" and before.get(key, now[key]) != now[key]]
     if changed:

@@ -29,7 +29,7 @@ from motionstream.models.load import load_weights, save_weights
 from motionstream.models.recall import PictureRecall, carried_picture, told_ways
 from motionstream.models.vae import NanoVAE
 from motionstream.train.check import check_settings
-from motionstream.train.dit_stage import clip_latents
+from motionstream.train.dit_stage import whole_chunks
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import adamw, lr_scale
@@ -46,6 +46,8 @@ COARSE, MIDDLE = 3, 9
 NOISE, BLUR = (0.28, 0.48, 0.64), (0.25, 0.6, 0.9)
 """Of coarse, middle and fine channels: noise, of their standard deviation, and the share of a mean over 3 x 3 cells in them,
 at the most."""
+NOISE_SEEDS = 1 << 38
+"""Seeds of :class:`SeededNoise` are less: it multiplies them, and the product must fit 64 bits."""
 SAME = 0.06
 """Largest difference of any channel at which the picture at the end of a true way counts as what a pixel shows."""
 
@@ -89,7 +91,7 @@ class RecallConfig:
 
 
 class RecallStage:
-    """See the module docstring. ``student``: its file."""
+    """See the module docstring. ``student``: its file; ``preset`` has the cache and the noise levels that it streams in."""
 
     name = "recall"
     exports = "recall.safetensors"
@@ -101,7 +103,7 @@ class RecallStage:
                 'recall needs code="origin", as nano has it'
             )
         self.preset, self.config, self.compute, self.steps = preset, config, compute, config.loop.steps
-        clip_latents(preset, config.num_frames)
+        whole_chunks(preset, config.num_frames)
         self.vae = vae.to(compute.device).eval().requires_grad_(False)
         self.student = WanDiT(preset.model, preset.geometry.t_stride).to(compute.device)
         load_weights(student, self.student)
@@ -185,7 +187,7 @@ class RecallStage:
     def streamed(self, batch: Batch, seed: int) -> Tensor:
         """What the student makes of the clips."""
         shape = len(batch.latents), self.preset.cache.chunk_frames, *batch.latents.shape[2:]
-        noise = SeededNoise(seed, shape, self.compute.device)
+        noise = SeededNoise(seed % NOISE_SEEDS, shape, self.compute.device)
         made = streamed(self.fused, self.student, self.preset, batch, noise, self.compute)
         return made[:, : batch.latents.shape[1]].float()
 

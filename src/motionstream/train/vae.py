@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from motionstream.config import PresetConfig, to_json
+from motionstream.config import PresetConfig
 from motionstream.data.render import render
 from motionstream.data.scenes import SceneConfig, sample_scenes
 from motionstream.device import Compute
-from motionstream.models.load import save_weights
+from motionstream.models.load import save_config, save_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.train.check import check_settings
 from motionstream.train.ema import EMA
@@ -111,8 +111,8 @@ class VAEStage:
         save_rows(path, [row[picks] for trio in zip(video, decoded, linear, strict=True) for row in trio])
 
     def export(self, folder: Path) -> None:
+        save_config(folder, self.preset)
         save_weights(folder / "vae.safetensors", self.averaged(), dtype=torch.float16)
-        (folder / "config.json").write_text(to_json(self.preset))
 
 
 def clip_batch(batch: int, config: SceneConfig, seed: int, device: torch.device | str) -> Tensor:
