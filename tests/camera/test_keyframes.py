@@ -151,6 +151,25 @@ def test_bad_files(tmp_path: Path, content: Any, complaint: str):
     assert str(path) in str(raised.value)
 
 
+def test_frame_k_is_at_k_over_fps_seconds():
+    path = camera_from_json(document(interpolation="linear"))
+    assert [pose.position[0] for pose in poses_of(path, num_frames=4, fps=4)] == pytest.approx([0, 0.25, 0.5, 0.75])
+    for num_frames, fps in ((0, 4), (4, 0), (4, float("inf"))):
+        with pytest.raises(ValueError, match="num_frames must be at least 1 and fps above 0"):
+            poses_of(path, num_frames=num_frames, fps=fps)
+
+
+def test_files_of_windows_begin_with_a_mark(tmp_path: Path):
+    (tmp_path / "path.json").write_text(json.dumps(document()), encoding="utf-8-sig")
+    assert load_camera(tmp_path / "path.json").pose_at(3.0).position == (1.0, 2.0, 0.0)
+
+
+def test_each_time_has_a_pose():
+    for times in ((), (0.0,), (0.0, 1.0, 2.0)):
+        with pytest.raises(ValueError, match="a camera path needs 1 to 10000 key frames"):
+            KeyframePath(times_s=times, poses=(Pose(), Pose())[: 2 if times else 0])
+
+
 def test_deep_nesting_is_one_sentence(tmp_path: Path):
     (tmp_path / "path.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"path.json: not readable as JSON"):

@@ -35,6 +35,19 @@ def test_slerp_turns_at_constant_speed_along_the_shorter_way():
     assert slerp(a, a, 0.3) == pytest.approx(a)
 
 
+def test_a_quaternion_of_length_one_stays_where_it_is():
+    """Also where its square is a little more than one in floating point."""
+    for q in np.random.default_rng(0).normal(size=(300, 4)):
+        q /= np.linalg.norm(q)
+        assert slerp(q, q, 0.3) == pytest.approx(q)
+    assert Pose(rotation=(0.0, 3.0, 0.0, 0.0)).rotation == (0.0, 1.0, 0.0, 0.0)
+
+
+def test_a_camera_is_rolled_then_tilted_then_panned():
+    pan, tilt, roll = (rotation_matrix(turn(**{name: 40.0})) for name in ("pan_deg", "tilt_deg", "roll_deg"))
+    assert rotation_matrix(turn(40.0, 40.0, 40.0)) == pytest.approx(pan @ tilt @ roll)
+
+
 def test_poses_compose():
     first = Pose(position=(1.0, 2.0, -3.0), rotation=turn(20, -30, 40), zoom=2.0)
     second = Pose(position=(-4.0, 0.5, 1.0), rotation=turn(-50, 10, 5), zoom=3.0)
@@ -58,6 +71,9 @@ def test_pinhole_goes_there_and_back():
     back, z = pinhole.project(pinhole.unproject(xy, depth))
     assert back == pytest.approx(xy)
     assert z == pytest.approx(depth)
+    shifted = Pinhole(size=(96, 128), focal_px=80.0, centre=(10.0, 20.0))
+    assert shifted.unproject(np.array([18.0, 20.0]), np.array(5.0)) == pytest.approx([0.5, 0, 5])
+    assert shifted.project(np.array([0.5, 0.0, 5.0]))[0] == pytest.approx([18, 20])
     behind, z = pinhole.project(np.array([[0.1, 0.0, -1.0]]))
     assert np.isnan(behind).all()
     assert z[0] == -1
@@ -69,7 +85,9 @@ def test_pinhole_goes_there_and_back():
         lambda: Pose(position=(0.0, float("nan"), 0.0)),
         lambda: Pose(rotation=(0.0, 0.0, 0.0, 0.0)),
         lambda: Pose(zoom=0.0),
-        lambda: Pinhole.from_fov((4, 4), 180.0),
+        lambda: Pinhole.from_fov((4, 4), 175.0),
+        lambda: Pinhole.from_fov((4, 4), 1.0),
+        lambda: Pinhole(size=(0, 4), focal_px=1.0, centre=(2.0, 2.0)),
         lambda: Pinhole.from_fov((4, 4), float("nan")),
         lambda: Pinhole(size=(4, 4), focal_px=-1.0, centre=(2.0, 2.0)),
         lambda: Pinhole(size=(4, 4), focal_px=1.0, centre=(2.0, float("inf"))),

@@ -58,6 +58,32 @@ def test_what_has_not_changed_stays():
     assert torch.equal(made[..., 2 * SIDE + SIDE // 2 :], video[..., 2 * SIDE + SIDE // 2 :])
 
 
+def test_left_and_right_and_up_and_down_are_alike():
+    """With texture on one side of the seams alone."""
+    video = mosaic()
+    noise = 0.05 * torch.rand(video.shape, generator=torch.Generator().manual_seed(2))
+    cell = torch.arange(COLUMNS * SIDE) // SIDE
+    video = torch.where(cell % 2 == 1, video + noise, video)
+    for axis in (-1, -2):
+        torch.testing.assert_close(smoothed(video.flip(axis)), smoothed(video).flip(axis), atol=1e-5, rtol=0)
+    assert (smoothed(video) - video).abs().max() > 6e-3
+
+
+def test_a_change_of_one_channel_either_way_counts():
+    first = torch.zeros(1, 6, ROWS, COLUMNS)
+    for channel, value in ((0, 1.0), (5, -1.0)):
+        latents = first[:, None].clone()
+        latents[:, :, channel] = value
+        assert torch.equal(smooth_seams(mosaic(), latents, first, STRIDE), smoothed(mosaic()))
+    pair, first = cells(torch.tensor([[0.5, 0.54]])), torch.zeros(1, 2, 1, 2)
+    for side in (0, 1):  # what one of two cells shows is enough
+        latents = first[:, None].clone()
+        latents[..., side] = 1.0
+        made = smooth_seams(pair, latents, first, STRIDE)
+        assert 0.001 < made[..., SIDE - 1].mean() - 0.5 < 0.54 - made[..., SIDE].mean() + 1e-4 < 0.03
+    assert smoothed(mosaic().bfloat16()).dtype == torch.bfloat16
+
+
 def test_a_slope_has_no_seams():
     slope = torch.linspace(0.2, 0.8, COLUMNS * SIDE).expand(1, 1, 3, ROWS * SIDE, -1)
     torch.testing.assert_close(smoothed(slope), slope, atol=1e-4, rtol=0)

@@ -209,6 +209,19 @@ def test_misuse_is_caught():
         history.commit()
 
 
+@pytest.mark.parametrize("end", ["commit", "drop_chunk", "reset", "restore"])
+def test_each_chunk_must_be_begun(end):
+    store, state = ring(plan(1, 1, 1)), ring(plan(1, 1, 1)).snapshot()
+    store.begin_chunk()
+    with pytest.raises(AssertionError, match="snapshot"):
+        store.snapshot()
+    getattr(store, end)(*[state] * (end == "restore"))
+    for call in (store.commit, lambda: store.slots(0), lambda: store.extend(0, *pair(plan(1, 1, 1), seeded()))):
+        with pytest.raises(AssertionError, match="begin_chunk"):
+            call()
+    store.snapshot()
+
+
 @pytest.mark.parametrize("detach", [True, False])
 def test_history_cuts_gradients_unless_told_not_to(detach):
     cache = plan(1, 1, 1)

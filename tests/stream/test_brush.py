@@ -10,7 +10,7 @@ import torch
 pytest.importorskip("cv2")
 
 from motionstream.presets import nano
-from motionstream.stream.brush import on_thing, thing_under
+from motionstream.stream.brush import on_thing, snapped, thing_under
 from motionstream.stream.gestures import Begin, CameraSpeed, ChunkInput, GestureBoard, Motion
 from motionstream.stream.points import WHOLE_PICTURE, Point
 from motionstream.stream.pushes import resample_pushes
@@ -88,8 +88,55 @@ def test_nothing_is_told_where_nothing_can_be(scene):
     assert thing_under(picture, brush()[:4], CELL) is None, "few points"
     assert thing_under(picture, brush(6.0, 3.0), CELL) is None, "narrow"
     assert thing_under(picture, brush() + 1000, CELL) is None, "outside"
-    whole = np.stack(np.meshgrid(np.arange(4, W, 9), np.arange(4, H, 9)), -1).reshape(-1, 2).astype(float)
-    assert thing_under(picture, whole, CELL) is None, "all of the picture"
+    for step in (8, 9):  # without and with a rim that is left
+        whole = np.stack(np.meshgrid(np.arange(4, W, step), np.arange(4, H, step)), -1).reshape(-1, 2).astype(float)
+        assert thing_under(picture, whole, CELL) is None, "all of the picture"
+    rows, columns = np.mgrid[:H, :W] + 0.5
+    spot = np.hypot(columns - MIDDLE[0], rows - MIDDLE[1]) <= 14
+    assert thing_under(np.where(spot[..., None], (190, 50, 40), picture[:1]).astype(np.uint8), brush(), CELL) is None, (
+        "a spot"
+    )
+
+
+def test_another_thing_beside_is_not_part_of_it(scene):
+    picture, thing = scene
+    other = np.s_[90:100, 84:96]  # within reach of the brush, and of the same colour
+    twin = picture.copy()
+    twin[other] = picture[64:74, 84:96]
+    found = thing_under(twin, brush(), CELL)
+    assert found[70, 90]
+    assert found[other].mean() < 0.1
+
+
+def test_the_same_brush_has_the_same_answer():
+    """GrabCut begins with k-means, which draws."""
+    import cv2
+
+    picture = np.random.default_rng(1).integers(0, 256, (H, W, 3)).astype(np.uint8)
+    found = []
+    for seed in (1, 15, 22):
+        cv2.setRNGSeed(seed)
+        found.append(thing_under(cv2.GaussianBlur(picture, (0, 0), 5), brush(), CELL))
+    assert found[0] is not None
+    assert all((one == found[0]).all() for one in found)
+
+
+def test_brushes_of_one_moment_are_looked_at_one_by_one(scene):
+    """And one as small as a dab takes what it touches."""
+    offsets = {1: brush(), 2: brush(24.0, 6.0) + (0, 12), 3: np.array(MIDDLE) + (0, 10) + brush_offsets(10, 5)}
+    points = [Point(100 * n + k, x, y, group=n, snap=True) for n in offsets for k, (x, y) in enumerate(offsets[n])]
+    held = {point.id: point for point in points}
+
+    def asked(*groups: int) -> set[int]:
+        new = [key for key in held if held[key].group in groups]
+        nowhere = torch.zeros(0, 2)
+        return snapped(scene[0], new, held, lambda places: places, nowhere, nowhere, CELL).beside
+
+    assert asked(1)
+    assert asked(2)
+    assert asked(1, 2) == asked(1) | asked(2)
+    assert not asked(3)
+    assert asked(1, 3) == asked(1)
 
 
 def test_points_that_the_picture_does_not_have_count_as_on_it(scene):

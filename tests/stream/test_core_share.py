@@ -258,3 +258,25 @@ def test_what_cannot_be_shared_is_not(engine, picture, monkeypatch):
 def test_a_benchmark_gives_no_way():
     engine, _ = load_timed("tiny-debug", device="cpu", random_weights=True)
     assert not engine.gives_way
+
+
+def test_a_chunk_costs_all_that_was_computed_for_it_once(monkeypatch):
+    share, noted, now = CoreShare(), [], {"wall": 0.0, "own": 0.0}
+    monkeypatch.setattr(share, "note", lambda cost, busy: noted.append((cost, busy)))
+    monkeypatch.setattr("time.perf_counter", lambda: now["wall"])
+    monkeypatch.setattr("time.thread_time", lambda: now["own"])
+
+    def compute(wall: float, own: float) -> None:
+        now["wall"] += wall
+        now["own"] += own
+
+    with share.at_work():
+        compute(2.0, 0.5)
+        with share.at_work():
+            compute(1.0, 0.5)
+    compute(100.0, 100.0)  # no work of the stream's
+    with share.at_work():
+        compute(1.0, 1.0)
+    share.next_chunk()
+    share.next_chunk()
+    assert noted == [(4.0, 0.5)]

@@ -352,3 +352,14 @@ def test_turning_does_not_hurry_in_a_larger_picture():
     small = follow(AT_REST, (20.0, 0.0, 1.0, 2.0), 2.0)
     large = follow(AT_REST, target, 3.0, 1.5)
     assert large == pytest.approx((1.5 * small[0], 0.0, small[2], small[3]))
+
+
+def test_a_loop_goes_back_to_where_it_began_and_on():
+    on = board()
+    play(on, ChunkInput(), 9)
+    way = ((20.0, 20.0), (36.0, 20.0), (36.0, 32.0))  # 16, 12 and 20 pixels: 3 a frame
+    held = play(on, ChunkInput(begins=(Begin("path", 1, ((20.0, 20.0),), 8, way, 1.0, "linear", "loop"),)), 32)
+    places = [(points[0].x, points[0].y) for points in held]
+    assert places[15] == pytest.approx((20.0, 20.0))
+    assert places[11] == pytest.approx((20 + 16 * 0.6, 20 + 12 * 0.6)), "12 of the last 20 pixels are ahead"
+    assert places[16:] == [pytest.approx(place) for place in places[:16]]

@@ -300,7 +300,29 @@ def test_tracks_that_are_gone_are_not_remembered_without_end(monkeypatch):
     on = board()
     for n in range(40):
         on.buffer.chunk([[Point(n, 60.0, 70.0)]], first=False, remember=True)
-    assert len(on.buffer._remembered) == 5
+    assert list(on.buffer._remembered) == [34, 35, 36, 37, 38], "the newest ones; the last is still there"
+
+
+def test_codes_that_ran_out_are_taken_from_who_has_been_gone_longest():
+    made = TrackBuffer(preset("nano").geometry, preset("nano").model.tracks, 0, spare=2)
+    made.chunk([[Point(1, 12.0, 20.0), Point(2, 44.0, 12.0)], [Point(2, 44.0, 12.0)], []], first=True, remember=True)
+    made.place[: made.num_anchors] += 500
+    made.chunk([[Point(3, 12.0, 20.0)]], first=False, remember=True)
+    assert made._remembered.keys() == {2}
+
+
+def test_a_snapshot_can_be_gone_back_to_twice():
+    made = board().buffer
+    made.chunk([[Point(1, 60.0, 70.0)]], first=False)
+    saved, went_on = made.snapshot(), []
+    for _ in range(2):
+        made.restore(saved)
+        tracks = made.chunk([[Point(1, 60.0 + 3 * t, 70.0)] for t in range(1, 9)] + [[]], first=False)
+        since = [torch.from_numpy(made.moved_since(frame, np.array([[60.0, 70.0]]))) for frame in range(9, made.frame)]
+        went_on.append((*tracks, made.place.clone(), torch.tensor(made._free), *since))
+    assert all(torch.equal(a, b) for a, b in zip(*went_on, strict=True))
+    assert went_on[0][-1].abs().max() == 0
+    assert went_on[0][-8].abs().max() > 0
 
 
 def test_points_of_the_whole_picture_have_one_group():

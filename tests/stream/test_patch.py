@@ -81,6 +81,31 @@ def test_the_same_question_has_the_same_answer_and_a_finer_picture_nearly():
     assert (small ^ first).sum() < 0.15 * first.sum()
 
 
+def test_a_thing_far_from_the_corner_is_found_too(monkeypatch):
+    """Of a large picture only the part around the points is looked at, and no finer than CELL_PX to a cell."""
+    shape, away = (12 * HEIGHT // 4, 3 * WIDTH), np.array([200.0, 150.0])
+    picture = np.full((*shape, 3), scene()[2, 2])
+    picture[150 : 150 + HEIGHT, 200 : 200 + WIDTH] = scene()
+    looked_at = []
+    grab_cut = cv2.grabCut
+    monkeypatch.setattr(cv2, "grabCut", lambda part, *more: (looked_at.append(part.shape[:2]), grab_cut(part, *more)))
+    points = np.array([[-3.0, 5.0], away + (44.0, 40.0)])
+    outside, found = outlines(picture, points, NEAR.repeat(2), FAR.repeat(2), CELL)
+    assert not outside.any()
+    assert (found[150 : 150 + HEIGHT, 200 : 200 + WIDTH] & disc_mask()).sum() > 0.95 * disc_mask().sum()
+    assert found.sum() < 1.1 * disc_mask().sum()
+    outlines(picture.repeat(2, axis=0).repeat(2, axis=1), 2 * points, 2 * NEAR.repeat(2), 2 * FAR.repeat(2), 2 * CELL)
+    assert max(looked_at[0]) < 2 * (FAR[0] + 3 * CELL) + 2
+    assert np.allclose(looked_at[0], looked_at[1], atol=1)
+
+
+def test_an_outline_ends_where_it_was_told_to():
+    (found,) = outlines(scene(), np.array([[70.0, 32.0]]), np.array([10.0]), np.array([20.0]), CELL)  # the bar's upper end
+    y, x = found.nonzero()
+    assert np.hypot(x + 0.5 - 70, y + 0.5 - 32).max() <= 20
+    assert y.max() > 44
+
+
 def test_nothing_is_found_outside_in_crowds_and_in_pictures_of_a_few_cells():
     outside = np.array([[-3.0, 5.0], [5.0, 96.0], [np.nan, np.nan]])
     assert not outlines(scene(), outside, NEAR.repeat(3), FAR.repeat(3), CELL).any()
@@ -191,6 +216,25 @@ def test_a_crowd_holds_discs():
     crowd = [Point(n, 30.0 + 9 * (n % 4), 26.0 + 9 * (n // 4)) for n in range(FEW_POINTS + 1)]
     plain = started(None)
     assert held(made, *crowd) == held(plain, *crowd)
+
+
+def test_close_points_hold_discs():
+    """A disc of less than a cell says by itself how far the thing reaches."""
+    pair = Point(1, 44.0, 40.0), Point(2, 51.0, 40.0)
+    assert held(started(scene()), *pair) == held(started(None), *pair)
+    apart = Point(1, 44.0, 40.0), Point(2, 53.0, 40.0)
+    assert held(started(scene()), *apart) == inside(disc_mask())
+
+
+def test_points_of_other_gestures_are_no_crowd():
+    """A pin says what stays, not what its neighbour is."""
+    around = [(50 + 38 * math.cos(n), 44 + 38 * math.sin(n)) for n in range(FEW_POINTS + 1)]
+    places, anchors = torch.tensor([(50.0, 44.0), *around]), buffer(None).home
+    seen = torch.cat([places[:1], anchors])
+    alone = torch.arange(len(places)) == 0
+    for mates, wanted in ((alone, inside(disc_mask())), (torch.ones_like(alone), None)):
+        (mine,) = patches(places, torch.tensor([0]), anchors, CELL, mates=mates, picture=scene(), seen=seen)
+        assert ({tuple(place) for place in anchors[mine].tolist()} == wanted) is (wanted is not None)
 
 
 @pytest.mark.parametrize(("fellows", "reach"), [([], 24), ([12], 12), ([12, 20], 13), ([12, 20, 30], 15), ([4, 5, 6], 4)])

@@ -7,6 +7,7 @@ from motionstream.stream import performance
 from motionstream.stream.gestures import Begin, CameraSpeed, ChunkInput, Motion
 from motionstream.stream.lane import Lane
 from motionstream.stream.performance import Performance, SnapshotStore
+from motionstream.stream.swarm import Swarm
 from motionstream.stream.take import Take
 
 
@@ -137,6 +138,20 @@ def test_live_input_is_refused_while_a_take_plays(engine, picture):
         again.step()
         again.live.pin(1, [(5.0, 5.0)], seen=0, t=1)
         assert again.step().marks[0]
+
+
+def test_a_branch_from_a_take_that_plays_is_live(engine, picture):
+    """What was recorded from there on is forgotten."""
+    with Performance(engine, picture, "a cup", seed=3) as show:
+        perform(show, 5)
+    with Performance.of_take(engine, show.take) as again:
+        for _ in range(2):
+            again.step()
+        again.branch(1)
+        assert (again.scripted, again.recorded) == (False, 0)
+        again.live.pin(7, [(5.0, 5.0)], seen=0, t=1)
+        assert {mark.kind for mark in again.step().marks[-1]} == {"pin"}
+        assert again.take.inputs[1].begins[0].id == 7
 
 
 def test_a_step_that_fails_leaves_the_take_what_was_seen(engine, picture, monkeypatch):
@@ -273,3 +288,82 @@ def test_a_gesture_that_is_over_took_nothing(engine, picture):
         show.live.grab(1, [(20.0, 12.0)], seen=0, t=1)
         show.live.release(1, t=2)
         assert show.step().took == {}
+
+
+def test_a_branch_to_a_kept_chunk_makes_nothing_again(engine, picture, monkeypatch):
+    with Performance(engine, picture, "a cup", seed=3) as show:
+        perform(show, 6)
+        show.settle()
+        monkeypatch.setattr(show, "_play", lambda *_: 1 / 0)
+        for at in (6, 4, 0):
+            show.branch(at)
+            assert show.chunk == at
+            assert max(show.snapshots.states) == at
+
+
+def test_what_is_closed_keeps_its_take_alone(engine, picture):
+    with Performance(engine, picture, "a cup", seed=3) as show:
+        show.step()
+    assert not show.session.open
+    assert not show.snapshots.states
+    assert show.take.num_chunks == 1
+
+
+def test_sources_are_asked_for_the_chunk_that_is_made(engine, picture):
+    asked = []
+    swarm = Swarm.of("motion", [7], np.full((12, 1, 2), 16.0), np.ones((12, 1), bool), (48, 32))
+
+    class Source:
+        def points(self, chunk, num_frames):
+            asked.append((chunk, num_frames))
+            return swarm if num_frames == 12 else None, tuple(range(70, 70 + num_frames))
+
+    with Performance(engine, picture, "", seed=0) as show:
+        show.live.sources = (Source(),)
+        assert show.step().echo == tuple(range(70, 79))
+        show.live.pin(1, [(5.0, 5.0)], seen=0, t=75)
+        assert show.step().echo == (75,) * 6 + tuple(range(76, 82))
+        assert asked == [(0, 9), (1, 12)]
+        assert [made.swarms for made in show.take.inputs] == [(), (swarm,)]
+
+
+def test_snapshots_count_what_they_share_once(engine, picture):
+    with Performance(engine, picture, "a cup", seed=3) as show:
+        perform(show, 6)
+        states = [state.session for state in show.snapshots.states.values()]
+        held = {id(t): t for state in states for pair in state.cache.pages.values() for t in pair}
+        held |= {id(t): t for state in states for t in state.decoder or ()}
+        assert show.snapshots.nbytes == sum(t.numel() * t.element_size() for t in held.values())
+        assert states[-1].cache.pages[0] is states[-2].cache.pages[0], "the sink"
+        assert states[-1].nbytes() > states[-1].nbytes(states[-2])
+
+
+def test_the_buffer_is_told_how_the_camera_moves(engine, picture):
+    """Or a later grab would take what lay there before."""
+    with Performance(engine, picture, "", seed=0) as show:
+        steps, chunk = [], show.session.buffer.chunk
+
+        def record(frames, **how):
+            steps.append(how["drift"])
+            return chunk(frames, **how)
+
+        show.session.buffer.chunk = record
+        show.step()
+        show.live.camera((16.0, 0.0), 0.0, 0.0, t=1)
+        show.step()
+    assert not any(step is not None for step in steps[0])
+    assert all(step is not None for step in steps[1])
+
+
+def test_after_a_branch_ids_stay_used_and_only_drags_have_hands(engine, picture):
+    with Performance(engine, picture, "a cup", seed=3) as show:
+        perform(show, 6)
+        show.branch(5)
+        assert 203 not in show.active, "the path is over"
+        for used in (101, 202, 203):
+            with pytest.raises(ValueError, match="used before"):
+                show.live.pin(used, [(5.0, 5.0)], seen=0, t=1)
+        show.live.pin(501, [(5.0, 5.0)], seen=0, t=1)
+        assert 202 in show.active
+        with pytest.raises(ValueError, match="no drag 202"):
+            show.live.move(202, (1.0, 0.0, 0.0, 1.0), t=2)

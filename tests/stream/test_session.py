@@ -15,6 +15,7 @@ from motionstream.nn.kv_cache import HistoryCache
 from motionstream.stream import session as session_module
 from motionstream.stream.lane import Lane
 from motionstream.stream.points import MAX_POINTS, Point
+from motionstream.stream.session import MAX_PUSHES
 from motionstream.tracks.tracks import Tracks
 
 
@@ -50,6 +51,7 @@ def test_stream_makes_the_latents_of_the_training_rollout(engine, picture, laten
         chunk_of = session.buffer.chunk
 
         def record(frames, *, first, **options):
+            assert options["remember"], "a track that is hidden for a while is the same one"
             shown.append(chunk_of(frames, first=first, **options))
             return shown[-1]
 
@@ -353,12 +355,33 @@ def test_the_limit_of_live_input_does_not_hold_for_ready_made_tracks(engine, pic
     assert t >= 33
 
 
+def test_a_chunk_takes_points_for_as_many_frames_as_it_has(engine, picture):
+    with engine.start(picture) as session:
+        for given in (8, 10):
+            with pytest.raises(ValueError, match=f"chunk 0 has 9 frames, points for {given} were given"):
+                session.step_frames([[]] * given)
+        assert len(session.step_frames([[]] * 9).frames) == 9
+
+
+def test_a_paused_stream_stays_small(engine, picture):
+    with engine.start(picture) as session:
+        for n in range(3 * MAX_PUSHES):
+            session.push([Point(1, n / 100, 16.0)])
+        assert len(session._pushes) <= MAX_PUSHES
+        session.step()
+        assert session._held[1].x == (3 * MAX_PUSHES - 1) / 100
+
+
 def test_a_closed_session_says_so(engine, picture):
     session = engine.start(picture)
     session.step()
+    state = session.snapshot()
     session.close()
     session.close()
     assert session.cache is None
-    for use in (session.step, session.reset, lambda: session.push([]), lambda: next(session.stream(drag(9, (32, 48))))):
+    assert session.latents is None
+    uses = [session.step, session.launch, session.settle, session.snapshot, session.reset, lambda: session.push([])]
+    uses += [lambda: session.set_prompt("a dog"), lambda: session.restore(state), lambda: session.index]
+    for use in (*uses, lambda: next(session.stream(drag(9, (32, 48))))):
         with pytest.raises(ValueError, match="session is closed"):
             use()

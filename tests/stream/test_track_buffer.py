@@ -198,11 +198,21 @@ def test_reset_is_a_new_buffer_and_the_seed_names_the_codes():
     made = started()
     before = made.chunk([[Point(1, 12.0, 20.0)], [Point(1, 44.0, 12.0)]], first=False)
     made.reset()
+    assert made.frame == 0
     made.chunk([[]] * 9, first=True)
     after = made.chunk([[Point(1, 12.0, 20.0)], [Point(1, 44.0, 12.0)]], first=False)
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert torch.equal(buffer(3).ids, buffer(3).ids)
     assert not torch.equal(buffer(3).ids, buffer(4).ids)
+
+
+@pytest.mark.parametrize(("remember", "home"), [(True, (12, 20)), (False, (44, 12))])
+def test_a_track_that_comes_back_holds_what_it_held_and_a_hand_what_is_there(remember, home):
+    made = started()
+    made.chunk([[Point(1, 12.0, 20.0)], []], first=False, remember=remember)
+    back = made.chunk([[Point(1, 44.0, 12.0)]], first=False, remember=remember)
+    assert shown(back, 0)[id_of(home, made)] == [44.0, 12.0]
+    assert len(shown(back, 0)) == 9
 
 
 def crowd_of(count: int, shift: float = 0.0) -> list[Point]:

@@ -12,6 +12,7 @@ import torch
 
 from motionstream.tracks.formats import (
     ATI_FRAMES,
+    files_of,
     form_of,
     from_cotracker,
     load_any_tracks,
@@ -132,6 +133,15 @@ def test_length_and_rate(tmp_path: Path):
     assert load_any_tracks(tmp_path / "a.npz", num_frames=7).num_frames == 7
     longer = load_any_tracks(tmp_path / "a.npz", num_frames=70, fps=32)
     assert (longer.num_frames, longer.fps) == (70, 32)
+    save_any_tracks(tmp_path / "a.json", some_tracks())
+    ours = load_any_tracks(tmp_path / "a.json", num_frames=7, fps=8)
+    assert (ours.num_frames, ours.fps) == (7, 8)
+
+
+def test_names_of_files():
+    assert [form_of(f"A.{suffix}") for suffix in ("JSON", "PTH", "NPY")] == ["motionstream", "ati", "wan-move"]
+    assert files_of("x/a_tracks.NPY") == (Path("x/a_tracks.NPY"), Path("x/a_visibility.npy"))
+    assert files_of("x/a.npz") == (Path("x/a.npz"),)
 
 
 class Harmful:
@@ -186,6 +196,7 @@ def test_bad_files(tmp_path: Path):
     complain("a.npz", r"shape \(B, T, N, 2\)", tracks=points, visibility=occluded, **size)
     complain("a.npz", "visibility must have the shape", tracks=points[None], visibility=occluded, **size)
     complain("a.npz", "must hold numbers", tracks=np.array("text"), visibility=occluded, **size)
+    complain("a.npz", "'width' must be a single number, got 2", tracks=points, visibility=occluded, height=9, width=[9, 9])
     complain("missing.npz", "check the path")
     complain("missing.pth", "does not say its canvas")
     complain("missing.npy", "check the path")
@@ -193,6 +204,8 @@ def test_bad_files(tmp_path: Path):
     complain("junk.npz", "not readable as NPZ")
     (tmp_path / "junk.npy").write_text("junk")
     complain("junk.npy", "not readable as NPY")
+    np.save(tmp_path / "text.npy", np.array([[[["a", "b"]]]]))
+    complain("text.npy", "must hold one array of numbers")
     np.save(tmp_path / "torn.npy", points)
     torn = bytearray((tmp_path / "torn.npy").read_bytes())
     torn[20] = ord("(")

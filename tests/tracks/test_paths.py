@@ -80,6 +80,11 @@ def test_orbits_are_larger_in_front():
     assert behind.scale_at(1.0) == pytest.approx(1.3 / 0.7)
 
 
+def test_a_size_belongs_to_a_place_of_the_path():
+    path = MotionPath(np.array([[0.0, 0], [10, 0], [40, 0]]), np.array([1.0, 2, 4]))
+    assert path.scale_at([0.0, 0.25, 0.625, 1.0]).tolist() == [1, 2, 3, 4]
+
+
 def test_walking_by_duration_and_speed():
     path = line_path((0, 0), (60, 0))
     assert walk(path, num_frames=5, fps=4).tolist() == [0, 0.25, 0.5, 0.75, 1]
@@ -104,10 +109,26 @@ def test_points_in_a_mask():
         assert most / 3 <= len(points_in_mask(mask, max_points=most)) <= most
     ring = np.hypot(*(np.indices((41, 41)) - 20)) > 15
     ring &= np.hypot(*(np.indices((41, 41)) - 20)) < 18
+    nearest_px = np.hypot(*(np.argwhere(ring) - 20).T).min()
     for spacing in (3.0, 1000.0):  # nothing in the middle to take hold of
         inside = points_in_mask(ring, spacing_px=spacing)
         assert len(inside) >= 1
+        assert spacing < 1000 or np.hypot(*(inside[0] - 20.5)) == pytest.approx(nearest_px)
         assert ring[np.floor(inside[:, 1]).astype(int), np.floor(inside[:, 0]).astype(int)].all()
+
+
+def test_points_in_a_mask_of_two_parts_lie_in_it():
+    """Also where its middle is far from the canvas's, so that a grid around it reaches beyond."""
+    mask = np.zeros((48, 64), dtype=bool)
+    mask[2:30, :30] = mask[44:, 58:] = True
+    for turned in (mask, mask[:, ::-1], mask[::-1], mask[::-1, ::-1]):
+        points = points_in_mask(turned, spacing_px=3.0)
+        assert ((points >= 0) & (points < (64, 48))).all()
+        assert turned[points[:, 1].astype(int), points[:, 0].astype(int)].all()
+        assert len(points) > 40
+    dot = np.zeros((48, 64), dtype=bool)
+    dot[7, 9] = True
+    assert points_in_mask(dot).tolist() == [[9.5, 7.5]]
 
 
 def test_a_thing_moves_rigidly():
@@ -126,6 +147,14 @@ def test_a_thing_moves_rigidly():
     assert sides == pytest.approx(10 * 2**0.5, abs=1e-4)
     pinned = move_points(corners, follow_path([(0, 0)]), np.array([0.0, 1.0]), size=(99, 99), fps=8, scale=3, pivot=(10, 10))
     assert pinned.xy[0, 1].tolist() == [[10, 10], [40, 10], [40, 40], [10, 40]]
+
+
+def test_a_thing_goes_as_far_as_its_path_and_grows_as_that_says():
+    corners = np.array([[10.0, 10], [20, 10], [20, 20], [10, 20]])
+    path = MotionPath(np.array([[50.0, 40], [70, 40]]), np.array([1.0, 2]))
+    tracks = move_points(corners, path, np.array([0.0, 1.0]), size=(99, 99), fps=8)
+    assert tracks.xy[0, 0].tolist() == corners.tolist()
+    assert tracks.xy[0, 1].tolist() == [[25, 5], [45, 5], [45, 25], [25, 25]]
 
 
 def test_a_mask_goes_there_and_may_leave_the_canvas():

@@ -41,10 +41,12 @@ def test_brush_is_a_disc_with_its_centre_first(radius, spacing):
 
 def test_brush_sizes():
     assert [len(brush_offsets(radius, 8)) for radius in (0, 7.9, 8, 12, 16)] == [1, 1, 5, 9, 13]
+    assert len(brush_offsets(0.3, 0.1)) == 29, "0.3 / 0.1 is below 3"
     for radius, spacing in ((-1, 8), (8, 0)):
         with pytest.raises(ValueError, match="a brush needs"):
             brush_offsets(radius, spacing)
-    for radius, spacing in ((1e6, 1), (20, 1e-300)):
+    assert len(brush_offsets(36, 1)) == 4053
+    for radius, spacing in ((37, 1), (1e6, 1), (20, 1e-300)):
         with pytest.raises(ValueError, match="raise spacing_px"):
             brush_offsets(radius, spacing)
 
@@ -59,6 +61,14 @@ def test_irregular_and_duplicate_times():
     points = [(0.0, 0, 5), (0.1, 4, 5), (0.1, 10, 5), (0.4, 40, 5), (0.4, 10, 5)]
     assert xs_of(Stroke(points=points), num_frames=5, fps=10) == pytest.approx([0, 10, 20, 30, 10])
     assert xs_of(Stroke(points=[(0.25, 1, 1), (0.25, 7, 1)]), num_frames=3) == [None, 7, 7]
+
+
+def test_a_time_stamp_that_means_a_frame_meets_it():
+    """In binary 3 * 0.1 is later than 0.3, and 7 / 10 earlier than 0.7000000001."""
+    begun = Stroke(points=[(0.1 + 0.2, 7, 1), (0.6, 7, 1)], hold=False)
+    assert xs_of(begun, num_frames=9, fps=10) == [None] * 3 + [7] * 4 + [None] * 2
+    late = Stroke(points=[(0.3 + 1e-9, 7, 1), (0.6 - 1e-9, 7, 1)], hold=False)
+    assert xs_of(late, num_frames=9, fps=10) == [None] * 3 + [7] * 4 + [None] * 2
 
 
 def test_a_click_between_two_frames_shows_in_the_next_one():
@@ -80,6 +90,8 @@ def test_rotation_and_scale_about_the_cursor():
     tracks = sampled(stroke, num_frames=6)
     right = brush_offsets(8, 8).tolist().index([8, 0])
     assert tracks.xy[0, 0, right].tolist() == [40, 24]
+    halfway = 8 * np.sqrt(2)  # it grows by equal factors
+    assert np.hypot(*(tracks.xy[0, 2, right].numpy() - (32, 24))) == pytest.approx(halfway)
     assert tracks.xy[0, 4, right].tolist() == pytest.approx([32, 40])  # clockwise on the screen: right goes down
     assert tracks.xy[0, 5].tolist() == tracks.xy[0, 4].tolist()
     assert tracks.xy[0, 4, 0].tolist() == [32, 24]
@@ -97,9 +109,11 @@ def test_ids_are_named_or_free():
     assert assign_ids(strokes) == [[0], [1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
     assert assign_ids(strokes, first_id=4) == [[6], [1, 2, 3, 4, 5], [7, 8, 9, 10, 11]]
     assert tracks_from_strokes(strokes, 3, 16, SIZE).ids.tolist() == [list(range(11))]
+    assert tracks_from_strokes(strokes, 3, 16, SIZE, first_id=4).ids[0, :2].tolist() == [6, 1]
     assert kinds_by_id(strokes)[0] == "drag"
     assert kinds_by_id(strokes)[5] == "pin"
     assert kinds_by_id(strokes)[6] == "path"
+    assert kinds_by_id(strokes, first_id=4)[6] == "drag"
     with pytest.raises(ValueError, match="track id 5; a brush of M points"):
         assign_ids([strokes[1], Stroke(points=[(0, 1, 1)], id=5)])
 
@@ -116,6 +130,8 @@ def test_no_strokes_and_bad_lengths():
         ({"points": []}, "1 to 1000000 points"),
         ({"points": [(0, 1)]}, r"must be \[seconds, x, y\]"),
         ({"points": [(0, 1, float("nan"))]}, "finite numbers"),
+        ({"points": [(0, -1e10, 1)]}, "finite numbers"),
+        ({"points": [(0, True, 1)]}, "finite numbers"),
         ({"points": [(-1, 1, 1)]}, "start at 0 or later"),
         ({"points": [(1, 1, 1), (0.5, 1, 1)]}, "never decrease, got 0.5"),
         ({"kind": "push"}, "one of drag, pin, path, got 'push'"),
@@ -123,7 +139,9 @@ def test_no_strokes_and_bad_lengths():
         ({"id": 1.5}, "whole number"),
         ({"hold": "no"}, "hold must be true or false"),
         ({"snap": 1}, "snap must be true or false"),
+        ({"id": True}, "whole number"),
         ({"radius_px": "3"}, "radius_px must be a finite number"),
+        ({"radius_px": -1}, "a brush needs"),
         ({"scale": 0}, "above 0"),
     ],
 )

@@ -198,6 +198,9 @@ def test_concat_refuses_clashing_ids_and_other_canvases():
         tracks.concat(tracks)
     with pytest.raises(ValueError, match="size differs"):
         tracks.concat(tracks.resize(4, 4))
+    for join in (line(1, 2).concat, line(1, 2).concat_frames):
+        with pytest.raises(ValueError, match=r"fps differs: 16\.0 and 8\.0"):
+            join(line(1, 2, fps=8))
     for join in (tracks.concat, tracks.concat_frames):
         with pytest.raises(ValueError, match="batch differs: 1 and 2"):
             join(random_tracks(B=2))
@@ -224,6 +227,9 @@ def test_concat_frames_fills_samples_with_a_smaller_union():
     both = first.concat_frames(second)
     assert both.ids.tolist() == [[3, 4, 0, 1], [3, 4, 0, 9]]
     assert not both.visible[0, :, 2:].any()
+    first = Tracks(xy=first.xy, visible=first.visible, ids=torch.tensor([[1, 0], [3, 4]]), size=SIZE, fps=16)
+    second = Tracks(xy=second.xy, visible=second.visible, ids=torch.tensor([[0, 1], [0, 9]]), size=SIZE, fps=16)
+    assert first.concat_frames(second).ids.tolist() == [[1, 0, 2, 3], [3, 4, 0, 9]]
 
 
 @FAST
@@ -240,6 +246,8 @@ def test_allclose_sees_every_difference():
     assert not tracks.allclose(line(1, 2, 3))
     assert not tracks.allclose(line(1, 2, None, fps=8))
     assert not tracks.allclose(line(1, 2))
+    named = Tracks(xy=tracks.xy, visible=tracks.visible, ids=torch.tensor([[5]]), size=SIZE, fps=16)
+    assert not tracks.allclose(named)
 
 
 # ---- TAP-Vid ---------------------------------------------------------------------------------------------------------
