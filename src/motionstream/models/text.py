@@ -56,3 +56,10 @@ def words(prompt: str) -> list[str]:
 @lru_cache(maxsize=4096)
 def _word_vector(word: str, dim: int) -> np.ndarray:
     return np.random.default_rng(zlib.crc32(word.encode())).standard_normal(dim).astype(np.float32)
+
+
+def check_prompt(prompt: object) -> str:
+    """``prompt``, if it is text (ValueError)."""
+    if not isinstance(prompt, str):
+        raise ValueError(f'prompt={prompt!r:.60} must be text; use "" for none')
+    return prompt

@@ -7,6 +7,7 @@ with engine.start(first_frame, "a cup moves left") as session:
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -26,7 +27,7 @@ from motionstream.models.init import init_from_scratch
 from motionstream.models.load import load_model, load_weights
 from motionstream.models.picture import reads_grey
 from motionstream.models.recall import PictureRecall, Told
-from motionstream.models.text import HashedWords
+from motionstream.models.text import HashedWords, check_prompt
 from motionstream.models.tiny_vae import TinyVAE
 from motionstream.models.vae import DecoderState, NanoVAE
 from motionstream.nn.attention_choice import AttentionChoice
@@ -224,10 +225,11 @@ class StreamEngine:
             raise ValueError(f"first_frame is {found}: give uint8 of shape {wanted} (see media.images.load_first_frame)")
         if not isinstance(seed, Integral) or not 0 <= seed < 2**31:
             raise ValueError(f"seed={seed!r} must be a whole number in [0, 2147483647]")
-        if not isinstance(prompt, str):
-            raise ValueError(f'prompt={prompt!r} must be text; use "" for none')
         picture = None if first_frame is None else first_frame.copy()  # the caller may fill the array anew
-        return StreamSession(self, picture, prompt, int(seed), steps)
+        session = StreamSession(self, picture, check_prompt(prompt), int(seed), steps)
+        if len(session.sigmas) == 1 and self.fused is not None and self.fused.rows == "fp8-early":
+            warnings.warn("FP8 is for all steps but the last, and there is one: products are not in it", RuntimeWarning)
+        return session
 
     def synchronize(self) -> None:
         synchronize(self.compute.device)

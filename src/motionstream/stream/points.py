@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,12 +12,15 @@ import torch
 from torch import Tensor
 
 from motionstream.tracks.strokes import Stroke, assign_ids, held_frames
+from motionstream.tracks.tracks import Tracks
 
 if TYPE_CHECKING:
-    from motionstream.tracks.tracks import Tracks
+    from motionstream.shapes import VideoGeometry
 
 MAX_POINTS = 1024
 """Points that live input may hold at once. Ready-made tracks may be more: the buffer draws codes for them."""
+MAX_PX = 1e9
+"""As for strokes and tracks in files."""
 WHOLE_PICTURE = 0
 """The group of points that move all of the picture, a camera's or those of a clip: a hand takes over what they hold."""
 
@@ -83,6 +87,34 @@ class ReadyPoints:
         for t, column, (x, y) in zip(rows.tolist(), columns.tolist(), places, strict=True):
             frames[t].append(Point(self.names[column], x, y, group=self.groups[column], snap=self.snaps[column]))
         return frames
+
+
+def check_tracks(tracks: Tracks, geometry: VideoGeometry) -> None:
+    """Refuse ready-made tracks of another canvas, batch or frame rate than a model's (ValueError)."""
+    if not isinstance(tracks, Tracks):
+        raise ValueError(
+            f"tracks are of type {type(tracks).__name__}: give motionstream.Tracks, such as Tracks.from_strokes makes"
+        )
+    if tracks.batch != 1 or tracks.size != (geometry.height, geometry.width):
+        raise ValueError(
+            f"tracks are for {tracks.batch} videos of {tracks.size[1]}x{tracks.size[0]} pixels; this model needs one of "
+            f"{geometry.width}x{geometry.height}: use tracks.resize({geometry.height}, {geometry.width})"
+        )
+    if not math.isclose(tracks.fps, geometry.fps):  # frame for frame it would move at another speed, silently
+        raise ValueError(
+            f"tracks are at {tracks.fps:g} frames per second; this model makes {geometry.fps:g}: "
+            f"use tracks.resample(fps={geometry.fps:g})"
+        )
+
+
+def check_place(point: Point) -> None:
+    """Refuse a point that is nowhere, or so far away that it would run out of digits."""
+    if not isinstance(point, Point):
+        raise ValueError(f"{point!r:.60} is no point: give motionstream.Point(id, x, y)")
+    if not (abs(point.x) < MAX_PX and abs(point.y) < MAX_PX):
+        raise ValueError(
+            f"point {point.id} has position ({point.x}, {point.y}): coordinates must be finite numbers below {MAX_PX:g}"
+        )
 
 
 def check_finite(names: list[int], where: Tensor) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -22,15 +20,16 @@ from motionstream.models.memory_rehearsal import CLIP_ROWS
 from motionstream.models.motion import track_latents
 from motionstream.models.picture import encode_picture
 from motionstream.models.recall import tell_picture
-from motionstream.models.text import prompt_rows
+from motionstream.models.text import check_prompt, prompt_rows
 from motionstream.models.vae import DecoderState
 from motionstream.nn.kv_cache import CacheState
+from motionstream.stream.alone import alone
 from motionstream.stream.chunk import Chunk, ChunkStats, Mark, PendingChunk
 from motionstream.stream.drift import Drift
 from motionstream.stream.exhaustion import advice, guarded, release
 from motionstream.stream.lane import Lane
 from motionstream.stream.outline import can_outline
-from motionstream.stream.points import MAX_POINTS, Point, ReadyPoints
+from motionstream.stream.points import MAX_POINTS, Point, ReadyPoints, check_place, check_tracks
 from motionstream.stream.pushes import merge_pairs, resample_pushes, taken_hold
 from motionstream.stream.random_parts import stamp
 from motionstream.stream.track_buffer import TrackBuffer
@@ -68,7 +67,8 @@ class SessionState:
 
 
 class StreamSession:
-    """Made by :meth:`StreamEngine.start`; a context manager. One thread steps, any thread may :meth:`push`.
+    """Made by :meth:`StreamEngine.start`; a context manager. Any thread may :meth:`push` at any time; what else changes the
+    session waits for what another thread does with it, :meth:`close` for the chunk that is being made.
 
     Without a prompt (None) it is a stream of nothing, for a warm-up: text and picture encoder, which may take gigabytes, are
     not asked.
@@ -84,13 +84,11 @@ class StreamSession:
     def __init__(
         self, engine: StreamEngine, first_frame: np.ndarray | None, prompt: str | None, seed: int, steps: int | None
     ) -> None:
-        self.engine, self.seed, self._closed = engine, seed, False
+        self.engine, self.seed, self._closed, self.turn = engine, seed, False, threading.RLock()
         engine.compute.make_current()
         preset, device = engine.preset, engine.compute.device
         geometry = preset.geometry
         self.sigmas = few_step_sigmas(preset.sample.student_sigmas, steps)
-        if len(self.sigmas) == 1 and engine.fused is not None and engine.fused.rows == "fp8-early":
-            warnings.warn("FP8 is for all steps but the last, and there is one: products are not in it", RuntimeWarning)
         self._see(first_frame, blank=prompt is None)
         self._tell(torch.zeros(1, preset.model.text_len, preset.model.text_dim) if prompt is None else engine.text([prompt]))
         self._first_prompt = self._text, self._prompt_rows
@@ -136,6 +134,7 @@ class StreamSession:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    @alone
     def close(self) -> None:
         """Give the cache back to the engine; the session cannot step any more."""
         if not self._closed:
@@ -158,6 +157,7 @@ class StreamSession:
             name = self.engine.preset.name
             raise ValueError(f"{name} has no track channels, so points cannot be moved: use a preset with tracks")
 
+    @alone
     def reset(self) -> None:
         """Back to the picture: the next chunk is chunk 0 again, as in a fresh session with the same seed and prompt."""
         self._check_open()
@@ -177,10 +177,11 @@ class StreamSession:
         self._check_open()
         return self.cache.chunk + (self._pending is not None)
 
+    @alone
     def set_prompt(self, prompt: str) -> None:
         """Use ``prompt`` from the next chunk on. Cached chunks keep the prompt they were made with."""
         self._check_open()
-        self._tell(self.engine.text([prompt]))
+        self._tell(self.engine.text([check_prompt(prompt)]))
 
     def _tell(self, text: Tensor) -> None:
         device = self.engine.compute.device
@@ -188,24 +189,24 @@ class StreamSession:
             self._text = self.engine.model.embed_text(text.to(device))
         self._prompt_rows = torch.tensor([prompt_rows(text)], dtype=torch.int32, device=device)
 
-    def push(self, points: list[Point]) -> None:
+    def push(self, points: Iterable[Point]) -> None:
         """Where held points are now, in model pixels; takes effect at the next chunk, the latest position wins.
 
         Raises:
-            ValueError: a coordinate that is not finite, too many points at once, a model without tracks, or a closed
-                session.
+            ValueError: a coordinate that is not finite, or absurd, too many points at once, a model without tracks, or a
+                closed session.
         """
         self._check_open()
+        points = list(points)
         self._check_movable(bool(points))
         for point in points:
-            if not (math.isfinite(point.x) and math.isfinite(point.y)):
-                raise ValueError(f"point {point.id} has position ({point.x}, {point.y}): coordinates must be finite numbers")
+            check_place(point)
         with self._lock:
             newest = {point.id: point.visible for _, pushed in (*self._pushes, (0.0, points)) for point in pushed}
             num_points = len((self._held.keys() - newest.keys()) | {key for key, visible in newest.items() if visible})
             if num_points > MAX_POINTS:
                 raise ValueError(f"{num_points} points at once: use at most {MAX_POINTS}, or let some go (visible=False)")
-            self._pushes.append((time.monotonic(), list(points)))
+            self._pushes.append((time.monotonic(), points))
             if len(self._pushes) > MAX_PUSHES:
                 self._pushes = merge_pairs(self._pushes)
 
@@ -219,6 +220,7 @@ class StreamSession:
         """Make the next chunk from what was pushed until now; a clean pass that is due comes before the pushes are read."""
         return self.launch().result()
 
+    @alone
     def launch(self) -> PendingChunk:
         """:meth:`step` without waiting for the frames: on a GPU the next chunk can be launched while they are decoded."""
         self._check_open()
@@ -235,6 +237,7 @@ class StreamSession:
                 self._held, self._pushes = held, [*pushes, *self._pushes]
             raise
 
+    @alone
     def step_frames(self, frames: list[list[Point]], drift: Drift | None = None) -> Chunk:
         """Make the next chunk from exact points per frame: ``frames[t]`` lists what is held in its pixel frame t.
 
@@ -266,18 +269,8 @@ class StreamSession:
         Raises:
             ValueError: tracks of another canvas, batch or frame rate, other strokes, or a model without tracks.
         """
+        check_tracks(tracks, self.engine.preset.geometry)
         self._check_movable(bool(tracks.visible.any()))
-        geometry = self.engine.preset.geometry
-        if tracks.batch != 1 or tracks.size != (geometry.height, geometry.width):
-            raise ValueError(
-                f"tracks are for {tracks.batch} videos of {tracks.size[1]}x{tracks.size[0]} pixels; this model needs one of "
-                f"{geometry.width}x{geometry.height}: use tracks.resize({geometry.height}, {geometry.width})"
-            )
-        if not math.isclose(tracks.fps, geometry.fps):  # frame for frame it would move at another speed, silently
-            raise ValueError(
-                f"tracks are at {tracks.fps:g} frames per second; this model makes {geometry.fps:g}: "
-                f"use tracks.resample(fps={geometry.fps:g})"
-            )
         wanted = tracks.num_frames if num_frames is None else num_frames
         if wanted < 1:
             raise ValueError(f"num_frames={wanted} must be at least 1")
@@ -300,6 +293,7 @@ class StreamSession:
         if waiting is not None:
             yield waiting.result()
 
+    @alone
     def settle(self) -> None:
         """Run the clean pass of the last chunk now, for example while its frames are being shown."""
         self._check_open()
@@ -317,6 +311,7 @@ class StreamSession:
         self._pending = None
         self._commit_span = (begun, Mark(self.engine.compute.device))
 
+    @alone
     def snapshot(self, known: SessionState | None = None) -> SessionState:
         """Everything that the next chunk depends on; noise follows from seed and chunk number. Settles first.
 
@@ -338,6 +333,7 @@ class StreamSession:
             waiting = dict(self._held), tuple(self._pushes)
         return SessionState(cache, self.buffer.snapshot(), decoder, self._text, self._prompt_rows, *waiting)
 
+    @alone
     def restore(self, state: SessionState) -> None:
         """Back to ``state``: the same input from here on gives the same frames as it gave then, bit for bit."""
         self._check_open()
@@ -361,6 +357,7 @@ class StreamSession:
         release(engine.compute.device)
         return said
 
+    @alone
     def _launch(self, frames: list[list[Point]], *, remember: bool = False, drift: Drift | None = None) -> PendingChunk:
         self._check_open()
         return self._guarded(lambda: self._begin(frames, remember, drift))
