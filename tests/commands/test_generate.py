@@ -207,7 +207,7 @@ BAD_OPTIONS: dict[str, tuple[list[str], str]] = {
     "is folder": (["-o", "."], "must end in .mp4"),
     "both": (["--weights", "."], "has no config.json"),
     "steps": (["--steps", "9"], "'9' must be a whole number from 1 to 8"),
-    "size": (["--size", "64x64"], "makes 48x32 pixels, not 64x64: give --size such a one"),
+    "size": (["--size", "64x64"], "makes 48x32 pixels, not 64x64: take such a size, or give none"),
 }
 
 

@@ -46,7 +46,7 @@ def test_a_session_ends_with_advice_and_the_next_one_streams(engine, picture, ex
         wanted = [session.step().frames for _ in range(5)]
     exhausted(stage, 2, error)
     session, made = engine.start(picture, seed=4), []
-    with pytest.raises(OutOfMemory, match=r"out of memory on cpu at chunk \d: .*is kept; try another --device or close"):
+    with pytest.raises(OutOfMemory, match=r"out of memory on cpu at chunk \d: .*is kept; try another device or close"):
         made.extend(session.step().frames for _ in range(5))
     assert len(made) in (2, 3)
     assert all(np.array_equal(one, other) for one, other in zip(made, wanted, strict=False))
@@ -124,6 +124,6 @@ def test_cuda_and_its_libraries_run_out_in_other_words(said):
 def test_advice_names_what_can_be_given_up():
     wan = advice(wan2_1_1_3b(), torch.device("cuda"), 7, "full")
     assert "chunk 7" in wan
-    assert "try the tiny decoder or a smaller --size than 832x480 or close" in wan
+    assert "try the tiny decoder or a smaller size than 832x480 or close" in wan
     assert "decoder" not in advice(wan2_1_1_3b(), torch.device("cuda"), 7, "tiny")
-    assert "--device" in advice(nano(), torch.device("cpu"), 0, "nano")
+    assert "another device" in advice(nano(), torch.device("cpu"), 0, "nano")

@@ -341,11 +341,11 @@ def test_a_warm_up_asks_no_encoder(load, monkeypatch):
 def test_too_little_memory_is_said_before_anything_is_loaded(folders, monkeypatch):
     from motionstream.stream import memory_check
 
-    words = r"wan2.1-1.3b needs \S+ [GM]B to stream \(predicted\), {} MB are free on cpu: take --dtype bfloat16"
+    words = r"wan2.1-1.3b needs \S+ [GM]B to stream \(predicted\), {} MB are free on cpu: take dtype bfloat16"
     with monkeypatch.context() as little:
         little.setattr("motionstream.stream.engine.load_model", lambda *a, **k: pytest.fail("loaded"))
         little.setattr(memory_check, "free_bytes", lambda device: 600 * 10**6)
-        ways = r" or the tiny decoder \(\S+ [GM]B in all\) or a smaller --size than 64x64 \(--ignore"
+        ways = r" or the tiny decoder \(\S+ [GM]B in all\) or a smaller size than 64x64 \(--ignore"
         refused(words.format("600.0") + ways, folders["wan2.1-1.3b"], vae="full")
         little.setattr(memory_check, "free_bytes", lambda device: 10**8)
         refused(words.format("100.0") + r" \(--ignore", folders["wan2.1-1.3b"], vae="full")  # nothing smaller would do
@@ -385,10 +385,8 @@ def test_encoders_run_on_the_gpu_only_with_room_for_them(monkeypatch):
     with pytest.raises(ValueError, match=r"the text encoder needs 11.0 GB of the processor's memory, 1.0 GB are free"):
         place()
     free["cuda"] = 12 * 10**9
-    with pytest.raises(
-        ValueError, match=r"needs 12.7 GB .* take no --fp8, which holds most weights twice or a smaller --size"
-    ):
+    with pytest.raises(ValueError, match=r"needs 12.7 GB .* take no fp8, which holds most weights twice or a smaller size"):
         memory_check.place_encoders(config, compute, "tiny", 0, fp8=True)
     free["cuda"] = 8 * 10**9
-    with pytest.raises(ValueError, match=r"wan2.1-1.3b needs 11.6 GB .* 8.0 GB are free on cuda: take a smaller --size"):
+    with pytest.raises(ValueError, match=r"wan2.1-1.3b needs 11.6 GB .* 8.0 GB are free on cuda: take a smaller size"):
         place()

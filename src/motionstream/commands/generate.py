@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "image", metavar="IMAGE", nargs="?", help="first frame: any picture of at least 16x16 pixels (none for t2v presets)"
     )
-    parser.add_argument("--prompt", required=True, help="what is seen, and what moves")
+    parser.add_argument("--prompt", required=True, help='what is seen, and what moves; "" will do for nano')
     parser.add_argument("--tracks", metavar="FILE", help="tracks or strokes, .json or .npz (default: nothing is dragged)")
     parser.add_argument("-o", "--output", metavar="OUT.mp4", required=True, help="the video")
     parser.add_argument("--preset", help="the model (default: that of --weights, else nano)")

@@ -53,12 +53,12 @@ def advice(preset: PresetConfig, device: torch.device, index: int, decoder: str)
     """What to say and what to do about it."""
     ways = ["close what else uses this memory"]
     if preset.vae_kind != "nano" or preset.more_sizes:
-        ways.insert(0, f"a smaller --size than {preset.geometry.width}x{preset.geometry.height}")
+        ways.insert(0, f"a smaller size than {preset.geometry.width}x{preset.geometry.height}")
     if preset.vae_kind != "nano":
         if decoder == "full":
             ways.insert(0, "the tiny decoder")
     else:
-        ways.insert(0, "another --device")
+        ways.insert(0, "another device")
     return (
         f"out of memory on {device} at chunk {index}: this stream has ended and what it made is kept; "
         f"try {' or '.join(ways)}, then begin another"

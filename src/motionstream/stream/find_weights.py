@@ -44,7 +44,7 @@ def find_config(
         known = [(config.geometry.height, config.geometry.width), *config.more_sizes]
         *first, last = (f"{width}x{height}" for height, width in known)
         sizes = f"{', '.join(first)} or {last}" if first else last
-        raise ValueError(f"{config.name} makes {sizes} pixels, not {size[1]}x{size[0]}: give --size such a one, or none")
+        raise ValueError(f"{config.name} makes {sizes} pixels, not {size[1]}x{size[0]}: take such a size, or give none")
     return config.sized(*size), folder
 
 

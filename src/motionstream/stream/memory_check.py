@@ -74,15 +74,15 @@ def _refuse(
         plan = plan_memory(one, "stream", options=held)
         return plan.total if compute.device.type == "cuda" else plan.peak + encoders
 
-    ways = ["--dtype bfloat16"] if compute.dtype != torch.bfloat16 else []
+    ways = ["dtype bfloat16"] if compute.dtype != torch.bfloat16 else []
     if options.decoder == "full" and in_all(config, tiny) <= free:
         ways.append(f"the tiny decoder ({gigabytes(in_all(config, tiny))} in all)")
     if options.fp8:
-        ways.append("no --fp8, which holds most weights twice")
+        ways.append("no fp8, which holds most weights twice")
     cell = geometry.stride * geometry.patch
     least = in_all(config.sized(cell, cell), tiny)
     if least <= free:
-        ways.append(f"a smaller --size than {geometry.width}x{geometry.height}")
+        ways.append(f"a smaller size than {geometry.width}x{geometry.height}")
     said = (
         f"{config.name} needs {gigabytes(needed)} to stream (predicted), {gigabytes(free)} are free on {compute.device}: "
         + (f"take {' or '.join(ways)}" if ways else f"the smallest video takes {gigabytes(least)}, so free memory first")
