@@ -28,6 +28,12 @@ def look_back(studio: StudioPage) -> None:
 def test_on_a_low_screen_the_picture_is_large_and_its_tools_are_beside(visit: Visit, width: int, height: int) -> None:
     studio = visit(width, height, touch=True)
     page = studio.page
+    page.click(".picture-adjust >> nth=0")
+    page.wait_for_selector("#setup[open]")
+    for name in ("#setup [data-close]", "#crop-box", "#setup-prompt", "#setup-start"):
+        inside = "(one) => (({ top, bottom }) => top >= 0 && bottom <= innerHeight)(one.getBoundingClientRect())"
+        assert page.eval_on_selector(name, inside), name
+    studio.keys("Escape")
     studio.play("balloon", 14)
     box = page.locator("#overlay").bounding_box()
     assert box["width"] * box["height"] > 0.22 * width * height
