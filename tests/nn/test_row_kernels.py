@@ -28,12 +28,52 @@ def test_every_kernel_is_its_reference(width, heads, dtype):
 @pytest.mark.parametrize("name", ["norm_rows", "write_qkv", "rms_rows"])
 def test_a_kernel_that_is_wrong_is_found(monkeypatch, name):
     right = getattr(row_kernels, name)
-    monkeypatch.setattr(row_kernels, name, lambda *given: right(*given) * 1.001)
+    monkeypatch.setattr(row_kernels, name, lambda *given, **more: right(*given, **more) * 1.001)
     row_kernels_check.row_kernels_work.cache_clear()
     try:
         assert f"{name} is numerically wrong" in row_kernels_work(DEVICE, torch.float32, 48, 2)
     finally:
         row_kernels_check.row_kernels_work.cache_clear()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4])
+@pytest.mark.parametrize("cells", [1, 3, 4, 6])
+@pytest.mark.parametrize("adds", ["nothing", "y", "y, gated"])
+@pytest.mark.parametrize("frames_differ", [False, True])
+def test_programs_of_several_tokens_keep_to_their_frame(rows, cells, adds, frames_differ):
+    """Whole, with a remainder, and where a frame has fewer than one program takes; nothing beside is written to."""
+    generator, width = torch.Generator(DEVICE).manual_seed(0), 48
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator, device=DEVICE)
+
+    room = random(3, 3, cells, width)  # two samples, and what lies behind them
+    y, parts = random(2, 3 * cells, width), [random(*((1, 3, 1, width) if frames_differ else (width,))) for _ in range(3)]
+    more = {"nothing": (None, None), "y": (y, None), "y, gated": (y, parts[2])}[adds]
+    wanted_room = room.clone()
+    got = row_kernels.norm_rows(room[:2], *parts[:2], 1e-6, torch.float32, *more, rows=rows)
+    wanted = norm_rows_reference(wanted_room[:2], *parts[:2], 1e-6, torch.float32, *more)
+    torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(room, wanted_room, atol=1e-6, rtol=1e-6)
+    assert torch.equal(room[2], wanted_room[2])
+
+
+def test_many_tokens_share_programs(monkeypatch):
+    taken = []
+    right = row_kernels._norm_kernel
+
+    class Noted:
+        def __getitem__(self, grid):
+            taken.append(grid[0])
+            return right[grid]
+
+    monkeypatch.setattr(row_kernels, "_norm_kernel", Noted())
+    monkeypatch.setattr(row_kernels, "MANY", 20)
+    x, ones = torch.randn(1, 2, 10, 48, device=DEVICE), torch.ones(48, device=DEVICE)
+    for few in (x, x[:, :1].contiguous()):
+        got = row_kernels.norm_rows(few.clone(), ones, ones, 1e-6, torch.float32)
+        torch.testing.assert_close(got, norm_rows_reference(few.clone(), ones, ones, 1e-6, torch.float32))
+    assert taken == [2 * 3, 10]
 
 
 @pytest.fixture
@@ -54,8 +94,8 @@ def test_kernels_in_fp8_are_their_references(fp8_limit, width, ffn_width):
 def test_a_kernel_in_fp8_that_is_wrong_is_found(monkeypatch, fp8_limit, name):
     right = getattr(row_kernels, name)
 
-    def wrong(*given):
-        rows, sizes = right(*given)
+    def wrong(*given, **more):
+        rows, sizes = right(*given, **more)
         return rows, sizes * (1 + 1.5 * fp8_limit)
 
     monkeypatch.setattr(row_kernels, name, wrong)

@@ -46,6 +46,7 @@ def kernels(monkeypatch) -> types.SimpleNamespace:
         monkeypatch.setitem(sys.modules, full, types.ModuleType(full))
         monkeypatch.setattr(package, name, sys.modules[full], raising=False)
     stand_in = sys.modules["motionstream.nn.row_kernels"]
+    stand_in.ROWS = 4
     del sys.modules["motionstream.nn.row_kernels_check"], sys.modules["motionstream.models.fused_kernels"]
     check = importlib.import_module("motionstream.nn.row_kernels_check")
 

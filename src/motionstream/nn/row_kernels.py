@@ -1,4 +1,4 @@
-"""What lies between the products of a block, in one pass over memory each: Triton kernels, a program per token.
+"""What lies between the products of a block, in one pass over memory each: Triton kernels, a program per token or some.
 
 A compiler cuts these into two to four passes at our widths (norms over 1,536 numbers, pairs that turn together, copies into
 the cache); on an H200 that was 33 of 199 ms of a chunk of 1.3B (docs/speed.md). Only where Triton is: ask
@@ -15,34 +15,41 @@ from torch import Tensor
 from motionstream.nn.fp8 import FP8, FP8_MAX
 
 WARPS = 8
+ROWS = 4
+"""Tokens of a frame that one program norms where there are `MANY`: it reads their shift, scale and gate once, which are as
+many bytes as all else that a token takes, if mostly out of the cache. With fewer tokens multiprocessors would have no work.
+By the bytes; not timed."""
+MANY = 2048
 
 
 def norm_rows(
     x: Tensor, shift: Tensor, scale: Tensor, eps: float, dtype: torch.dtype,
-    y: Tensor | None = None, gate: Tensor | None = None,
+    y: Tensor | None = None, gate: Tensor | None = None, rows: int | None = None,
 ) -> Tensor:  # fmt: skip
     """``x += gate * y``, **in place**, then layer norm, ``* scale + shift``.
 
     Args:
         x: ``(B, F, P, D)`` float32. shift, scale, gate: ``(D,)`` or ``(1, F, 1, D)`` float32.
         y: ``(B, L, D)`` or None = nothing is added. gate: None = 1.
+        rows: tokens a program; None = as many as suit their number.
 
     Returns:
         ``(B, L, D)`` in ``dtype``, with ``L = F P``.
     """
     B, F, P, D = x.shape
     out = torch.empty(B, F * P, D, dtype=dtype, device=x.device)
-    _norm(x, shift, scale, eps, y, gate, out, None)
+    _norm(x, shift, scale, eps, y, gate, out, None, rows)
     return out
 
 
 def norm_rows_fp8(
-    x: Tensor, shift: Tensor, scale: Tensor, eps: float, y: Tensor | None = None, gate: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+    x: Tensor, shift: Tensor, scale: Tensor, eps: float,
+    y: Tensor | None = None, gate: Tensor | None = None, rows: int | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """:func:`norm_rows` in FP8: rows ``(B L, D)``, each divided by a number of its own, and these, ``(B L, 1)`` float32."""
     out = torch.empty(x.numel() // x.shape[-1], x.shape[-1], dtype=FP8, device=x.device)
     sizes = torch.empty(len(out), 1, device=x.device)
-    _norm(x, shift, scale, eps, y, gate, out, sizes)
+    _norm(x, shift, scale, eps, y, gate, out, sizes, rows)
     return out, sizes
 
 
@@ -56,15 +63,17 @@ def gelu_rows_fp8(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _norm(
     x: Tensor, shift: Tensor, scale: Tensor, eps: float, y: Tensor | None, gate: Tensor | None, out: Tensor,
-    sizes: Tensor | None,
+    sizes: Tensor | None, rows: int | None,
 ) -> None:  # fmt: skip
     B, F, P, D = x.shape
     assert x.is_contiguous()
     assert y is None or y.is_contiguous()
-    _norm_kernel[(B * F * P,)](
+    rows = rows or (ROWS if B * F * P >= MANY else 1)
+    groups = triton.cdiv(P, rows)
+    _norm_kernel[(B * F * groups,)](
         x, x if y is None else y, shift if gate is None else gate, shift, scale, out, out if sizes is None else sizes,
-        P, F, _per_frame(gate), _per_frame(shift), eps,
-        D, y is not None, gate is not None, sizes is not None, FP8_MAX, _block(D), num_warps=WARPS,
+        P, groups, F, _per_frame(gate), _per_frame(shift), eps,
+        D, y is not None, gate is not None, sizes is not None, FP8_MAX, _block(D), rows, P % rows == 0, num_warps=WARPS,
     )  # fmt: skip
 
 
@@ -111,30 +120,38 @@ def _per_frame(part: Tensor | None) -> int:
 
 @triton.jit
 def _norm_kernel(
-    x_at, y_at, gate_at, shift_at, scale_at, out_at, size_at, cells, frames, gate_step, mod_step, eps,
+    x_at, y_at, gate_at, shift_at, scale_at, out_at, size_at, cells, groups, frames, gate_step, mod_step, eps,
     D: tl.constexpr, ADDS: tl.constexpr, GATED: tl.constexpr, SIZED: tl.constexpr, MAX: tl.constexpr, BLOCK: tl.constexpr,
+    ROWS: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64)
-    frame = (row // cells) % frames
+    whole = tl.program_id(0) // groups  # a frame of one of the samples: all rows of a program are of one frame
+    first, frame = (tl.program_id(0) % groups) * ROWS, whole % frames
     column = tl.arange(0, BLOCK)
     inside = column < D
-    x = tl.load(x_at + row * D + column, mask=inside, other=0.0)
-    if ADDS:
-        y = tl.load(y_at + row * D + column, mask=inside, other=0.0).to(tl.float32)
-        if GATED:
-            y *= tl.load(gate_at + frame * gate_step + column, mask=inside, other=0.0)
-        x += y
-        tl.store(x_at + row * D + column, x, mask=inside)
-    centred = tl.where(inside, x - tl.sum(x) / D, 0.0)
-    normed = centred * tl.rsqrt(tl.sum(centred * centred) / D + eps)
     shift = tl.load(shift_at + frame * mod_step + column, mask=inside, other=0.0)
     scale = tl.load(scale_at + frame * mod_step + column, mask=inside, other=0.0)
-    out = normed * scale + shift
-    if SIZED:
-        size = tl.maximum(tl.max(tl.where(inside, tl.abs(out), 0.0)), 1e-12) / MAX
-        tl.store(size_at + row, size)
-        out /= size
-    tl.store(out_at + row * D + column, out.to(out_at.dtype.element_ty), mask=inside)
+    if GATED:
+        gate = tl.load(gate_at + frame * gate_step + column, mask=inside, other=0.0)
+    for k in tl.static_range(ROWS):
+        row = whole.to(tl.int64) * cells + first + k
+        here = inside
+        if not EVEN:
+            here = inside & (tl.full([BLOCK], first + k, tl.int32) < cells)
+        x = tl.load(x_at + row * D + column, mask=here, other=0.0)
+        if ADDS:
+            y = tl.load(y_at + row * D + column, mask=here, other=0.0).to(tl.float32)
+            if GATED:
+                y *= gate
+            x += y
+            tl.store(x_at + row * D + column, x, mask=here)
+        centred = tl.where(inside, x - tl.sum(x) / D, 0.0)
+        normed = centred * tl.rsqrt(tl.sum(centred * centred) / D + eps)
+        out = normed * scale + shift
+        if SIZED:
+            size = tl.maximum(tl.max(tl.where(inside, tl.abs(out), 0.0)), 1e-12) / MAX
+            tl.store(size_at + row, size, mask=first + k < cells)
+            out /= size
+        tl.store(out_at + row * D + column, out.to(out_at.dtype.element_ty), mask=here)
 
 
 @triton.jit

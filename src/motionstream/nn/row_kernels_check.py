@@ -11,8 +11,11 @@ from torch.nn.functional import gelu, layer_norm
 
 from motionstream.nn import row_kernels
 from motionstream.nn.rope import turn_pairs
+from motionstream.nn.row_kernels import ROWS
 
 Tensors = Callable[[], tuple[Tensor, ...]]
+SEVERAL = (2 * ROWS, 2 * ROWS - 1)
+"""Cells of a frame, which programs of some tokens share evenly, and not."""
 LIMITS = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 """Largest relative RMS difference from the references: their own rounding differs by one unit here and there."""
 
@@ -63,9 +66,12 @@ def _cases(device: torch.device, dtype: torch.dtype, D: int, heads: int) -> Iter
     angle, weights = random(L, width // 2), random(2, D)
     cache = random(3, B, 2 * L, heads, width, kind=dtype)
 
-    def normed(norm: Callable[..., Tensor], parts: tuple[Tensor, ...], y: Tensor | None, gate: Tensor | None) -> Tensors:
-        mine = x.clone()
-        return lambda: (norm(mine, *parts, 1e-6, dtype, y, gate), mine)
+    def normed(
+        norm: Callable[..., Tensor], parts: tuple[Tensor, ...], y: Tensor | None, gate: Tensor | None,
+        x: Tensor = x, rows: int | None = None,
+    ) -> Tensors:  # fmt: skip
+        mine, more = x.clone(), {} if rows is None else {"rows": rows}
+        return lambda: (norm(mine, *parts, 1e-6, dtype, y, gate, **more), mine)
 
     def written(write: Callable[..., Tensor], keep: bool) -> Tensors:
         mine = cache.clone()  # a span of a larger cache, as in a stream
@@ -77,6 +83,9 @@ def _cases(device: torch.device, dtype: torch.dtype, D: int, heads: int) -> Iter
         for more in ((None, None), (y, None), (y, gate)):
             parts = shift, scale
             yield "norm_rows", normed(row_kernels.norm_rows, parts, *more), normed(norm_rows_reference, parts, *more)
+        for cells in SEVERAL:
+            some = (shift, scale), random(B, F * cells, D, kind=dtype), gate, random(B, F, cells, D)
+            yield "norm_rows", normed(row_kernels.norm_rows, *some, rows=ROWS), normed(norm_rows_reference, *some)
     for keep in (False, True):
         yield "write_qkv", written(row_kernels.write_qkv, keep), written(write_qkv_reference, keep)
     given = y, weights[0], 1e-6
@@ -96,16 +105,25 @@ def _fp8_cases(device: torch.device, D: int, ffn: int) -> Iterator[tuple[str, Te
     B, F, P = 2, 2, 3
     x, y, wide = random(B, F, P, D), random(B, F * P, D).bfloat16(), random(B, F * P, ffn).bfloat16()
 
-    def normed(parts: tuple[Tensor, Tensor], more: tuple[Tensor | None, Tensor | None], own: bool) -> Tensors:
+    def normed(
+        parts: tuple[Tensor, Tensor],
+        more: tuple[Tensor | None, Tensor | None],
+        own: bool,
+        x: Tensor = x,
+        rows: int | None = None,
+    ) -> Tensors:
         mine = x.clone()
         if own:
-            return lambda: (numbers(row_kernels.norm_rows_fp8(mine, *parts, 1e-6, *more)), mine)
+            return lambda: (numbers(row_kernels.norm_rows_fp8(mine, *parts, 1e-6, *more, rows=rows)), mine)
         return lambda: (norm_rows_reference(mine, *parts, 1e-6, torch.float32, *more).flatten(0, 1), mine)
 
     for shape in ((D,), (1, F, 1, D)):
         shift, scale, gate = (random(*shape) for _ in range(3))
         for more in ((None, None), (y, None), (y, gate)):
             yield "norm_rows_fp8", normed((shift, scale), more, True), normed((shift, scale), more, False)
+        for cells in SEVERAL:
+            parts, more, own = (shift, scale), (random(B, F * cells, D).bfloat16(), gate), random(B, F, cells, D)
+            yield "norm_rows_fp8", normed(parts, more, True, own, rows=ROWS), normed(parts, more, False, own)
     yield (
         "gelu_rows_fp8",
         lambda: (numbers(row_kernels.gelu_rows_fp8(wide)),),

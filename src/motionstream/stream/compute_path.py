@@ -124,11 +124,11 @@ def path_as_computed(path: ComputePath, numbers: ComputedWith) -> ComputePath:
     """``path`` with what a take keeps, as far as it is known; ways that are not here are replaced by what is, and said."""
     if numbers.attention in NAMES:
         path = replace(path, attention=numbers.attention)
-    if numbers.cross in CROSS_NAMES:
+    forms: dict[str, Fp8] = {"fp8": "all", "fp8-early": "early"}
+    if numbers.cross in CROSS_NAMES and numbers.rows in ("kernels", *forms):  # beside others there is no choice
         path = replace(path, cross=numbers.cross)
     if numbers.rows in get_args(Rows):
         return replace(path, rows=cast(Rows, numbers.rows))
-    forms: dict[str, Fp8] = {"fp8": "all", "fp8-early": "early"}
     return replace(path, fused=path.fused and numbers.rows != "reference", fp8=path.fp8 or forms.get(numbers.rows))
 
 
