@@ -25,6 +25,9 @@ def test_a_report_adds_up(engine):
     assert 0 < report["latency_ms"]["p50"] <= total["p50"]  # the same, rounded, where medians are of different chunks
     assert report["fps"] > 0 < report["share_of_ceiling"]
     assert report["ttff_s"] >= report["start_s"] > 0
+    assert report["text_rows"] == engine.preset.model.text_len
+    assert report["peak_memory_mib"] > 0
+    assert "reserved_memory_mib" not in report, "of CUDA alone"
 
 
 def test_how_the_figures_of_a_report_hang_together(engine):

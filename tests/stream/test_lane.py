@@ -216,7 +216,7 @@ def test_fp8_stays_near(engine, picture, on_gpu):
         error[form] = float((got - wanted).norm() / wanted.norm())
         assert float((again - got).norm() / got.norm()) < 1e-3
         assert "CUDA graphs, recorded" in fast.describe_path()["path"]
-    assert error["early"] < 1.5 * error[None], error
+    assert error["early"] < 2 * error[None], error
     assert 1e-3 < error["all"] < 0.2, error
 
 

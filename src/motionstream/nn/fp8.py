@@ -1,7 +1,8 @@
 """Matrix products in FP8: weights and activations are rounded row by row, each row to a size of its own.
 
 Up to twice the rate of bfloat16 on a GPU that has it (compute capability 8.9 and newer), for 3.7 % of noise in every product
-of random numbers (docs/speed.md). Opt-in: what it does to pictures of real Wan weights was not measured.
+of random numbers (docs/speed.md), which denoising steps after it take away again: so there is a form for all steps but the
+last (models/fused_kernels.py). Opt-in: what it does to pictures of real Wan weights was not measured.
 """
 
 from __future__ import annotations
