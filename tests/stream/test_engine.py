@@ -168,6 +168,6 @@ def test_nano_streams_at_the_sizes_it_was_judged_at(size, hand_px):
 @pytest.mark.weights
 def test_other_sizes_of_nano_are_refused():
     refused(
-        "nano makes 192x144, 128x96 or 256x192 pixels, not 160x120: give --size",
+        "nano makes 192x144, 128x96 or 256x192 pixels, not 160x120: take such a size",
         lambda: load_engine("nano", size=(120, 160)),
     )

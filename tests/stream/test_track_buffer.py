@@ -11,7 +11,7 @@ from motionstream.shapes import VideoGeometry
 from motionstream.stream import patch
 from motionstream.stream.points import MAX_POINTS, Point
 from motionstream.stream.track_buffer import TrackBuffer
-from motionstream.tracks.origin import origins
+from motionstream.tracks.origin import origins, rasterize_origins
 
 GEOMETRY = VideoGeometry(height=32, width=64)
 Shown = dict[int, list[float]]
@@ -168,12 +168,11 @@ def test_every_code_obeys_one_point_and_order_is_free(places, random):
         assert any(step == pytest.approx(wanted, abs=1e-3) for wanted in steps)
 
 
-def test_off_screen_points_are_hidden():
+def test_points_beyond_the_edge_are_told_too():
+    """Or what was dragged out of the picture would be taken to be where it was at first."""
     made = started()
     tracks = made.chunk([[Point(1, 60.0, 4.0)], [Point(1, 99.0, 4.0)], [Point(1, 62.0, 4.0)]], first=False)
-    assert id_of((60, 4), made) in shown(tracks, 0)
-    assert shown(tracks, 1) == {}
-    assert id_of((60, 4), made) in shown(tracks, 2)
+    assert all(id_of((60, 4), made) in shown(tracks, t) for t in (0, 1, 2))
 
 
 def test_a_hand_knows_nothing_of_tracks_that_are_gone():
@@ -313,6 +312,21 @@ def test_a_grip_that_cannot_be_taken_up_again_gives_its_code_back():
 
 
 PLACES = TrackConfig(code="origin", code_dim=22)
+
+
+def test_what_is_beyond_the_edge_has_left_its_place():
+    """The last channel of the codes that tell places says so; no cell is told that it is there."""
+    made = TrackBuffer(GEOMETRY, PLACES, 0)
+    made.chunk([[]], first=True)
+    there = made.home[made.num_anchors // 2].tolist()
+    xy, visible, ids = made.chunk([[Point(1, *there)], [Point(1, there[0] + 500, there[1])]], first=False)
+    grid = GEOMETRY.latent_height, GEOMETRY.latent_width
+    told = rasterize_origins(xy, visible, ids, grid=grid, stride=GEOMETRY.stride, config=PLACES)[0]
+    column, row = int(there[0] // GEOMETRY.stride), int(there[1] // GEOMETRY.stride)
+    assert told[0, -1].abs().sum() == 0
+    assert told[1, -1, row, column] > 0
+    assert told[0, :-1, row, column].abs().sum() > 0
+    assert told[1, :-1].abs().sum() == 0
 
 
 def beginnings(made: TrackBuffer, tracks: tuple[torch.Tensor, torch.Tensor, torch.Tensor], t: int) -> list:

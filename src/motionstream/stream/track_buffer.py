@@ -202,9 +202,9 @@ class TrackBuffer:
                 xy[0, t, left], visible[0, t, left] = self.place[left], True
             self.frame += 1
             self._trail.leave(self.place[: self.num_anchors], step)
-        inside = (xy >= 0).all(-1) & (xy[..., 0] < self.geometry.width) & (xy[..., 1] < self.geometry.height)
+        # Also what is beyond the edge: told nothing, nano would take it to be where the picture has it, and it came back.
         used = visible.any(1)[0]
-        return xy[:, :, used], (visible & inside)[:, :, used], self.ids[:, used]
+        return xy[:, :, used], visible[:, :, used], self.ids[:, used]
 
     def _reserve(self, num_points: int) -> None:
         """Spare codes for so many points at once. Points that are gone but remembered give theirs up when needed."""
