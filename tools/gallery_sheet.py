@@ -1,4 +1,4 @@
-"""Make docs/images/gallery.webp: the studio's pictures, each with its main thing under a brush that is pulled away.
+"""Make docs/images/gallery.webp: the studio's pictures, each with its main thing under a brush of the studio that is pulled away.
 
 python tools/gallery_sheet.py [--preset nano]
 """
@@ -34,7 +34,7 @@ for entry in gallery.entries():
     to = x + PULL[0] * width * np.sign(width / 2 - x), y + PULL[1] * height * np.sign(height / 2 - y)
     stroke = ms.Stroke(
         points=[(0.0, x, y), (0.3, x, y), (1.3, *to), (FRAMES / fps, *to)],
-        radius_px=max(6 * unit, min(right - left, bottom - top) / 2),
+        radius_px=max(6 * unit, 0.3 * (right - left + bottom - top)),  # as the studio begins with
         spacing_px=6 * unit,
     )
     tracks = ms.Tracks.from_strokes([stroke], num_frames=FRAMES, size=(height, width), fps=fps)
