@@ -1,4 +1,4 @@
-"""Make docs/images/gallery.webp: the studio's pictures, each with its main thing under a brush of the studio that is pulled away.
+"""Make docs/images/gallery.webp: the studio's pictures, each with its main thing under a brush that is pulled away.
 
 python tools/gallery_sheet.py [--preset nano]
 """
