@@ -45,6 +45,24 @@ def test_what_a_drag_took_is_outlined_where_it_is_now(studio: StudioPage) -> Non
     assert studio.page.evaluate(INKED, [0.0, 0.0, 128.0, 96.0]) == 0
 
 
+def test_points_beside_the_thing_are_not_drawn_once_that_is_known(studio: StudioPage) -> None:
+    studio.play("balloon", 5)
+    studio.stroke([(84, 38), (84, 38)], let_go=False)
+    studio.until("m.gestures.some((g) => g.held && g.from !== null)")
+    drag = studio.gestures("drag")[-1]
+    points, off = np.array(drag["points"]), drag["off"]
+    assert 0 < len(off) < len(points), "the brush covers sky, too"
+    on = np.delete(points, off, axis=0)
+    assert np.linalg.norm(on - (84, 38), axis=1).mean() < np.linalg.norm(points[off] - (84, 38), axis=1).mean()
+    studio.page.mouse.move(2, 2)
+    studio.page.wait_for_timeout(200)
+    corner = max(points[off].tolist(), key=lambda point: abs(point[0] - 84) + abs(point[1] - 38))
+    around = [corner[0] - 0.7, corner[1] - 0.7, corner[0] + 0.7, corner[1] + 0.7]
+    assert studio.page.evaluate(INKED, around) == 0
+    inner = on[np.linalg.norm(on - (84, 38), axis=1).argmin()].tolist()
+    assert studio.page.evaluate(INKED, [inner[0] - 0.7, inner[1] - 0.7, inner[0] + 0.7, inner[1] + 0.7]) > 0
+
+
 def test_a_pin_shows_what_it_holds_and_a_new_one_nothing_yet(studio: StudioPage) -> None:
     studio.play("balloon", 5)
     studio.keys("p")

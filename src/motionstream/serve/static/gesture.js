@@ -5,7 +5,7 @@ import { notAfter } from "./latency.js";
 
 export class Gesture {
   constructor(kind, points, extra = {}) {
-    Object.assign(this, { kind, points, pose: AT_REST, wire: "draft", id: 0, t: 0, seen: 0, held: null, alone: false, snap: false });
+    Object.assign(this, { kind, points, pose: AT_REST, wire: "draft", id: 0, t: 0, seen: 0, held: null, off: [], alone: false, snap: false });
     Object.assign(this, { path: null, part: 1, seconds: 3, ease: "smooth", mode: "once", history: [], from: null, until: null, goneT: 0 }, extra);
     this.measure();
   }
@@ -17,6 +17,15 @@ export class Gesture {
 
   /** Where the hand has it. */
   placed(pose = this.pose) { return this.points.map((point) => place(point, this.centre, pose)); }
+
+  /** The same, of the points that are to be seen: those beside the thing that their brush took hold nothing. */
+  shown(pose = this.pose) { return this.placed(pose).filter((_, n) => !this.off.includes(n)); }
+
+  /** It holds squares `cell` wide with these middles. */
+  holds(middles, cell) {
+    const far = ([x, y]) => !middles.some(([u, v]) => Math.max(Math.abs(u - x), Math.abs(v - y)) <= cell);
+    this.off = this.snap ? [...this.points.keys()].filter((n) => far(this.points[n])) : [];
+  }
 
   /** The pose that a picture shows in which input up to `echo` has taken effect. */
   poseAt(echo) {
@@ -68,7 +77,7 @@ export class Gesture {
   }
 
   plain() {
-    const { kind, points, pose, wire, id, t, seen, held, snap, path, part, seconds, ease, mode, from, until, goneT, number } = this;
-    return { kind, points, pose, wire, id, t, seen, held, snap, path, part, seconds, ease, mode, from, until, goneT, number, history: this.history.slice(-50) };
+    const { kind, points, pose, wire, id, t, seen, held, off, snap, path, part, seconds, ease, mode, from, until, goneT, number } = this;
+    return { kind, points, pose, wire, id, t, seen, held, off, snap, path, part, seconds, ease, mode, from, until, goneT, number, history: this.history.slice(-50) };
   }
 }

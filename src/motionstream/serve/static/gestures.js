@@ -52,7 +52,7 @@ export class Board extends EventTarget {
     gesture.number ??= ++this.counts[gesture.kind];
     this.list.push(gesture);
     if (!this.log.includes(gesture)) this.log.push(gesture);
-    Object.assign(gesture, { wire: "draft", held: null });
+    Object.assign(gesture, { wire: "draft", held: null, off: [] });
     this.selected = gesture;
     if (this.wire.accepts() && !(gesture.kind === "path" && this.collecting)) this.#send(gesture);
     if (step) this.step(`${NAMES[gesture.kind]} ${gesture.number}`, gesture, () => this.#takeBack(gesture), () => this.#again(gesture));
@@ -130,7 +130,7 @@ export class Board extends EventTarget {
     if (live) {
       this.log = this.log.filter((other) => other !== gesture);
       this.log.push(past, gesture);
-      Object.assign(gesture, { wire: "draft", held: null, from: null, until: null });
+      Object.assign(gesture, { wire: "draft", held: null, off: [], from: null, until: null });
       if (this.wire.reaches()) this.#send(gesture); // otherwise it waits, as the remove does, with what is drawn ahead
     }
     this.changed();
@@ -168,6 +168,7 @@ export class Board extends EventTarget {
     const gesture = this.log.findLast((other) => other.id === id && other.wire !== "draft");
     if (!gesture) return;
     gesture.held = edgesOf(points, cell);
+    gesture.holds(points, cell);
     this.changed();
   }
 

@@ -1,6 +1,6 @@
 // Draws what the hand has drawn. Solid: where things are on screen now. Hollow and dashed: where the hand wants them.
 
-import { centreOf, place, reachOf } from "./brush.js";
+import { AT_REST, centreOf, place, reachOf } from "./brush.js";
 import { COLOURS } from "./gestures.js";
 import { KNOB_TOOLS, handles } from "./hit.js";
 
@@ -52,13 +52,13 @@ export class Painter {
     const apart = Math.hypot(to[0] - from[0], to[1] - from[1]) + gesture.reach * (Math.abs(hand[2] - now[2]) + Math.abs(hand[3] - now[3]));
     if (apart > 0.6 && !past) {
       this.#line([from, to], COLOURS.drag, 1.75, [5, 5]);
-      this.#dots(gesture.placed(hand), COLOURS.drag, 2.6, true);
+      this.#dots(gesture.shown(hand), COLOURS.drag, 2.6, true);
       this.#ring(to, Math.max(gesture.reach * hand[3], 5 * this.unit) + 5 * this.unit, COLOURS.drag, 1.5, [4, 4]);
     }
     if (begun) this.#held(gesture, (point) => place(point, gesture.centre, now));
     ink.save();
     ink.globalAlpha *= begun ? 1 : 0.6;
-    this.#dots(gesture.placed(now), COLOURS.drag, 2.8, false);
+    this.#dots(gesture.shown(now), COLOURS.drag, 2.8, false);
     ink.restore();
     if (selected && !past && KNOB_TOOLS.includes(scene.tools.tool)) this.#handles(gesture);
   }
@@ -121,7 +121,7 @@ export class Painter {
     this.#line(line, COLOURS.path, selected ? 3 : 2.2, gesture.wire === "draft" ? [6, 5] : []);
     if (gesture.mode !== "loop") this.#arrow(line, COLOURS.path);
     if (gesture.mode === "swing") this.#arrow([...line].reverse(), COLOURS.path);
-    this.#diamonds(gesture.points.map(([x, y]) => [x + moved[0], y + moved[1]]), COLOURS.path, 3.2);
+    this.#diamonds(gesture.shown(AT_REST).map(([x, y]) => [x + moved[0], y + moved[1]]), COLOURS.path, 3.2);
     if (selected) this.#ring(gesture.centre, gesture.reach + 10 * this.unit, "#fff", 1.25, [3, 4]);
   }
 
