@@ -105,6 +105,8 @@ def test_a_point_that_is_nowhere_spoils_nothing(engine, picture):
         frames_of_points = [[Point(1, math.nan, 10.0)]] * session.frames_in_chunk(0)
         with pytest.raises(ValueError, match="coordinates must be finite"):
             session.step_frames(frames_of_points)
+        with pytest.raises(ValueError, match=r"below 1e\+09"):
+            session.step_frames([[Point(1, 1e25, 10.0)]] * session.frames_in_chunk(0))
         assert session.index == 0
         assert session.buffer.place.isfinite().all()
 

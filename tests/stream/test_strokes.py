@@ -7,6 +7,7 @@ import pytest
 
 from motionstream.stream.engine import generate
 from motionstream.stream.points import Point, ReadyPoints
+from motionstream.tracks.io import load_tracks, save_tracks
 from motionstream.tracks.strokes import Stroke
 from motionstream.tracks.tracks import Tracks
 
@@ -32,23 +33,55 @@ def test_a_stroke_is_one_gesture_and_snaps_unless_told_not_to():
     assert [(p.id, p.x, p.y) for p in alone] == [(p.id, p.x, p.y) for p in points]
 
 
+def counts(tracks: Tracks, strokes: list[Stroke] | None, num_frames: int = 13) -> list[int]:
+    return [len(frame) for frame in ReadyPoints(tracks, strokes).frames(0, num_frames)]
+
+
 def test_a_hand_that_leaves_the_picture_holds_on():
     stroke = drag(points=[(0.0, 40.0, 16.0), (0.5, 60.0, 16.0)], hold=False)
     tracks = tracks_of([stroke])
-    with_strokes = [len(frame) for frame in ReadyPoints(tracks, [stroke]).frames(0, 13)]
-    without = [len(frame) for frame in ReadyPoints(tracks).frames(0, 13)]
-    inside = int(tracks.visible[0, 0].sum())
-    assert with_strokes == [inside] * 9 + [0] * 4, "to the stroke's end, with all that it had taken hold of"
-    assert without[0] == inside > without[4] > without[8] == 0
-    held = ReadyPoints(tracks, [drag(points=[(0.25, 40.0, 16.0), (0.5, 60.0, 16.0)])]).frames(0, 20)
-    assert [len(frame) for frame in held] == [0] * 4 + [inside] * 9 + [0] * 7, "nothing past the end of the tracks"
+    every = tracks.num_tracks
+    assert counts(tracks, [stroke]) == [every] * 9 + [0] * 4, "to the stroke's end, with all that it is set on"
+    without = counts(tracks, None)
+    assert every > without[0] > without[4] > without[8] == 0
+    late = drag(points=[(0.25, 40.0, 16.0), (0.5, 60.0, 16.0)])
+    assert counts(tracks_of([late]), [late], 20) == [0] * 4 + [every] * 9 + [0] * 7, "nothing past the end of the tracks"
 
 
-def test_points_that_begin_beyond_the_edge_take_hold_when_they_are_seen():
-    stroke = drag(points=[(0.0, -9.0, 16.0), (0.5, 20.0, 16.0)])
-    counts = [len(frame) for frame in ReadyPoints(tracks_of([stroke]), [stroke]).frames(0, 13)]
-    assert counts[0] < counts[8] == counts[12]
-    assert counts == sorted(counts)
+def test_a_brush_takes_hold_as_one_when_it_comes_over_the_picture():
+    stroke = drag(points=[(0.0, -30.0, 16.0), (0.5, 20.0, 16.0)])
+    held = counts(tracks_of([stroke]), [stroke])
+    assert set(held) == {0, tracks_of([stroke]).num_tracks}
+    assert held == sorted(held)
+
+
+def test_where_a_file_has_lost_a_place_the_point_is_let_go(tmp_path):
+    """A JSON keeps no place of what is not seen: it must not be taken for the corner."""
+    stroke = drag(points=[(0.0, 40.0, 16.0), (0.5, 70.0, 16.0)])
+    save_tracks(tmp_path / "t.json", tracks_of([stroke]))
+    points = ReadyPoints(load_tracks(tmp_path / "t.json"), [stroke]).frames(0, 13)
+    assert points[0]
+    assert not points[-1]
+    assert min(point.x for frame in points for point in frame) > 20
+
+
+def test_points_that_are_hidden_in_the_tracks_hold_nothing():
+    stroke = drag()
+    tracks = tracks_of([stroke])
+    visible = tracks.visible.clone()
+    visible[:, 4:6] = False
+    assert counts(replace(tracks, visible=visible), [stroke])[3:7] == [tracks.num_tracks, 0, 0, tracks.num_tracks]
+
+
+def test_later_strokes_of_a_session_have_ids_of_their_own(engine, picture):
+    one, other = drag(), drag(points=[(0.0, 10.0, 8.0), (0.5, 14.0, 8.0)])
+    later = Tracks.from_strokes([other], num_frames=13, size=SIZE, fps=FPS, first_id=100)
+    with engine.start(picture, "") as session:
+        for tracks, stroke, first in ((tracks_of([one]), one, 0), (later, other, 100)):
+            next(session.stream(tracks, strokes=[stroke]))
+            assert min(session.buffer.grips) == first
+    with pytest.raises(ValueError, match="a list, such as"):
+        ReadyPoints(later, other)
 
 
 def test_other_strokes_than_those_of_the_tracks_are_refused(engine, picture):

@@ -7,6 +7,7 @@ import pytest
 
 from motionstream.stream.points import Point
 from motionstream.stream.session import StreamSession
+from motionstream.tracks.tracks import Tracks
 
 WAIT_S = 20
 
@@ -59,6 +60,24 @@ def test_two_threads_that_step_make_one_stream(engine, picture):
     assert [chunk.index for chunk in sorted(together, key=lambda chunk: chunk.index)] == list(range(6))
     for chunk in together:
         assert np.array_equal(chunk.frames, alone[chunk.index].frames)
+
+
+def test_a_stream_and_a_reset_take_turns(engine, picture):
+    failed, tracks = [], Tracks.from_points([[[20.0, 10.0]]] * 200, size=(32, 48), fps=16)
+    with engine.start(picture, "a cup") as session:
+
+        def streaming() -> None:
+            try:
+                list(session.stream(tracks))
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=streaming)
+        thread.start()
+        while thread.is_alive():
+            session.reset()
+            thread.join(0.001)
+    assert not failed
 
 
 def test_pushing_does_not_wait(engine, picture, held_up):

@@ -74,7 +74,7 @@ class DragSuite:
             "metric": "object located in the last frame, distance in % of width",
             "pictures": pictures_mark(),
             "first_scene": FIRST_SCENE,
-            "brush": "snaps to the thing",
+            "brush": "takes all of its thing",
         }
         self.notes = ["quick: without 4 and 12 points, other numbers of steps, and late grabs"] if quick else []
         self._case = LastMade(partial(drag_case, engine))

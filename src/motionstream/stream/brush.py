@@ -102,7 +102,8 @@ def snapped(
         places, before, mine = places[on], before[on], torch.tensor(keys)[on].tolist()
         away, nearest = torch.cdist(places, anchors), torch.cdist(places, anchors).argmin(dim=0)
         # What was torn from the thing before, and lies elsewhere now, is left there.
-        grown = (places - places.mean(dim=0)).norm() / (before - before.mean(dim=0)).norm().clamp_min(1e-3)
+        spread = (before - before.mean(dim=0)).norm()
+        grown = (places - places.mean(dim=0)).norm() / spread if spread > 0 else 1.0  # of a single point nothing is known
         with_it = (away - grown * torch.cdist(before, homes)).abs().amax(dim=0) <= NEAR_CELLS * cell
         whole = on_thing(thing, homes) & with_it
         told.whole.update({key: whole & (nearest == row) for row, key in enumerate(mine)})

@@ -66,7 +66,12 @@ class ReadyPoints:
         columns = {name: column for column, name in enumerate(self.names)}
         times_s = np.arange(tracks.num_frames) / tracks.fps
         self.held = self.held.clone()
-        for group, (stroke, ids) in enumerate(zip(strokes, assign_ids(strokes), strict=True), start=1):
+        if isinstance(strokes, Stroke):
+            raise ValueError("strokes must be a list, such as [stroke]")
+        names = assign_ids(strokes)
+        if any(name not in columns for ids in names for name in ids):
+            names = assign_ids(strokes, min(self.names, default=0))  # made with a first id
+        for group, (stroke, ids) in enumerate(zip(strokes, names, strict=True), start=1):
             missing = [name for name in ids if name not in columns]
             if missing:
                 raise ValueError(
@@ -74,8 +79,12 @@ class ReadyPoints:
                     "their tracks"
                 )
             mine = [columns[name] for name in ids]
-            begun = self.held[:, mine].int().cummax(dim=0).values.bool()
-            self.held[:, mine] = begun & torch.from_numpy(held_frames(stroke, times_s))[:, None]
+            shown, (height, width) = self.held[:, mine], tracks.size
+            x, y = self.xy[:, mine].unbind(dim=-1)
+            beyond = (x < 0) | (x >= width) | (y < 0) | (y >= height)
+            # A brush takes hold as one, when any of it is over the picture.
+            begun = shown.any(dim=1, keepdim=True).int().cummax(dim=0).values.bool()
+            self.held[:, mine] = begun & (shown | beyond) & torch.from_numpy(held_frames(stroke, times_s))[:, None]
             for column in mine:
                 self.groups[column], self.snaps[column] = group, stroke.snap and stroke.kind != "pin"
 
@@ -117,9 +126,9 @@ def check_place(point: Point) -> None:
         )
 
 
-def check_finite(names: list[int], where: Tensor) -> None:
-    """Refuse points ``(k, 2)`` that are nowhere: what they hold would be nowhere for the rest of the stream."""
-    if not where.isfinite().all():
-        row = int((~where.isfinite()).any(dim=1).nonzero()[0])
-        x, y = where[row].tolist()
-        raise ValueError(f"point {names[row]} has position ({x:g}, {y:g}): coordinates must be finite numbers")
+def check_places(names: list[int], where: Tensor) -> None:
+    """As :func:`check_place`, for many ``(k, 2)``: what they hold would be nowhere for the rest of the stream."""
+    near = (where.abs() < MAX_PX).all(dim=1)
+    if not near.all():
+        row = int((~near).nonzero()[0])
+        check_place(Point(names[row], *where[row].tolist()))

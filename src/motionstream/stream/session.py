@@ -177,12 +177,12 @@ class StreamSession:
         self._check_open()
         return self.cache.chunk + (self._pending is not None)
 
-    @alone
     def set_prompt(self, prompt: str) -> None:
         """Use ``prompt`` from the next chunk on. Cached chunks keep the prompt they were made with."""
         self._check_open()
-        self._tell(self.engine.text([check_prompt(prompt)]))
+        self._tell(self.engine.text([check_prompt(prompt)]))  # which may take seconds: chunks are made meanwhile
 
+    @alone
     def _tell(self, text: Tensor) -> None:
         device = self.engine.compute.device
         with torch.inference_mode(), self.engine.compute.autocast():
@@ -260,8 +260,8 @@ class StreamSession:
 
         Frames past the tracks' end are made without any point. The last chunk may hold more frames than asked. An id names
         one point for the whole session, so tracks may be given piece by piece; those of another file need other ids.
-        With the ``strokes`` that the tracks were made from (all of them, from their beginning) each stroke is a gesture as
-        in the studio: its brush may snap to a thing, and what it lets go stays where it was left.
+        With the ``strokes`` that the tracks were made from (all, from their beginning) each is a gesture as in the studio:
+        its brush may snap, and what it lets go stays. Later strokes need other ids (``Tracks.from_strokes(first_id=...)``).
 
         On a GPU the next chunk is launched before this one is given, so what is changed in between, as the prompt, counts
         one chunk later, and whoever leaves early has made one more than was given.
@@ -278,9 +278,10 @@ class StreamSession:
         launched: PendingChunk | None
         waiting: PendingChunk | None = None
         while made < wanted:
-            count = self.frames_in_chunk(self.index)
             try:
-                launched = self._launch(points.frames(made, made + count), remember=strokes is None)
+                with self.turn:  # no other thread makes this chunk meanwhile
+                    count = self.frames_in_chunk(self.index)
+                    launched = self._launch(points.frames(made, made + count), remember=strokes is None)
             except Exception:
                 if waiting is not None:  # made, and whole
                     yield waiting.result()

@@ -19,7 +19,7 @@ from motionstream.stream.brush import snapped
 from motionstream.stream.dab import Dab, turned
 from motionstream.stream.drift import NEAR_CELLS, Drift, Step, Trail, carried
 from motionstream.stream.patch import is_dab, patches
-from motionstream.stream.points import MAX_POINTS, WHOLE_PICTURE, Point, check_finite
+from motionstream.stream.points import MAX_POINTS, WHOLE_PICTURE, Point, check_places
 from motionstream.tracks.codes import draw_ids
 from motionstream.tracks.origin import origin_ids
 
@@ -188,7 +188,7 @@ class TrackBuffer:
                 dabs = any(grip.dab for grip in grips)
             if len(slots):
                 where = torch.tensor([(float(point.x), float(point.y)) for point in held.values()])
-                check_finite(keys, where)
+                check_places(keys, where)
                 moved = turned(offsets, owners, [self.grips[key].dab for key in keys], held) if dabs else offsets
                 places = where[owners] - moved  # (slots held, 2)
                 xy[0, t, slots], visible[0, t, slots] = places, True

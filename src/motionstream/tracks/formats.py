@@ -13,6 +13,7 @@ Files that do not say their canvas or frame rate need them given; every npz we w
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -289,7 +290,7 @@ def _check_said(said_size: Size | None, said_fps: float | None, size: Size | Non
         raise ValueError(
             f"its canvas is {said_size[1]}x{said_size[0]}, not {size[1]}x{size[0]}: leave --canvas out (--size scales)"
         )
-    if said_fps is not None and fps not in (None, said_fps):
+    if said_fps is not None and fps is not None and not math.isclose(said_fps, fps, rel_tol=1e-4):  # files round it
         raise ValueError(f"it has {said_fps:g} frames a second, not {fps:g}: leave --source-fps out (--fps resamples)")
 
 
