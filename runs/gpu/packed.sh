@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# For a lent machine that gives back what lies in OUT alone, and few files: the command's results are collected in a folder of
+# For a batch machine that gives back what lies in OUT alone, and few files: the command's results are collected in a folder of
 # the tree that git ignores, where the next call finds them too, and go back as one file, also where the command failed.
 #   OUT=folder_that_comes_back runs/gpu/packed.sh MINUTES COMMAND...
 # The command has MINUTES (its own variable MINUTES is half a minute less, for what must still be written), and is then
