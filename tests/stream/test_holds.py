@@ -291,7 +291,7 @@ def test_steps_and_flows():
 
 def test_a_point_that_is_nowhere_is_refused():
     on = board()
-    with pytest.raises(ValueError, match=r"point 7 has position \(nan, 70\)"):
+    with pytest.raises(ValueError, match=r"point 7 has position \(nan, 70.0\)"):
         on.buffer.chunk([[Point(7, float("nan"), 70.0)]], first=False)
 
 
