@@ -27,7 +27,7 @@ from torch import Tensor
 
 from motionstream.models.extra import wan_library
 from motionstream.models.tensor_files import read_settings
-from motionstream.models.text import MAX_PROMPT_CHARACTERS
+from motionstream.models.text import MAX_PROMPT_CHARACTERS, check_prompt
 
 TEXT_LEN = 512
 CACHE_FORMAT = "1"
@@ -192,9 +192,7 @@ def clean_prompt(prompt: str) -> str:
     Raises:
         ValueError: no text, or longer than 4,000 characters.
     """
-    if not isinstance(prompt, str):
-        raise ValueError(f'prompt={prompt!r} must be text; use "" for none')
-    if len(prompt) > MAX_PROMPT_CHARACTERS:
+    if len(check_prompt(prompt)) > MAX_PROMPT_CHARACTERS:
         raise ValueError(f"prompt has {len(prompt)} characters: shorten it to {MAX_PROMPT_CHARACTERS}")
     try:
         import ftfy

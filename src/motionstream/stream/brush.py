@@ -100,7 +100,8 @@ def snapped(
         told.beside.update(key for key, hit in zip(keys, on.tolist(), strict=True) if not hit)
         on &= before.isfinite().all(dim=1)
         places, before, mine = places[on], before[on], torch.tensor(keys)[on].tolist()
-        away, nearest = torch.cdist(places, anchors), torch.cdist(places, anchors).argmin(dim=0)
+        away = torch.cdist(places, anchors)
+        nearest = away.argmin(dim=0)
         # What was torn from the thing before, and lies elsewhere now, is left there.
         spread = (before - before.mean(dim=0)).norm()
         grown = (places - places.mean(dim=0)).norm() / spread if spread > 0 else 1.0  # of a single point nothing is known

@@ -72,58 +72,46 @@ def make_pairs(
     clip_latents(preset, config.num_frames)
     folder.mkdir(parents=True, exist_ok=True)
     with alone_in(folder, "being filled"):
-        return _make_pairs(teacher, vae, preset, config, compute, folder, given or {})
-
-
-def _make_pairs(
-    teacher: WanDiT,
-    vae: NanoVAE,
-    preset: PresetConfig,
-    config: OdePairsConfig,
-    compute: Compute,
-    folder: Path,
-    given: dict[str, str],
-) -> int:
-    about = folder / "pairs_config.json"
-    size = [preset.geometry.width, preset.geometry.height]
-    now = json.loads(json.dumps(to_dict(config))) | {"size": size, "given": given}
-    before = read_settings(about) if about.exists() and list(folder.glob("pairs_*.safetensors")) else now
-    changed = [key for key in now if key != "clips" and before.get(key, now[key]) != now[key]]
-    if changed:
-        was, wanted = before[changed[0]], now[changed[0]]
-        raise ValueError(
-            f"{folder} holds trajectories of {changed[0]}={was!r}, not {wanted!r}: choose another --out folder, or make "
-            "more of the same"
-        )
-    with replacing(about, alone=True) as partial:
-        partial.write_text(json.dumps(now, indent=2) + "\n")
-    scene = SceneConfig.of(preset.geometry, config.num_frames)
-    conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0, min_per_object=8, max_per_object=96)
-    sigmas = euler_sigmas(config.steps, preset.sample.shift, compute.device)
-    keep = [config.steps * i // config.states for i in range(config.states)]
-    shards = -(-config.clips // config.batch)
-    for shard in tqdm(range(shards), desc="ode-pairs"):
-        path = folder / f"pairs_{shard:04d}.safetensors"
-        if path.exists():
-            continue
-        seed = config.seed * 10_000_019 + shard
-        batch = training_batch(config.batch, preset, vae, scene, conditions, seed, compute.device)
-        generator = torch.Generator(compute.device).manual_seed(seed)
-        noise = torch.randn(batch.latents.shape, generator=generator, device=compute.device)
-        with compute.autocast():
-            condition = condition_of(teacher, preset, batch)
-            empty = torch.zeros_like(batch.text[:1])
-            velocity = guided_predictor(teacher, condition, empty, config.text_guidance, config.motion_guidance)
-            states = sample_euler(velocity, noise, sigmas, keep=[*keep, config.steps])
-        kept = {
-            "latents": states[:, -1].half().cpu().contiguous(),
-            "states": states[:, :-1].half().cpu().contiguous(),
-            "sigmas": sigmas[keep].cpu(),
-            "text": batch.text.cpu(),
-            "xy": batch.xy.cpu(),
-            "visible": batch.visible.cpu(),
-            "ids": batch.ids.cpu(),
-        }
-        with replacing(path, alone=True) as partial:
-            save_file(kept, partial)
-    return shards * config.batch
+        about = folder / "pairs_config.json"
+        size = [preset.geometry.width, preset.geometry.height]
+        now = json.loads(json.dumps(to_dict(config))) | {"size": size, "given": given or {}}
+        before = read_settings(about) if about.exists() and list(folder.glob("pairs_*.safetensors")) else now
+        changed = [key for key in now if key != "clips" and before.get(key, now[key]) != now[key]]
+        if changed:
+            was, wanted = before[changed[0]], now[changed[0]]
+            raise ValueError(
+                f"{folder} holds trajectories of {changed[0]}={was!r}, not {wanted!r}: choose another --out folder, or make "
+                "more of the same"
+            )
+        with replacing(about, alone=True) as partial:
+            partial.write_text(json.dumps(now, indent=2) + "\n")
+        scene = SceneConfig.of(preset.geometry, config.num_frames)
+        conditions = ConditionConfig(p_drop_motion=0.0, p_drop_text=0.0, min_per_object=8, max_per_object=96)
+        sigmas = euler_sigmas(config.steps, preset.sample.shift, compute.device)
+        keep = [config.steps * i // config.states for i in range(config.states)]
+        shards = -(-config.clips // config.batch)
+        for shard in tqdm(range(shards), desc="ode-pairs"):
+            path = folder / f"pairs_{shard:04d}.safetensors"
+            if path.exists():
+                continue
+            seed = config.seed * 10_000_019 + shard
+            batch = training_batch(config.batch, preset, vae, scene, conditions, seed, compute.device)
+            generator = torch.Generator(compute.device).manual_seed(seed)
+            noise = torch.randn(batch.latents.shape, generator=generator, device=compute.device)
+            with compute.autocast():
+                condition = condition_of(teacher, preset, batch)
+                empty = torch.zeros_like(batch.text[:1])
+                velocity = guided_predictor(teacher, condition, empty, config.text_guidance, config.motion_guidance)
+                states = sample_euler(velocity, noise, sigmas, keep=[*keep, config.steps])
+            kept = {
+                "latents": states[:, -1].half().cpu().contiguous(),
+                "states": states[:, :-1].half().cpu().contiguous(),
+                "sigmas": sigmas[keep].cpu(),
+                "text": batch.text.cpu(),
+                "xy": batch.xy.cpu(),
+                "visible": batch.visible.cpu(),
+                "ids": batch.ids.cpu(),
+            }
+            with replacing(path, alone=True) as partial:
+                save_file(kept, partial)
+        return shards * config.batch
