@@ -312,3 +312,24 @@ def test_tracks_may_begin_on_what_has_come_into_view():
 
     assert begun_later(0.0) == 0
     assert begun_later(1.0) > 0.1
+
+
+def test_a_live_camera_s_tracks_are_told_beyond_the_edge_and_late_ones_while_they_move():
+    scene = SceneConfig(num_frames=33, height=32, width=48, p_sweep=1.0, p_static=1.0, max_objects=1)
+    rendered = render(sample_scenes(8, scene, look_seed=1, motion_seed=1), grid=(12, 16), p_late=1.0)
+    size = torch.tensor([48, 32])
+    plain, live, some = (choose(rendered, 2, dense=True, p_beyond=p) for p in (0.0, 1.0, 0.5))
+    beyond = [visible & ~((xy >= 0) & (xy < size)).all(-1) for xy, visible, _, _ in (plain, live, some)]
+    assert not beyond[0].any()
+    assert beyond[1].any(1).sum() > 100
+    assert 0 < beyond[2].flatten(1).any(1).sum() < beyond[1].flatten(1).any(1).sum(), "whole clips"
+
+    def of_new_picture_at_rest(xy, visible, _, source):
+        early = per_track(rendered.visible, source)[:, 0]
+        resting = (xy[:, -3:].diff(dim=1).norm(dim=-1) == 0).all(1)
+        return early, visible[:, -1] & ~early & resting
+
+    early, told = of_new_picture_at_rest(*live)
+    assert not beyond[1].any(1)[~early].any(), "only of points that frame 0 shows"
+    assert not told.any()
+    assert of_new_picture_at_rest(*plain)[1].any()

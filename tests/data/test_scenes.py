@@ -178,3 +178,30 @@ def test_scenes_look_the_same_in_a_larger_picture():
     torch.testing.assert_close(other.centre, 1.5 * one.centre, atol=1e-2, rtol=0)
     assert SceneConfig.of(VideoGeometry(height=144, width=192), 9, object_px=(20.0, 30.0)).object_px == (20.0, 30.0)
     assert len(render(one).xy[0, 0]) * 1.5**2 == len(render(other).xy[0, 0])
+
+
+def test_a_camera_that_sweeps_pans_far_and_rests():
+    config = dataclasses.replace(SMALL, p_sweep=1.0, num_frames=33)
+    made, plain = scenes(3, 4, config, batch=24), scenes(3, 4, dataclasses.replace(config, p_sweep=0.0), batch=24)
+    size = torch.tensor([config.width, config.height])
+    assert not made.pan[:, 0].any()
+    far = (made.pan[:, -1].abs() / size).amax(1)
+    assert (far >= 0.3).all()
+    assert 0.8 < far.max() <= 1
+    assert torch.equal(made.pan[:, -1], made.pan[:, -5]), "at rest before the end"
+    step = made.pan.diff(dim=1).norm(dim=-1)
+    assert ((step > 0).sum(1) >= 7).all()
+    assert ((made.pan[:, -1] != 0).all(1)).any()
+    assert (made.ground > 1).all()
+    assert (plain.ground == 1).all()
+    assert torch.equal(made.centre, plain.centre)
+
+
+def test_scenes_that_do_not_sweep_are_what_they_were():
+    with_some, without = scenes(3, 4, dataclasses.replace(SMALL, p_sweep=0.5), batch=12), scenes(3, 4, batch=12)
+    same = with_some.ground == 1
+    assert 0 < same.sum() < 12
+    assert torch.equal(with_some.pan[same], without.pan[same])
+    assert torch.equal(render(with_some).video[same], render(without).video[same])
+    swept = render(with_some).video[~same]
+    assert (swept[:, -1] - swept[:, 0]).abs().mean() > (swept[:, 1] - swept[:, 0]).abs().mean()

@@ -101,3 +101,12 @@ def test_bad_settings_are_named(build):
         build(tiny_debug())
     with pytest.raises(ValueError, match=r"p_student=1\.5"):
         build(p_student=1.5)
+
+
+def test_sweeps_and_points_beyond_the_edge_are_settings(build):
+    def beyond(**settings: float) -> int:
+        _, batch, _ = build(p_camera=0.0, **settings).clips(3, 1.0)
+        return int((batch.visible & ~((batch.xy >= 0) & (batch.xy < torch.tensor([48, 32]))).all(-1)).sum())
+
+    assert beyond(p_sweep=1.0) == 0
+    assert beyond(p_sweep=1.0, p_beyond=1.0) > 3 * beyond(p_beyond=1.0)

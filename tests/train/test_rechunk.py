@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from motionstream.causal.rollout import rollout
 from motionstream.config import CacheConfig
@@ -259,3 +260,29 @@ def test_whether_resting_tracks_hide_is_a_setting(build, name):
 def test_twins_are_a_setting(build):
     plain, twins = (build("c1s1w2", p_twin=p).batch_at(0) for p in (0.0, 1.0))
     assert not torch.equal(plain.latents[:, 0], twins.latents[:, 0])
+
+
+def test_a_part_may_be_trained_alone(build, tmp_path):
+    stage = build("c1s1w1", only=("self_attn.q", "modulation"), truth=True)
+    before = {name: value.clone() for name, value in stage.model.state_dict().items()}
+    for step in range(3):
+        stage.train_step(step)
+    stage.export(tmp_path / "made")
+    exported = load_file(tmp_path / "made" / "student.safetensors")
+    for name, value in before.items():
+        learns = "self_attn.q" in name or "modulation" in name
+        assert torch.equal(exported[name], value.half()) is not learns, name
+
+
+def test_a_part_that_is_none_is_refused(build):
+    with pytest.raises(ValueError, match=r"only=track_head is in no name .*, such as head\."):
+        build("c1s1w1", only=("track_head",))
+    with pytest.raises(ValueError, match="only=attention is in no name"):
+        build("c1s1w1", only=("self_attn", "attention"))
+
+
+def test_sweeps_and_points_beyond_the_edge_are_settings(build):
+    plain, swept = (build("c1s1w1", p_camera=0.0, p_sweep=p, p_beyond=1.0).batch_at(2) for p in (0.0, 1.0))
+    size = torch.tensor([48, 32])
+    beyond = [int((b.visible & ~((b.xy >= 0) & (b.xy < size)).all(-1)).sum()) for b in (plain, swept)]
+    assert beyond[1] > 3 * beyond[0]

@@ -47,6 +47,8 @@ class ConditionConfig:
         p_mask_chunk: stochastic mid-frame masking (paper appendix D: 0.2 in stage 2).
         p_late_tracks: chance of a clip in which every other point is looked for on what frame 0 does not show, so that
             tracks begin on what has come into view or to light. 0: all begin in frame 0.
+        p_beyond: chance of a clip whose tracks are told as a live camera tells them: those of frame 0 beyond the edge of
+            the picture too, and those that begin later only while they move.
     """
 
     dense: bool = False
@@ -63,6 +65,7 @@ class ConditionConfig:
     p_drop_text: float = 0.15
     p_mask_chunk: float = 0.0
     p_late_tracks: float = 0.0
+    p_beyond: float = 0.0
 
     def __post_init__(self) -> None:
         check_counts("tracks_per_object", (self.min_per_object, self.max_per_object))
@@ -211,8 +214,14 @@ def choose_tracks(
     active = rank < quota.gather(1, group)  # (B, N)
     active = torch.where(brush >= 0, brush > 0, active)
 
-    shown = truth & active[:, None]
     sleepy = chance(config.p_hide_resting, B, groups).gather(1, group)
+    if config.p_beyond:
+        live = chance(config.p_beyond, B, 1)
+        early = truth[:, 0]
+        beyond = ~((xy >= 0) & (xy < xy.new_tensor([rendered.video.shape[-1], rendered.video.shape[-2]]))).all(-1)
+        truth = truth | (beyond & (early & live)[:, None])
+        sleepy = sleepy | (live & ~early)
+    shown = truth & active[:, None]
     shown &= awake | ~sleepy[:, None]
     anchored = chance(config.p_anchor, B, 1, 1)
     first = torch.zeros_like(truth)

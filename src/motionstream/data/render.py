@@ -85,7 +85,7 @@ def _background_pose(scenes: Scenes) -> _Similarity:
     half = torch.tensor([scenes.background.shape[3], scenes.background.shape[2]], device=middle.device) / 2
     turn = scenes.zoom[..., None, None] * _rotation(scenes.roll)
     offset = middle - torch.einsum("btij,btj->bti", turn, scenes.pan)
-    return _Similarity(turn * half, offset)
+    return _Similarity(turn * half * scenes.ground.view(-1, 1, 1, 1), offset)
 
 
 def object_pose(scenes: Scenes, index: int) -> _Similarity:

@@ -24,6 +24,8 @@ from motionstream.shapes import VideoGeometry
 SPRITE_SIDE = 72
 HOME_SIZE = (96, 128)
 """Height and width for which the defaults in pixels are meant."""
+SWEPT_GROUND = 1.8
+"""The background of a camera that sweeps is shown so much larger, so that most of what comes into view is new."""
 PHOTO_ENLARGED = 1.5
 """Photos are shown at most so much larger than they are."""
 
@@ -42,6 +44,7 @@ class SceneConfig:
         p_spin, p_grow: chance that a moving object also turns or changes size.
         p_twin: chance that the first two objects look the same and lie side by side, and one of them rests while the other
             moves: what a thing looks like does not say that it is held.
+        p_sweep: chance that the camera sweeps: within a part of the clip it pans by up to the whole picture, and rests then.
         speed_px: how far a knot of a path may lie from the one before (knots are about 11 frames apart).
         pan_px: how far the camera may pan.
         split: which pictures to use.
@@ -59,6 +62,7 @@ class SceneConfig:
     p_spin: float = 0.35
     p_grow: float = 0.3
     p_twin: float = 0.0
+    p_sweep: float = 0.0
     speed_px: float = 24.0
     pan_px: float = 28.0
     split: Split = "train"
@@ -99,6 +103,7 @@ class Scenes:
         centre: ``(B, M, T, 2)`` world pixels (x, y). size: ``(B, M)`` pixels.
         scale, angle: ``(B, M, T)``; angle in radians.
         pan: ``(B, T, 2)`` pixels. zoom, roll: ``(B, T)``. parallax: ``(B, M)``, the background's is 1.
+        ground: ``(B,)``, how much larger than its own pixels the background is shown.
         names: what the objects are called, ``M`` a scene. captions: one sentence a scene.
     """
 
@@ -114,6 +119,7 @@ class Scenes:
     zoom: Tensor
     roll: Tensor
     parallax: Tensor
+    ground: Tensor
     names: list[list[str]]
     captions: list[str]
 
@@ -190,11 +196,34 @@ def sample_scenes(
     pan = (drift[..., :2] * (reach / 2.8) * uses[..., :1]).clamp(-reach, reach)
     zoom = torch.exp((drift[..., 2] * 0.1 * uses[..., 1]).clamp(-0.3, 0.3))
     roll = (drift[..., 3] * 0.07 * uses[..., 2]).clamp(-0.25, 0.25)
+    ground = torch.ones(batch, device=device)
+    if config.p_sweep:
+        sweeps, swept = _sweeps(batch, config, motion_seed, frames)
+        pan = torch.where(sweeps[:, None, None], swept, pan)
+        ground = torch.where(sweeps, SWEPT_GROUND, ground)
     made = Scenes(
         config, background, sprites.reshape(batch, objects, *sprites.shape[1:]), active, centre, size, scale, angle,
-        pan, zoom, roll, parallax, [names[b * objects : (b + 1) * objects] for b in range(batch)], captions=[],
+        pan, zoom, roll, parallax, ground, [names[b * objects : (b + 1) * objects] for b in range(batch)], captions=[],
     )  # fmt: skip
     return replace(made, captions=captions_of(made))
+
+
+def _sweeps(batch: int, config: SceneConfig, motion_seed: int, frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Which cameras sweep, ``(B,)``, and where each would be, ``(B, T, 2)`` pixels: at rest, on its way, at rest.
+
+    Draws of their own, as for `_Twins`.
+    """
+    generator = torch.Generator(frames.device).manual_seed(motion_seed ^ 0x5EEB)
+    first = uniform(generator, batch, 1, high=0.25)
+    last = first + uniform(generator, batch, 1, low=0.25, high=0.6)
+    phase = ((frames / max(1, config.num_frames - 1) - first) / (last - first)).clamp(0, 1)
+    eased = torch.where(uniform(generator, batch, 1) < 0.5, phase * phase * (3 - 2 * phase), phase)
+    kind = uniform(generator, batch, 1)  # along the width, along the height, or both
+    along = torch.cat([kind < 0.8, kind > 0.6], dim=1).float()
+    size = torch.tensor([config.width, config.height], device=frames.device)
+    way = uniform(generator, batch, 2, low=0.3) * size * along
+    way = way * (1 - 2 * (uniform(generator, batch, 2) < 0.5).float())
+    return uniform(generator, batch) < config.p_sweep, eased[..., None] * way[:, None]
 
 
 @dataclass(frozen=True)

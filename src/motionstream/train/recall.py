@@ -58,7 +58,7 @@ class RecallConfig:
     with clips of the student's; ``told_off_px``: how far the tracks of a clip may lie beside what they tell of, standard
     deviation; ``edge``, ``way``: weights of the steps between neighbouring pixels and, a pixel, of wrong ways; what differs
     from the picture weighs 1 + ``moving_weight``; ``init``: a folder with ``recall.safetensors`` to go on from. The
-    others as in CausalInitConfig and ConditionConfig."""
+    others as in CausalInitConfig, SceneConfig and ConditionConfig."""
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2_500))
     batch: int = 5
@@ -78,8 +78,10 @@ class RecallConfig:
     camera_tracks: tuple[int, ...] = (16, 200)
     p_camera: float = 0.35
     p_twin: float = 0.2
+    p_sweep: float = 0.0
     p_brush: float = 0.5
     p_spill: float = 0.4
+    p_beyond: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -158,7 +160,7 @@ class RecallStage:
         """Scenes, what a student is told of them, and the way home of every 2 x 2 pixels."""
         config, preset = self.config, self.preset
         usual = SceneConfig.of(preset.geometry, config.num_frames).speed_px
-        more = {"p_camera": config.p_camera, "p_twin": config.p_twin, "speed_px": usual * speed}
+        more = {"p_camera": config.p_camera, "p_sweep": config.p_sweep, "p_twin": config.p_twin, "speed_px": usual * speed}
         scene = SceneConfig.of(preset.geometry, config.num_frames, **more)
         low, high = config.tracks_per_object
         conditions = ConditionConfig(
@@ -167,6 +169,7 @@ class RecallStage:
             camera_tracks=config.camera_tracks,
             p_brush=config.p_brush,
             p_spill=config.p_spill,
+            p_beyond=config.p_beyond,
             p_anchor=1.0,
             p_hide_resting=0.0,  # a stream goes on telling where things lie that it has moved
             p_still_untold=0.9,

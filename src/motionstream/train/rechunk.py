@@ -68,8 +68,10 @@ class RechunkConfig:
             that loses what lies beside teaches that too.
         pixel_weight, lpips_weight: of what decoded pictures of scenes differ by from the truth's (train/pictures.py), the
             latter by the weights in the file ``lpips``; ``picture_frames`` of each clip's frames are compared.
-        tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig; p_twin: as in SceneConfig;
-            p_spill, p_late_tracks, p_hide_resting, p_still_untold: as in ConditionConfig.
+        only: parts of names of the parameters that are trained, as ["self_attn"]; the others stay as they are, to the last
+            bit. [] = all but the track head.
+        tracks_per_object, camera_tracks, p_camera, p_brush: as in CausalInitConfig; p_twin, p_sweep: as in SceneConfig;
+            p_spill, p_late_tracks, p_beyond, p_hide_resting, p_still_untold: as in ConditionConfig.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=600, log_steps=10, sheet_steps=100))
@@ -93,13 +95,16 @@ class RechunkConfig:
     lpips_weight: float = 0.0
     pixel_weight: float = 0.0
     picture_frames: int = 2
+    only: tuple[str, ...] = ()
     tracks_per_object: tuple[int, ...] = (8, 96)
     camera_tracks: tuple[int, ...] = (16, 150)
     p_camera: float = 0.35
     p_twin: float = 0.0
+    p_sweep: float = 0.0
     p_brush: float = 0.5
     p_spill: float = 0.0
     p_late_tracks: float = 0.0
+    p_beyond: float = 0.0
     p_hide_resting: float = 0.5
     p_still_untold: float = 0.5
     seed: int = 4
@@ -143,6 +148,7 @@ class RechunkStage(DiTStage):
         self.guide, self.guide_model = FusedDiT(guide.eval().requires_grad_(False), compute.dtype), guide
         assert self.model.track_head is not None
         self.model.track_head.requires_grad_(False)  # frozen after stage 1 (paper appendix D)
+        self._train_only(config.only)
         self.model.train()
         self.pictures = None
         if config.pixel_weight or config.lpips_weight:
@@ -152,6 +158,13 @@ class RechunkStage(DiTStage):
             )
         self.optimizer = muon_adamw(self.model, config.lr)
         self.ema = EMA(self.model, config.ema)
+
+    def _train_only(self, parts: tuple[str, ...]) -> None:
+        names = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
+        if strange := [part for part in parts if not any(part in name for name in names)]:
+            raise ValueError(f"only={strange[0]} is in no name of a parameter that is trained here, such as {names[-1]}")
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(parameter.requires_grad and (not parts or any(part in name for part in parts)))
 
     def _chunks(self) -> int:
         """How many chunks to learn a clip has, which must be a whole number of the guides' too, where there are any."""
@@ -198,7 +211,8 @@ class RechunkStage(DiTStage):
         if self.grabs(step):
             given = (config.batch, self.preset, self.vae, config.num_frames, seed, self.compute.device)
             return grab_batch(*given, blur_cells=config.grab_blur_cells)
-        scene = SceneConfig.of(self.preset.geometry, config.num_frames, p_camera=config.p_camera, p_twin=config.p_twin)
+        camera = {"p_camera": config.p_camera, "p_sweep": config.p_sweep}
+        scene = SceneConfig.of(self.preset.geometry, config.num_frames, p_twin=config.p_twin, **camera)
         low, high = config.tracks_per_object
         conditions = ConditionConfig(
             min_per_object=low,
@@ -207,6 +221,7 @@ class RechunkStage(DiTStage):
             p_brush=config.p_brush,
             p_spill=config.p_spill,
             p_late_tracks=config.p_late_tracks,
+            p_beyond=config.p_beyond,
             p_anchor=1.0,
             p_hide_resting=config.p_hide_resting,
             p_still_untold=config.p_still_untold,
