@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from motionstream.device import choose_compute
 from motionstream.files import alone_in
+from motionstream.flow.sample import sample_euler
 from motionstream.flow.schedule import euler_sigmas
 from motionstream.models.dit import WanDiT
 from motionstream.models.init import init_from_scratch
@@ -39,6 +40,22 @@ def test_a_state_for_every_level_and_a_killed_run_goes_on(parts, tmp_path):
     assert make_pairs(*parts, PRESET, replace(CONFIG, clips=4), CPU, tmp_path) == 4
     assert (tmp_path / "pairs_0000.safetensors").read_bytes() == first
     assert len(list(tmp_path.glob("pairs_*.safetensors"))) == 2
+
+
+def test_noise_is_no_draw_of_the_scenes(parts, tmp_path, monkeypatch):
+    """Of one seed both would be the same numbers: noise would follow from where the points of the first clips lie."""
+    drawn = []
+
+    def kept(velocity, noise, sigmas, keep):
+        drawn.append(noise)
+        return sample_euler(velocity, noise, sigmas, keep=keep)
+
+    monkeypatch.setattr("motionstream.train.ode_pairs.sample_euler", kept)
+    make_pairs(*parts, PRESET, replace(CONFIG, clips=4), CPU, tmp_path)
+    assert not torch.equal(*drawn)
+    for shard, noise in enumerate(drawn):
+        scenes = torch.Generator().manual_seed(CONFIG.seed * 10_000_019 + shard)
+        assert not torch.equal(torch.randn(noise.shape, generator=scenes), noise)
 
 
 def test_trajectories_of_two_sizes_are_not_mixed(parts, tmp_path):

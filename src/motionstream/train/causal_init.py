@@ -33,7 +33,7 @@ from motionstream.models.load import load_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache
 from motionstream.nn.masks import chunk_mask
-from motionstream.train.check import check_settings
+from motionstream.train.check import NOISE_SEEDS, check_settings
 from motionstream.train.dit_stage import DiTStage, whole_chunks, with_cache, with_late_codes
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
@@ -144,7 +144,7 @@ class CausalInitStage(DiTStage):
 
     def train_step(self, step: int) -> dict[str, float]:
         config = self.config
-        generator = torch.Generator(self.compute.device).manual_seed(config.seed * 7919 + step)
+        generator = torch.Generator(self.compute.device).manual_seed(NOISE_SEEDS + config.seed * 7919 + step)
         # Data first, in full precision: half-precision rendering would move tracks off their pixels.
         if self.pairs is None:
             batch = self.batch_at(step)
