@@ -1,11 +1,12 @@
-"""The stage of the latents: what noise the decoder must forgive, and what its loss is."""
+"""The stage of the latents: what it fits them to, what noise the decoder must forgive, and what its loss is."""
 
 import pytest
 import torch
 
 from motionstream.device import choose_compute
+from motionstream.models.vae import NanoVAE
 from motionstream.presets import tiny_debug
-from motionstream.train.vae import VAEStage, VAETrainConfig, clip_batch
+from motionstream.train.vae import VAEStage, VAETrainConfig, clip_batch, sample_blocks
 
 PRESET = tiny_debug()
 
@@ -13,6 +14,14 @@ PRESET = tiny_debug()
 def stage(**settings) -> VAEStage:
     config = VAETrainConfig(**{"batch": 2, "num_frames": 9, "fit_clips": 2} | settings)
     return VAEStage(PRESET, config, choose_compute("cpu", "float32"))
+
+
+def test_latents_are_fitted_to_as_many_clips_as_are_asked_for():
+    """Also where they are not a multiple of the eight that are rendered at once."""
+    scene = stage()._scene_config()
+    blocks = sample_blocks(NanoVAE(PRESET.vae), scene, 11, per_clip=5)
+    assert blocks.shape == (55, 3 * PRESET.vae.t_stride * PRESET.vae.stride**2)
+    assert torch.equal(blocks[:40], sample_blocks(NanoVAE(PRESET.vae), scene, 8, per_clip=5))
 
 
 def test_the_loss_is_of_pixels_and_of_the_steps_between_them(monkeypatch):

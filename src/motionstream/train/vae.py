@@ -131,7 +131,7 @@ def sample_blocks(vae: NanoVAE, config: SceneConfig, clips: int, per_clip: int =
     generator = torch.Generator().manual_seed(99)
     kept = []
     for start in range(0, clips, 8):
-        blocks = vae.blocks_of(clip_batch(8, config, 777_000 + start, "cpu")).flatten(1, 3)
+        blocks = vae.blocks_of(clip_batch(min(8, clips - start), config, 777_000 + start, "cpu")).flatten(1, 3)
         for row in blocks:
             kept.append(row[torch.randint(len(row), (per_clip,), generator=generator)])
     return torch.cat(kept)
