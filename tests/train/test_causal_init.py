@@ -1,6 +1,8 @@
-"""The student's start: its own rollouts in training are those of streaming, and the truth only judges them."""
+"""The student's start: its own rollouts in training are those of streaming, and the truth only judges them; forcing and
+regression on trajectories give the model what they say."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ import torch
 from motionstream.causal.rollout import SeededNoise, rollout
 from motionstream.data.conditions import Batch
 from motionstream.device import choose_compute
+from motionstream.models.denoise import predict
 from motionstream.models.dit import Condition, WanDiT
 from motionstream.models.init import init_from_scratch
 from motionstream.models.load import save_weights
@@ -117,3 +120,118 @@ def test_all_motion_is_told_when_nothing_may_hide_it(stage):
     told = batch.visible[:, 1:].flatten(1).any(1)
     assert moves.any()
     assert (told | ~moves).all()
+
+
+def calls_of(stage: CausalInitStage, batch: Batch, monkeypatch, **settings) -> tuple[list[dict], torch.Tensor]:
+    """All that the model is asked in ``forcing_loss``, chunk by chunk: an estimate, then what later chunks see of it."""
+    stage.config = replace(stage.config, **({"own": "estimate", "context_noise": 0.0} | settings))
+    asked: list[dict] = []
+
+    def kept(model, noisy, level, part, *, start, cache):
+        noisy = noisy.detach().requires_grad_()
+        x0 = predict(model, noisy, level, part, start=start, cache=cache).x0
+        asked.append({"noisy": noisy, "level": level, "start": start, "x0": x0})
+        return SimpleNamespace(x0=x0)
+
+    monkeypatch.setattr("motionstream.train.causal_init.predict", kept)
+    return asked, stage.forcing_loss(batch, torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize("own", [0.0, 1.0])
+def test_forcing_judges_each_chunk_given_the_truth_or_its_own_estimates(stage, monkeypatch, own):
+    batch = stage.batch_at(0)
+    asked, loss = calls_of(stage, batch, monkeypatch, p_own_context=own)
+    assert [one["start"] for one in asked] == [0, 0, 3, 3, 6, 6, 9, 9]
+    wanted = []
+    for made, past in zip(asked[::2], asked[1::2], strict=True):
+        span = slice(made["start"], made["start"] + 3)
+        truth = batch.latents[:, span]
+        assert not past["level"].any()
+        assert torch.equal(past["noisy"], made["x0"] if own else truth)
+        level = made["level"]
+        assert torch.equal(level, level[:, :1].expand(-1, 3)), "one level for a chunk"
+        weight = (1 + stage.config.moving_weight * batch.moving[:, span]) / level.clamp_min(0.4)[..., None, None, None] ** 2
+        wanted.append(((made["x0"] - truth).pow(2) * weight).mean())
+    torch.testing.assert_close(loss, torch.stack(wanted).mean())
+    assert len({float(one["level"][0, 0]) for one in asked[::2]}) > 1, "another level for each chunk"
+
+
+def test_a_third_of_chunks_starts_from_pure_noise(stage, monkeypatch):
+    stage.config = replace(stage.config, batch=24)
+    asked, _ = calls_of(stage, stage.batch_at(0), monkeypatch, p_own_context=0.0)
+    levels = torch.stack([one["level"][:, 0] for one in asked[::2]])
+    assert 0.2 < (levels == 1).float().mean() < 0.5
+    assert (levels > 0).all()
+
+
+def test_the_truth_that_is_seen_is_a_little_off_after_the_first_chunk(stage, monkeypatch):
+    batch = stage.batch_at(0)
+    asked, _ = calls_of(stage, batch, monkeypatch, p_own_context=0.0, context_noise=0.05)
+    off = [past["noisy"].detach() - batch.latents[:, past["start"] : past["start"] + 3] for past in asked[1::2]]
+    assert not off[0].any()
+    for one in off[1:]:
+        assert 0.04 < one.std() < 0.06
+
+
+def test_in_forcing_later_chunks_teach_what_earlier_ones_should_leave_in_the_cache(stage, monkeypatch):
+    asked, _ = calls_of(stage, stage.batch_at(0), monkeypatch, p_own_context=0.0)
+    asked[-2]["x0"].sum().backward()
+    assert asked[-3]["noisy"].grad.any()  # the chunk before it, as the cache has it
+
+
+def trajectories(stage: CausalInitStage, states: int = 3) -> tuple[Batch, torch.Tensor, torch.Tensor]:
+    batch = replace(stage.batch_at(0), moving=torch.zeros(2, 12, 1, 4, 6))
+    return batch, torch.randn(2, states, *batch.latents.shape[1:]), torch.tensor([1.0, 0.8, 0.5])[:states]
+
+
+def test_a_trajectory_is_taken_up_at_one_state_a_chunk(stage, monkeypatch):
+    batch, states, sigmas = trajectories(stage)
+    asked = []
+
+    def kept(model, noisy, level, condition, *, mask):
+        asked.append((noisy, level, mask))
+        return SimpleNamespace(x0=batch.latents + 0.5)
+
+    monkeypatch.setattr("motionstream.train.causal_init.predict", kept)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(8):
+        assert float(stage.ode_loss(batch, states, sigmas, generator)) == pytest.approx(0.25)
+    for noisy, level, _ in asked:
+        assert torch.equal(level, level[:, ::3].repeat_interleave(3, dim=1))
+        for b in range(2):
+            for frame in range(12):
+                state = int((sigmas == level[b, frame]).nonzero())
+                assert torch.equal(noisy[b, frame], states[b, state, frame])
+    assert any(len(set(level[0].tolist())) > 1 for _, level, _ in asked)
+    assert any(not torch.equal(*level) for _, level, _ in asked)
+
+
+def test_masks_of_trajectories_are_sparse_and_causal(stage, monkeypatch):
+    """Of the past the chunk or the two before, and with them the first one or not."""
+    batch, states, sigmas = trajectories(stage)
+    masks = []
+
+    def kept(model, noisy, level, condition, *, mask):
+        masks.append(mask)
+        return SimpleNamespace(x0=batch.latents)
+
+    monkeypatch.setattr("motionstream.train.causal_init.predict", kept)
+    generator, tokens = torch.Generator().manual_seed(0), 3 * stage.grid[0] * stage.grid[1]
+    for _ in range(30):
+        stage.ode_loss(batch, states, sigmas, generator)
+    seen = {tuple(map(bool, mask.reshape(4 * tokens, 4 * tokens)[-1, ::tokens])) for mask in masks}
+    assert seen == {(sink, two, True, True) for sink in (False, True) for two in (False, True)}
+
+
+def test_noise_is_no_draw_of_the_scenes(stage, monkeypatch):
+    """With seed 0, too, where the step's number would be the seed of both."""
+    drawn = []
+
+    def kept(batch, generator):
+        drawn.append(torch.rand(9, generator=generator))
+        return stage.model.head.head.weight.sum()
+
+    stage.config = replace(stage.config, seed=0)
+    monkeypatch.setattr(stage, "forcing_loss", kept)
+    stage.train_step(3)
+    assert not torch.equal(drawn[0], torch.rand(9, generator=torch.Generator().manual_seed(3)))

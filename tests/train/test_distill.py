@@ -102,3 +102,70 @@ def test_low_noise_does_not_take_over_the_critic(stage, monkeypatch):
         losses[sigma] = stage.critic_step(0)["loss"]
     assert losses[0.02] == pytest.approx(losses[0.1]) == pytest.approx(losses[SIGMA_FLOOR])
     assert losses[SIGMA_FLOOR] == pytest.approx(4 * losses[0.8])
+
+
+def test_the_real_score_is_guided_the_fake_one_is_not_and_the_truth_has_its_weight(stage, monkeypatch):
+    """Along the difference of the two, of the same noisy clip, and towards the truth as far as is asked."""
+    asked = {}
+
+    def guided(model, condition, empty, text_guidance, motion_guidance):
+        assert model is stage.real
+        asked["weights"] = (text_guidance, motion_guidance)
+        return lambda noisy, sigma: asked.setdefault("real", noisy) / sigma[..., None, None, None]  # x0 = 0
+
+    def plain(model, noisy, level, condition):
+        assert model is stage.fake
+        asked["fake"] = noisy
+        return SimpleNamespace(x0=torch.ones_like(noisy))
+
+    made = (2 * torch.ones_like(stage.batch_at(0, 1)[0].latents)).requires_grad_()
+    monkeypatch.setattr("motionstream.train.distill.guided_predictor", guided)
+    monkeypatch.setattr("motionstream.train.distill.predict", plain)
+    monkeypatch.setattr(stage, "generate", lambda *_, **__: made)
+    for weight in (0.0, 0.3):
+        made.grad = None
+        stage.config = replace(stage.config, truth_weight=weight)
+        stage.student_step(0)
+        truth = stage.batch_at(0, 1)[0].latents
+        wanted = (0.5 + weight * 2 * (made.detach() - truth)) / made.numel()  # (1 - 0) / mean |2 - 0|
+        torch.testing.assert_close(made.grad, wanted)
+        assert torch.equal(asked.pop("real"), asked.pop("fake"))
+    assert asked["weights"] == (3.0, 1.5)
+
+
+def test_clips_are_scored_at_levels_of_their_own_within_bounds(stage):
+    latents = torch.zeros(400, 2, 1, 1, 1)
+    noisy, noise, sigma = stage.score_noise(latents, torch.Generator().manual_seed(0))
+    assert torch.equal(sigma[:, 0], sigma[:, 1])
+    assert sigma.min() < 0.2 < 0.7 < sigma.median() < 0.9, "shifted towards high noise"
+    assert sigma.min() >= 0.02
+    assert sigma.max() == torch.tensor(0.98)
+    torch.testing.assert_close(noisy, sigma[..., None, None, None] * noise)
+
+
+def test_rollouts_stop_at_one_step_drawn_anew_and_roles_see_other_clips(stage, monkeypatch):
+    stopped = []
+
+    def kept(*given, exit_step, **more):
+        stopped.append(exit_step)
+        return [torch.zeros(1, 1)]
+
+    monkeypatch.setattr("motionstream.train.distill.rollout", kept)
+    batches = [stage.batch_at(0, role)[0] for role in (0, 1)]
+    assert not torch.equal(batches[0].latents, batches[1].latents)
+    for seed in range(20):
+        stage.generate(batches[0], seed, grad=False)
+    assert set(stopped) == set(range(len(stage.preset.sample.student_sigmas)))
+
+
+def test_the_average_follows_the_student_and_track_heads_stay(stage):
+    """Which are frozen after the teacher's stage."""
+    before = {name: value.clone() for name, value in stage.student.state_dict().items()}
+    for step in (3, 4):  # the second one updates the student
+        stage.train_step(step)
+    for model in (stage.student, stage.fake):
+        assert all(torch.equal(v, before[name]) for name, v in model.state_dict().items() if name.startswith("track_head."))
+    name = "blocks.0.self_attn.q.weight"
+    begun, now, mean = before[name], stage.student.state_dict()[name], stage.averaged().state_dict()[name]
+    torch.testing.assert_close(mean - begun, (now - begun) * 9 / 11, atol=1e-7, rtol=0.01)  # 1 - (1 + 1) / (10 + 1)
+    assert (now - begun).abs().max() > 1e-5

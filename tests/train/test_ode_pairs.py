@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from motionstream.device import choose_compute
 from motionstream.files import alone_in
+from motionstream.flow.sample import sample_euler
 from motionstream.flow.schedule import euler_sigmas
 from motionstream.models.dit import WanDiT
 from motionstream.models.init import init_from_scratch
@@ -15,7 +16,7 @@ from motionstream.models.load import save_weights
 from motionstream.models.vae import NanoVAE
 from motionstream.presets import tiny_debug
 from motionstream.stream.random_parts import random_planes
-from motionstream.train.causal_init import CausalInitConfig, CausalInitStage
+from motionstream.train.causal_init import CausalInitConfig, CausalInitStage, OdePairs
 from motionstream.train.ode_pairs import OdePairsConfig, make_pairs
 
 PRESET, CPU = tiny_debug(), choose_compute("cpu", "float32")
@@ -41,6 +42,22 @@ def test_a_state_for_every_level_and_a_killed_run_goes_on(parts, tmp_path):
     assert len(list(tmp_path.glob("pairs_*.safetensors"))) == 2
 
 
+def test_noise_is_no_draw_of_the_scenes(parts, tmp_path, monkeypatch):
+    """Of one seed both would be the same numbers: noise would follow from where the points of the first clips lie."""
+    drawn = []
+
+    def kept(velocity, noise, sigmas, keep):
+        drawn.append(noise)
+        return sample_euler(velocity, noise, sigmas, keep=keep)
+
+    monkeypatch.setattr("motionstream.train.ode_pairs.sample_euler", kept)
+    make_pairs(*parts, PRESET, replace(CONFIG, clips=4), CPU, tmp_path)
+    assert not torch.equal(*drawn)
+    for shard, noise in enumerate(drawn):
+        scenes = torch.Generator().manual_seed(CONFIG.seed * 10_000_019 + shard)
+        assert not torch.equal(torch.randn(noise.shape, generator=scenes), noise)
+
+
 def test_trajectories_of_two_sizes_are_not_mixed(parts, tmp_path):
     make_pairs(*parts, PRESET, CONFIG, CPU, tmp_path)
     with pytest.raises(ValueError, match=r"trajectories of size=\[48, 32\], not \[64, 48\]"):
@@ -61,6 +78,25 @@ def test_the_picture_alone_has_no_trajectory(parts, tmp_path):
     with pytest.raises(ValueError, match="num_frames=1 is the picture alone: use at least 5"):
         make_pairs(*parts, PRESET, replace(CONFIG, num_frames=1), CPU, tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_what_is_drawn_is_of_one_clip_and_damaged_files_are_named(parts, tmp_path):
+    make_pairs(*parts, PRESET, CONFIG, CPU, tmp_path)
+    path = tmp_path / "pairs_0000.safetensors"
+    shard, pairs = load_file(path), OdePairs(tmp_path)
+    batch, states, sigmas = pairs.draw(6, torch.Generator().manual_seed(0), CPU.device)
+    rows = [int((shard["latents"].float() == one).flatten(1).all(1).nonzero()) for one in batch.latents]
+    assert set(rows) == {0, 1}
+    for name in ("text", "xy", "visible", "ids"):
+        assert torch.equal(getattr(batch, name), shard[name][rows]), name
+    assert torch.equal(states, shard["states"][rows].float())
+    assert torch.equal(sigmas, shard["sigmas"])
+
+    path.write_bytes(path.read_bytes()[:-9])  # a copy that ended early
+    again = OdePairs(tmp_path)
+    for read in (lambda: again.fitting(PRESET), lambda: again.draw(1, torch.Generator(), CPU.device)):
+        with pytest.raises(ValueError, match=r"pairs_0000\.safetensors is damaged"):
+            read()
 
 
 def test_a_student_is_not_begun_from_pairs_that_do_not_fit_it(parts, tmp_path):

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
 from motionstream.causal.rollout import SeededNoise, rollout
@@ -30,10 +28,11 @@ from motionstream.flow.schedule import draw_sigma
 from motionstream.models.denoise import predict
 from motionstream.models.dit import Condition, WanDiT
 from motionstream.models.load import load_weights
+from motionstream.models.tensor_files import read_tensors
 from motionstream.models.vae import NanoVAE
 from motionstream.nn.kv_cache import HistoryCache
 from motionstream.nn.masks import chunk_mask
-from motionstream.train.check import check_settings
+from motionstream.train.check import NOISE_SEEDS, check_settings
 from motionstream.train.dit_stage import DiTStage, whole_chunks, with_cache, with_late_codes
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
@@ -144,7 +143,7 @@ class CausalInitStage(DiTStage):
 
     def train_step(self, step: int) -> dict[str, float]:
         config = self.config
-        generator = torch.Generator(self.compute.device).manual_seed(config.seed * 7919 + step)
+        generator = torch.Generator(self.compute.device).manual_seed(NOISE_SEEDS + config.seed * 7919 + step)
         # Data first, in full precision: half-precision rendering would move tracks off their pixels.
         if self.pairs is None:
             batch = self.batch_at(step)
@@ -264,10 +263,9 @@ class OdePairs:
         """Pixel frames of the trajectories, which must be of pictures as ``preset`` has them.
 
         Raises:
-            ValueError: they are of other pictures.
+            ValueError: they are of other pictures, or the first file is damaged.
         """
-        with safe_open(self.shards[0], "pt") as shard:
-            _, frames, *found = shard.get_slice("latents").get_shape()
+        _, frames, *found = self._read(self.shards[0])["latents"].shape
         geometry = preset.geometry
         wanted = [preset.model.latent_channels, geometry.latent_height, geometry.latent_width]
         if found != wanted:
@@ -278,18 +276,24 @@ class OdePairs:
         return geometry.pixel_frames(frames)
 
     def draw(self, batch: int, generator: torch.Generator, device: torch.device) -> tuple[Batch, Tensor, Tensor]:
-        """A batch, its states ``(B, S, F, C, h, w)`` and their noise levels ``(S,)``."""
+        """A batch, its states ``(B, S, F, C, h, w)`` and their noise levels ``(S,)``.
+
+        Raises:
+            ValueError: a damaged file.
+        """
         index = int(torch.randint(len(self.shards), (), generator=generator, device=generator.device))
-        path = self.shards[index]
-        if path not in self.loaded:
-            self.loaded[path] = load_file(path)
-        shard = self.loaded[path]
+        shard = self._read(self.shards[index])
         rows = torch.randint(len(shard["latents"]), (batch,), generator=generator, device=generator.device).cpu()
         picked = {key: shard[key][rows].to(device) for key in ("latents", "text", "xy", "visible", "ids", "states")}
         latents = picked["latents"].float()
         unknown = torch.zeros_like(latents[:, :, :1])
         made = Batch(latents, picked["text"], picked["xy"], picked["visible"], picked["ids"], *(unknown,) * 4)
         return made, picked["states"].float(), shard["sigmas"].to(device)
+
+    def _read(self, path: Path) -> dict[str, Tensor]:
+        if path not in self.loaded:
+            self.loaded[path] = read_tensors(path)
+        return self.loaded[path]
 
 
 @torch.no_grad()

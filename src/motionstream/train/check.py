@@ -17,6 +17,9 @@ ANY_SIGN = ("sigma_mean",)
 COUNTS = ("tracks_per_object", "camera_tracks")
 MOST_SEED = 100_000
 """The seeds of noise are many times larger and must fit 64 bits."""
+NOISE_SEEDS = 2_000_000_011
+"""Added to a seed of noise, which is then not the one of the same step's scenes: of one seed both would be the same numbers.
+(Odd and below 2^32: a generator on a CPU takes the lower 32 bits of a seed alone.)"""
 
 
 def check_settings(config: Any) -> None:

@@ -24,7 +24,7 @@ from motionstream.models.dit import WanDiT
 from motionstream.models.guided import guided_predictor
 from motionstream.models.tensor_files import read_settings
 from motionstream.models.vae import NanoVAE
-from motionstream.train.check import check_settings
+from motionstream.train.check import NOISE_SEEDS, check_settings
 from motionstream.train.dit_stage import clip_latents
 from motionstream.train.teacher import condition_of
 
@@ -96,7 +96,7 @@ def make_pairs(
                 continue
             seed = config.seed * 10_000_019 + shard
             batch = training_batch(config.batch, preset, vae, scene, conditions, seed, compute.device)
-            generator = torch.Generator(compute.device).manual_seed(seed)
+            generator = torch.Generator(compute.device).manual_seed(NOISE_SEEDS + seed)
             noise = torch.randn(batch.latents.shape, generator=generator, device=compute.device)
             with compute.autocast():
                 condition = condition_of(teacher, preset, batch)

@@ -24,7 +24,7 @@ from motionstream.models.init import init_from_scratch, init_matching_heads, ini
 from motionstream.models.load import load_weights
 from motionstream.models.motion import track_latents
 from motionstream.models.vae import NanoVAE
-from motionstream.train.check import check_settings
+from motionstream.train.check import NOISE_SEEDS, check_settings
 from motionstream.train.dit_stage import DiTStage, clip_latents
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
@@ -140,7 +140,7 @@ class TeacherStage(DiTStage):
     def train_step(self, step: int) -> dict[str, float]:
         config = self.config
         batch = self.batch_at(step)
-        generator = torch.Generator(self.compute.device).manual_seed(config.seed * 7919 + step)
+        generator = torch.Generator(self.compute.device).manual_seed(NOISE_SEEDS + config.seed * 7919 + step)
         sigma = draw_sigma((len(batch.latents), 1), generator, config.sigma_mean)
         noise = torch.randn(batch.latents.shape, generator=generator, device=batch.latents.device)
         with self.compute.autocast():

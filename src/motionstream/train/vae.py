@@ -20,7 +20,7 @@ from motionstream.data.scenes import SceneConfig, sample_scenes
 from motionstream.device import Compute
 from motionstream.models.load import save_config, save_weights
 from motionstream.models.vae import NanoVAE
-from motionstream.train.check import check_settings
+from motionstream.train.check import NOISE_SEEDS, check_settings
 from motionstream.train.ema import EMA
 from motionstream.train.loop import LoopConfig
 from motionstream.train.optim import adamw, lr_scale
@@ -73,7 +73,7 @@ class VAEStage:
         seed = config.seed * 1_000_003 + step
         video = clip_batch(config.batch, self._scene_config(), seed, self.compute.device)
         latents = self.vae.encode(video)
-        generator = torch.Generator(self.compute.device).manual_seed(seed)
+        generator = torch.Generator(self.compute.device).manual_seed(NOISE_SEEDS + seed)
         noise = torch.randn(latents.shape, generator=generator, device=latents.device)
         level = torch.rand(len(latents), 1, 1, 1, 1, generator=generator, device=latents.device) * config.latent_noise
         with self.compute.autocast():
@@ -131,7 +131,7 @@ def sample_blocks(vae: NanoVAE, config: SceneConfig, clips: int, per_clip: int =
     generator = torch.Generator().manual_seed(99)
     kept = []
     for start in range(0, clips, 8):
-        blocks = vae.blocks_of(clip_batch(8, config, 777_000 + start, "cpu")).flatten(1, 3)
+        blocks = vae.blocks_of(clip_batch(min(8, clips - start), config, 777_000 + start, "cpu")).flatten(1, 3)
         for row in blocks:
             kept.append(row[torch.randint(len(row), (per_clip,), generator=generator)])
     return torch.cat(kept)
