@@ -105,7 +105,7 @@ def another_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
 def test_one_process_is_in_a_folder_at_a_time_and_a_kill_leaves_nothing_in_the_way(tmp_path: Path):
     with another_process(tmp_path) as process:
         with (
-            pytest.raises(ValueError, match=r"is being trained by another process: wait for it, or choose another --out"),
+            pytest.raises(ValueError, match=r"is being trained by another process: wait for it, or choose another folder"),
             alone_in(tmp_path, "being trained"),
         ):
             raise AssertionError("both are in")

@@ -32,7 +32,7 @@ def sentence_of(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         return _missing_module((error.name or "").split(".")[0])
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "out of memory: choose a smaller preset or another --device"
+        return "out of memory: choose a smaller preset or another device (--device)"
     if isinstance(error, OSError) and error.filename is not None:
         fix = "make room or choose another place" if error.errno in NO_ROOM else "check the path and its permissions"
         return f"{error.filename}: {error.strerror or ' '.join(map(str, error.args)) or type(error).__name__}; {fix}"

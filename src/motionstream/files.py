@@ -79,7 +79,7 @@ def alone_in(folder: Path, what: str) -> Iterator[None]:
     with said_if_unwritable(folder):
         handle = _locked(path)
     if handle is None:
-        raise ValueError(f"{folder} is {what} by another process: wait for it, or choose another --out folder")
+        raise ValueError(f"{folder} is {what} by another process: wait for it, or choose another folder (--out)")
     try:
         yield
     finally:

@@ -303,7 +303,7 @@ def test_a_preset_beside_the_folder_must_agree(folders):
 
 @pytest.mark.parametrize("name", FORMS)
 def test_without_weights_one_sentence_says_how_to_get_them(name: str):
-    refused(rf"preset '{name}' has no weights here: download .*--preset {name} .*--weights DIR; --random-weights only", name)
+    refused(rf"preset '{name}' has no weights here: download .*--preset {name} .*load DIR .*random_weights=True", name)
 
 
 # ---- random weights and memory ---------------------------------------------------------------------------------------

@@ -225,7 +225,7 @@ def test_missing_library_and_weights(weights: Path, name: str, monkeypatch: pyte
     for module in list(sys.modules):
         if module.split(".")[0] in ("cotracker", "tapnet"):
             monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ValueError, match=r"needs your own installation of .* licence .* or use --tracker lk"):
+    with pytest.raises(ValueError, match=r"needs your own installation of .* licence .* or use the tracker lk"):
         make_tracker(name, weights=weights)
 
 

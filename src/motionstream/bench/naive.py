@@ -180,14 +180,14 @@ class Naive:
         noisy = x0 = self.given.noise(self.index, 0)
         for step, sigma in enumerate(self.given.sigmas):
             if step:
-                level = torch.full(x0.shape[:2], sigma, device=x0.device)
+                level = torch.full(x0.shape[:2], sigma, device=x0.device, dtype=torch.float32)
                 noisy = add_noise(x0, self.given.noise(self.index, step), level)
             x0 = self._pass(noisy, sigma, condition)
         return x0
 
     def _pass(self, noisy: Tensor, sigma: float, condition: Condition) -> Tensor:
         self.forward.start = self.index * self.tokens
-        level = torch.full(noisy.shape[:2], sigma, device=noisy.device)
+        level = torch.full(noisy.shape[:2], sigma, device=noisy.device, dtype=torch.float32)
         start = self.index * noisy.shape[1]
         return predict(self.forward, noisy, level, condition, start=start).x0  # type: ignore[arg-type]
 

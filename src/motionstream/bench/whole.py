@@ -57,7 +57,11 @@ class Whole:
             if not any(part in key for part in kept):
                 weight.data = weight.data.to(dtype)
         self.text = engine.text([PROMPT]).to(device, dtype)
-        self.rows = torch.randn(1, CLIP_ROWS, config.image_dim, device=device).to(dtype) if config.image_dim else None
+        self.rows = (
+            torch.randn(1, CLIP_ROWS, config.image_dim, device=device, dtype=torch.float32).to(dtype)
+            if config.image_dim
+            else None
+        )
         geometry = engine.preset.geometry
         self.cells = (geometry.latent_height // geometry.patch) * (geometry.latent_width // geometry.patch)
         self.index = 0
@@ -92,7 +96,7 @@ class Whole:
         noisy = x0 = given.noise(self.index, 0)
         for step, sigma in enumerate(given.sigmas):
             if step:
-                level = torch.full(x0.shape[:2], sigma, device=x0.device)
+                level = torch.full(x0.shape[:2], sigma, device=x0.device, dtype=torch.float32)
                 noisy = add_noise(x0, given.noise(self.index, step), level)
             current = engine.model.assemble(noisy, condition, self.index * size)
             x0 = self._forward(torch.cat([*context, current], dim=1), sigma, size)
@@ -104,7 +108,7 @@ class Whole:
 
     def _forward(self, x: Tensor, sigma: float, size: int) -> Tensor:
         """Context at timestep 0, the last ``size`` frames at ``sigma``; returns those."""
-        timestep = torch.zeros(1, x.shape[1] * self.cells, device=x.device)
+        timestep = torch.zeros(1, x.shape[1] * self.cells, device=x.device, dtype=torch.float32)
         timestep[:, -size * self.cells :] = 1000 * sigma
         with torch.autocast(x.device.type, enabled=False):
             shown = x.transpose(1, 2).to(self.text.dtype)

@@ -65,5 +65,5 @@ def _forward(
     context = _Context(
         model, cache, (x.shape[3] // patch, x.shape[4] // patch), [past[c] for c in visible_chunks(chunk, cache)[:-1]]
     )
-    timestep = torch.full(x.shape[:2], 1000 * sigma)
+    timestep = torch.full(x.shape[:2], 1000 * sigma, dtype=torch.float32)
     return model(assembled, timestep, part.text, image=part.image, cache=context), context.written

@@ -38,7 +38,7 @@ class SeededNoise:
     def __call__(self, chunk: int, step: int) -> Tensor:
         generator = torch.Generator(self.device)
         generator.manual_seed((self.seed * 1_000_003 + chunk) * 31 + step)
-        return torch.randn(self.shape, generator=generator, device=self.device)
+        return torch.randn(self.shape, generator=generator, device=self.device, dtype=torch.float32)
 
 
 def denoise_chunk(
@@ -71,7 +71,7 @@ def denoise_chunk(
     noisy = x0 = noise(chunk, 0)
     B, F = noisy.shape[:2]
     for step in range(last + 1):
-        level = torch.full((B, F), sigmas[step], device=noisy.device)
+        level = torch.full((B, F), sigmas[step], device=noisy.device, dtype=torch.float32)
         if step:
             noisy = add_noise(x0.detach(), noise(chunk, step), level)
         with torch.set_grad_enabled(grad and (step == last or estimates is not None)):

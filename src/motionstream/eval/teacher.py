@@ -64,6 +64,6 @@ def load_teacher(name_or_path: str | Path, engine: StreamEngine) -> Teacher | No
     folder = weights_folder(name_or_path)
     if folder is None or not (folder / "teacher.safetensors").is_file():
         return None
-    model = WanDiT(engine.preset.model, engine.preset.geometry.t_stride)
+    model = WanDiT(engine.preset.model, engine.preset.geometry.t_stride).float()
     load_weights(folder / "teacher.safetensors", model)
     return Teacher(model, engine)

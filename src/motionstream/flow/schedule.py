@@ -19,7 +19,7 @@ def euler_sigmas(steps: int, shift: float, device: torch.device | str = "cpu") -
     """``(steps + 1,)`` levels from 1 down to 0 for the Euler sampler."""
     if steps < 1:
         raise ValueError(f"steps={steps} must be at least 1")
-    return shift_sigma(torch.linspace(1, 0, steps + 1, device=device), shift)
+    return shift_sigma(torch.linspace(1, 0, steps + 1, device=device, dtype=torch.float32), shift)
 
 
 LOWEST = 0.7
@@ -44,4 +44,4 @@ def few_step_sigmas(sigmas: tuple[float, ...], steps: int | None = None) -> tupl
 
 def draw_sigma(shape: tuple[int, ...], generator: torch.Generator, mean: float = 1.2, std: float = 1.0) -> Tensor:
     """Logistic-normal noise levels: ``sigmoid(N(mean, std))``; a mean above 0 trains high noise, where motion is decided."""
-    return torch.sigmoid(mean + std * torch.randn(shape, generator=generator, device=generator.device))
+    return torch.sigmoid(mean + std * torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32))

@@ -107,5 +107,7 @@ def preprocess(image: Tensor, size: int) -> Tensor:
     the short side and cut off the rest.)
     """
     square = F.interpolate(image.float(), size=(size, size), mode="bicubic", align_corners=False)
-    mean, std = (torch.tensor(values, device=image.device)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
+    mean, std = (
+        torch.tensor(values, device=image.device, dtype=torch.float32)[:, None, None] for values in (CLIP_MEAN, CLIP_STD)
+    )
     return (square - mean) / std

@@ -75,7 +75,7 @@ def predict(
 def write_keys(model: WanDiT | FusedDiT, latents: Tensor, condition: Condition, *, start: int, cache: ChunkCache) -> None:
     """The pass over clean ``latents`` at noise level 0, for what it leaves in ``cache``."""
     if not isinstance(model, FusedDiT):
-        level = torch.zeros(latents.shape[:2], device=latents.device)
+        level = torch.zeros(latents.shape[:2], device=latents.device, dtype=torch.float32)
         predict(model, latents, level, condition, start=start, cache=cache)
         return
     assert isinstance(cache, SinkWindowCache)

@@ -95,7 +95,7 @@ class FusedDiT:
         key = (sigma, frames, first_clean)
         if key not in self._times:
             model, device = self.model, self._embed.weight.device
-            level = torch.full((1, frames), sigma, device=device)
+            level = torch.full((1, frames), sigma, device=device, dtype=torch.float32)
             if first_clean:
                 level[:, 0] = 0
             with torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):

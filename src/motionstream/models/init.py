@@ -27,13 +27,15 @@ def init_from_scratch(model: WanDiT, seed: int = 0) -> None:
     for module in model.modules():
         if isinstance(module, nn.Linear):
             std = (2 / (module.in_features + module.out_features)) ** 0.5
-            module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * std)
+            module.weight.copy_(torch.randn(module.weight.shape, generator=generator, dtype=torch.float32) * std)
             if module.bias is not None:
                 module.bias.zero_()
     for module in model.modules():
         if isinstance(module, nn.Conv3d):
             fan_in = module.weight[0].numel()
-            module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * (3 * fan_in) ** -0.5)
+            module.weight.copy_(
+                torch.randn(module.weight.shape, generator=generator, dtype=torch.float32) * (3 * fan_in) ** -0.5
+            )
             if module.bias is not None:
                 module.bias.zero_()
     for block in _blocks(model):
@@ -80,7 +82,7 @@ def init_matching_heads(model: WanDiT, t_stride: int = 4, gain: float = 1.7, car
     for channel, target in enumerate(targets):
         embed[target, channel, 0, 0, 0] = 1.0
     free = slice(at_carry + t_stride * C, config.dim)
-    embed[free] = torch.randn(embed[free].shape, generator=generator) * 0.1
+    embed[free] = torch.randn(embed[free].shape, generator=generator, dtype=torch.float32) * 0.1
     embed[at_mask, 2 * C] = 2.0
 
     matched = _init_track_head(model.track_head, config.num_heads, generator)
@@ -137,7 +139,7 @@ def _init_track_head(head: TrackHead, num_heads: int, generator: torch.Generator
             rows, columns = slice(frame * slot, (frame + 1) * slot), slice(frame * D, (frame + 1) * D)
             weight[rows, columns, 0, 0, 0] = basis
         for index in range(num_heads):
-            read = torch.zeros(slot, channels)
+            read = torch.zeros(slot, channels, dtype=torch.float32)
             read[:, index % packed * slot : (index % packed + 1) * slot] = _orthogonal(slot, slot, generator)
             maps.append((read, read))
         return maps
@@ -153,12 +155,12 @@ def _init_track_head(head: TrackHead, num_heads: int, generator: torch.Generator
         weight[range(row, row + len(fine)), [frame * D + dim for dim in fine], 0, 0, 0] = 1.0
         weight[len(coarse) + packed * len(fine) + frame, frame * D + D - 1, 0, 0, 0] = 1.0  # what has left
     # A shifted place is a turned sinusoid: the four heads look half a cell towards the four corners.
-    key = torch.zeros(len(coarse), channels)
+    key = torch.zeros(len(coarse), channels, dtype=torch.float32)
     key[range(len(coarse)), range(len(coarse))] = 1.0
     maps = []
     for index in range(num_heads):
         corner = (index % 2 - 0.5, index // 2 % 2 - 0.5)
-        turn = torch.zeros(len(coarse), len(coarse))
+        turn = torch.zeros(len(coarse), len(coarse), dtype=torch.float32)
         axes = [(axis, period) for axis in range(2) for period in config.origin_periods if period >= 2]
         for pair, (axis, period) in enumerate(axes):
             angle = 2 * math.pi * corner[axis] / period
@@ -203,12 +205,12 @@ def new_value(name: str, shape: tuple[int, ...]) -> Tensor:
     """
     module, _, leaf = name.rpartition(".")
     if leaf == "bias" or module.endswith("v_img"):
-        return torch.zeros(shape)
+        return torch.zeros(shape, dtype=torch.float32)
     if leaf == "weight" and len(shape) == 1:
-        return torch.ones(shape)
+        return torch.ones(shape, dtype=torch.float32)
     generator = torch.Generator().manual_seed(sum(ord(c) * 31**i for i, c in enumerate(name)) % 2**31)
     fan_in = shape[-1] if leaf == "modulation" else torch.Size(shape[1:]).numel()
-    return torch.randn(shape, generator=generator) * fan_in**-0.5
+    return torch.randn(shape, generator=generator, dtype=torch.float32) * fan_in**-0.5
 
 
 def _blocks(model: WanDiT) -> list[WanBlock]:
@@ -232,5 +234,5 @@ def _rotary_dims(head_dim: int) -> tuple[list[int], list[int]]:
 
 
 def _orthogonal(rows: int, columns: int, generator: torch.Generator) -> Tensor:
-    matrix = torch.randn(max(rows, columns), max(rows, columns), generator=generator)
+    matrix = torch.randn(max(rows, columns), max(rows, columns), generator=generator, dtype=torch.float32)
     return torch.linalg.qr(matrix).Q[:rows, :columns]

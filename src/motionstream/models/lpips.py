@@ -84,8 +84,8 @@ class LPIPS(nn.Module):
             for before, (after, side, stride, padding) in zip(inputs, self.net.convs, strict=True)
         )
         self.heads = nn.ModuleList(nn.Conv2d(self.net.convs[index][0], 1, 1, bias=False) for index in self.net.read)
-        self.register_buffer("shift", torch.tensor(SHIFT).reshape(1, 3, 1, 1), persistent=False)
-        self.register_buffer("scale", torch.tensor(SCALE).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift", torch.tensor(SHIFT, dtype=torch.float32).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", torch.tensor(SCALE, dtype=torch.float32).reshape(1, 3, 1, 1), persistent=False)
 
     def forward(self, one: Tensor, other: Tensor) -> Tensor:
         """Distances ``(B,)`` between pictures ``(B, 3, H, W)`` in [0, 1].

@@ -91,9 +91,9 @@ def rehearse_encode(preset: PresetConfig, num_frames: int, batch: int) -> int:
     """Encoding ``batch`` clips with nano's autoencoder: at most, the clips included."""
     geometry = preset.geometry
     with rehearsal() as trace, torch.inference_mode():
-        vae = NanoVAE(preset.vae)
+        vae = made_in(torch.float32, lambda: NanoVAE(preset.vae))
         before = trace.restart()  # the weights were made here and are no part of it
-        vae.encode(torch.empty(batch, num_frames, 3, geometry.height, geometry.width))
+        vae.encode(torch.empty(batch, num_frames, 3, geometry.height, geometry.width, dtype=torch.float32))
         return trace.peak - before
 
 
@@ -159,9 +159,9 @@ def _distillation(
                 if student:
                     saved = trace.live - before
                     with torch.no_grad():
-                        noisy, level = torch.empty_like(latents), torch.empty(batch, frames)
+                        noisy, level = torch.empty_like(latents), torch.empty(batch, frames, dtype=torch.float32)
                         condition = blank_condition(critic, shallow, batch, frames)
-                        empty = torch.empty(1, shallow.model.text_len, shallow.model.text_dim)
+                        empty = torch.empty(1, shallow.model.text_len, shallow.model.text_dim, dtype=torch.float32)
                         real = guided_predictor(critic, condition, empty, 3.0, 1.5)(noisy, level)
                         fake = predict(critic, noisy, level, condition).velocity
                         gradient = (fake - real) / (latents - real).abs().mean()
@@ -183,7 +183,7 @@ def _roll(model: WanDiT, preset: PresetConfig, condition: Condition, batch: int,
     size, made = preset.cache.chunk_frames, []
     cache = HistoryCache(preset.model, preset.cache, grid=grid_of(preset))
     for start in range(0, frames, size):
-        part, level = condition.frames(start, start + size), torch.empty(batch, size)
+        part, level = condition.frames(start, start + size), torch.empty(batch, size, dtype=torch.float32)
         cache.begin_chunk()
         pinned = copy.copy(cache)  # recomputing a checkpointed block must see this chunk's context, not the last one's
         made.append(predict(model, blank_latents(preset, batch, size), level, part, start=start, cache=pinned).x0)
@@ -206,18 +206,25 @@ def denoise_step(model: WanDiT, preset: PresetConfig, cache: SinkWindowCache, co
     """One evaluation of the next chunk."""
     frames = preset.cache.chunk_frames
     cache.begin_chunk()
-    predict(model, blank_latents(preset, 1, frames), torch.empty(1, frames), condition, start=frames, cache=cache)
+    predict(
+        model,
+        blank_latents(preset, 1, frames),
+        torch.empty(1, frames, dtype=torch.float32),
+        condition,
+        start=frames,
+        cache=cache,
+    )
 
 
 def flow_step(model: WanDiT, preset: PresetConfig, condition: Condition, batch: int, frames: int) -> Tensor:
     """A loss of flow matching's size on clips of noise."""
     noisy = blank_latents(preset, batch, frames)
-    error = predict(model, noisy, torch.empty(batch, frames), condition).x0 - torch.empty_like(noisy)
+    error = predict(model, noisy, torch.empty(batch, frames, dtype=torch.float32), condition).x0 - torch.empty_like(noisy)
     return error.pow(2).mean()
 
 
 def _trainable(preset: PresetConfig, trace: MemoryTrace, checkpointing: bool, released: bool) -> WanDiT:
-    model = WanDiT(preset.model, preset.geometry.t_stride)
+    model = made_in(torch.float32, lambda: WanDiT(preset.model, preset.geometry.t_stride))
     trace.ignore(model)
     if checkpointing:
         for block in model.blocks:
@@ -244,13 +251,18 @@ def blank_condition(model: WanDiT, preset: PresetConfig, batch: int, frames: int
     if model.track_head is not None:
         T = geometry.pixel_frames(frames)
         tracks = model.track_head(
-            torch.empty(batch, T, config.tracks.code_dim, geometry.latent_height, geometry.latent_width), first=True
+            torch.empty(
+                batch, T, config.tracks.code_dim, geometry.latent_height, geometry.latent_width, dtype=torch.float32
+            ),
+            first=True,
         )
     return Condition(
         first_latent=None if config.first_frame == "none" else blank_latents(preset, batch, 1),
         track_latents=tracks,
-        text=model.embed_text(torch.empty(batch, config.text_len, config.text_dim)),
-        image=model.embed_image(torch.empty(batch, CLIP_ROWS, config.image_dim)) if config.image_dim else None,
+        text=model.embed_text(torch.empty(batch, config.text_len, config.text_dim, dtype=torch.float32)),
+        image=model.embed_image(torch.empty(batch, CLIP_ROWS, config.image_dim, dtype=torch.float32))
+        if config.image_dim
+        else None,
         picture_latents=blank_latents(preset, batch, frames) if config.after_picture == "grey" else None,
     )
 
@@ -258,7 +270,9 @@ def blank_condition(model: WanDiT, preset: PresetConfig, batch: int, frames: int
 def blank_latents(preset: PresetConfig, batch: int, frames: int) -> Tensor:
     """``(batch, frames, C, h, w)`` float32 without meaning."""
     geometry = preset.geometry
-    return torch.empty(batch, frames, preset.model.latent_channels, geometry.latent_height, geometry.latent_width)
+    return torch.empty(
+        batch, frames, preset.model.latent_channels, geometry.latent_height, geometry.latent_width, dtype=torch.float32
+    )
 
 
 def grid_of(preset: PresetConfig) -> tuple[int, int]:

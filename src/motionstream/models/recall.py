@@ -153,7 +153,7 @@ def carried_picture(picture: Tensor, ways: Tensor, size: tuple[int, int]) -> Ten
     ways ``(n, 2, rows, columns)`` in pixels."""
     H, W = size
     ways = _larger(ways, (H, W))
-    y, x = torch.arange(H, device=ways.device) + 0.5, torch.arange(W, device=ways.device) + 0.5
+    y, x = (torch.arange(count, device=ways.device, dtype=torch.float32) + 0.5 for count in size)
     place = torch.stack([(x + ways[:, 0]) * (2 / W) - 1, (y[:, None] + ways[:, 1]) * (2 / H) - 1], dim=-1)
     source = picture.expand(len(place), -1, -1, -1)
     return F.grid_sample(source, place.to(picture.dtype), padding_mode="reflection", align_corners=False)
@@ -162,7 +162,7 @@ def carried_picture(picture: Tensor, ways: Tensor, size: tuple[int, int]) -> Ten
 def _closeness(place: Tensor, size: tuple[int, int]) -> Tensor:
     """Minus the squared distance of cells from places ``(n, N, 2)``, in widths of a Gaussian: ``(n, cells, N)``."""
     device = place.device
-    column, row = (torch.arange(count // CELL, device=device) + 0.5 for count in (size[1], size[0]))
+    column, row = (torch.arange(count // CELL, device=device, dtype=torch.float32) + 0.5 for count in (size[1], size[0]))
     middle = torch.stack(torch.meshgrid(column * CELL - size[1] / 2, row * CELL - size[0] / 2, indexing="xy"), dim=-1)
     # By components: a tensor made of numbers is a copy from the host, for which a GPU's stream has to be waited for.
     place = torch.stack([place[..., 0] - size[1] / 2, place[..., 1] - size[0] / 2], dim=-1)
@@ -182,8 +182,8 @@ def _nearness(logits: Tensor) -> Tensor:
 def _inside(ways: Tensor, size: tuple[int, int]) -> Tensor:
     """``(n, 1, rows, columns)``: 1 where a way ends in the picture, falling to 0 a cell outside of it."""
     (rows, columns), (H, W) = ways.shape[-2:], size
-    x = (torch.arange(columns, device=ways.device) + 0.5) * (W / columns) + ways[:, 0]
-    y = ((torch.arange(rows, device=ways.device) + 0.5) * (H / rows))[:, None] + ways[:, 1]
+    x = (torch.arange(columns, device=ways.device, dtype=torch.float32) + 0.5) * (W / columns) + ways[:, 0]
+    y = ((torch.arange(rows, device=ways.device, dtype=torch.float32) + 0.5) * (H / rows))[:, None] + ways[:, 1]
     inwards = torch.minimum(torch.minimum(x, W - x), torch.minimum(y, H - y))
     return (1 + inwards / CELL).clamp(0, 1)[:, None]
 

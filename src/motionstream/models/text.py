@@ -29,7 +29,7 @@ class HashedWords:
         self.text_dim, self.text_len = text_dim, text_len
 
     def __call__(self, prompts: list[str]) -> Tensor:
-        out = torch.zeros(len(prompts), self.text_len, self.text_dim)
+        out = torch.zeros(len(prompts), self.text_len, self.text_dim, dtype=torch.float32)
         for row, prompt in enumerate(prompts):
             for place, word in enumerate(words(prompt)[: self.text_len]):
                 out[row, place] = torch.from_numpy(_word_vector(word, self.text_dim))

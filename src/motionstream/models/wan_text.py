@@ -90,7 +90,7 @@ class WanText:
                 for prompt, made in zip(missing, self._encode(missing), strict=True):
                     rows[prompt] = made
                     self._remember(prompt, made)
-        out = torch.zeros(len(prompts), self.text_len, self.text_dim)
+        out = torch.zeros(len(prompts), self.text_len, self.text_dim, dtype=torch.float32)
         for row, prompt in enumerate(cleaned):
             out[row, : len(rows[prompt])] = rows[prompt].float()
         return out

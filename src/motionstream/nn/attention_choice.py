@@ -134,7 +134,7 @@ def _inputs(queries: int, keys: int, heads: int, head_dim: int, compute: Compute
 
     def random(tokens: int) -> Tensor:
         shape = (1, tokens, heads, head_dim)
-        return torch.randn(shape, generator=generator, device=compute.device).to(compute.dtype)
+        return torch.randn(shape, generator=generator, device=compute.device, dtype=torch.float32).to(compute.dtype)
 
     return random(queries), random(keys), random(keys)
 

@@ -103,7 +103,7 @@ def _inputs(
     generator = torch.Generator(compute.device).manual_seed(0)
 
     def random(rows: int) -> Tensor:
-        drawn = torch.randn(1, rows, heads, head_dim, generator=generator, device=compute.device)
+        drawn = torch.randn(1, rows, heads, head_dim, generator=generator, device=compute.device, dtype=torch.float32)
         return drawn.to(compute.dtype)
 
     prompt = max(1, text_rows // PROMPT_SHARE)

@@ -54,7 +54,9 @@ def fp8_works(device: str) -> str | None:
     """Why products in FP8 cannot be used; None where they run and err no more than the rounding explains."""
     try:
         generator = torch.Generator(device).manual_seed(0)
-        x, weight, bias = (torch.randn(s, generator=generator, device=device) for s in ((64, 128), (96, 128), (96,)))
+        x, weight, bias = (
+            torch.randn(s, generator=generator, device=device, dtype=torch.float32) for s in ((64, 128), (96, 128), (96,))
+        )
         product = Fp8Product.of(Product(weight.bfloat16(), bias.bfloat16()))
         wanted = torch.nn.functional.linear(x, weight, bias)
         error = float((product(rounded(x), 1)[0].float() - wanted).norm() / wanted.norm())

@@ -79,7 +79,10 @@ def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def _computes(device: str, form: Form) -> bool:
     """Whether a form's call is there and computes the right numbers."""
     generator = torch.Generator().manual_seed(0)
-    inputs = (torch.randn(shape, generator=generator).bfloat16().to(device) for shape in ((2, 24, 32), (48, 32), (48,)))
+    inputs = (
+        torch.randn(shape, generator=generator, dtype=torch.float32).bfloat16().to(device)
+        for shape in ((2, 24, 32), (48, 32), (48,))
+    )
     x, weight, bias = inputs
     wanted = F.linear(x.float(), weight.float(), bias.float())
     product = Product(weight, bias, form)

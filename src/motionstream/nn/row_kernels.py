@@ -48,7 +48,7 @@ def norm_rows_fp8(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """:func:`norm_rows` in FP8: rows ``(B L, D)``, each divided by a number of its own, and these, ``(B L, 1)`` float32."""
     out = torch.empty(x.numel() // x.shape[-1], x.shape[-1], dtype=FP8, device=x.device)
-    sizes = torch.empty(len(out), 1, device=x.device)
+    sizes = torch.empty(len(out), 1, device=x.device, dtype=torch.float32)
     _norm(x, shift, scale, eps, y, gate, out, sizes, rows)
     return out, sizes
 
@@ -56,7 +56,7 @@ def norm_rows_fp8(
 def gelu_rows_fp8(x: Tensor) -> tuple[Tensor, Tensor]:
     """GELU (tanh) of ``x (B, L, D)`` in FP8, as :func:`norm_rows_fp8` gives it."""
     rows = x.flatten(0, 1)
-    out, sizes = torch.empty_like(rows, dtype=FP8), torch.empty(len(rows), 1, device=x.device)
+    out, sizes = torch.empty_like(rows, dtype=FP8), torch.empty(len(rows), 1, device=x.device, dtype=torch.float32)
     _gelu_kernel[(len(rows),)](rows, out, sizes, rows.shape[1], FP8_MAX, _block(rows.shape[1]), num_warps=2 * WARPS)
     return out, sizes
 

@@ -58,7 +58,7 @@ def _cases(device: torch.device, dtype: torch.dtype, D: int, heads: int) -> Iter
     generator = torch.Generator(device).manual_seed(0)
 
     def random(*shape: int, kind: torch.dtype = torch.float32) -> Tensor:
-        return torch.randn(shape, generator=generator, device=device).to(kind)
+        return torch.randn(shape, generator=generator, device=device, dtype=torch.float32).to(kind)
 
     B, F, P, width = 2, 2, 3, D // heads
     L = F * P
@@ -97,7 +97,7 @@ def _fp8_cases(device: torch.device, D: int, ffn: int) -> Iterator[tuple[str, Te
     generator = torch.Generator(device).manual_seed(1)
 
     def random(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, device=device)
+        return torch.randn(shape, generator=generator, device=device, dtype=torch.float32)
 
     def numbers(rows: tuple[Tensor, Tensor]) -> Tensor:
         return rows[0].float() * rows[1]

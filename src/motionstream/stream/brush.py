@@ -87,7 +87,7 @@ def snapped(
         return told
     for group in {held[key].group for key in new if held[key].snap}:
         keys = [key for key in new if held[key].group == group]
-        places = torch.tensor([held[key].start for key in keys])
+        places = torch.tensor([held[key].start for key in keys], dtype=torch.float32)
         if is_dab(places, torch.arange(len(keys)), cell, torch.ones(len(keys), dtype=torch.bool)):
             continue  # so small a brush takes what it touches (stream/patch.py)
         before = in_frame_0(places)

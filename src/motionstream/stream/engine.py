@@ -291,7 +291,8 @@ def load_engine(
         return _load_wan(config, found, compute, ignore_memory, path)
     if encoders is not None:
         raise ValueError(f"{config.name} needs no encoders: leave {str(encoders)!r} out")
-    model, own_vae = WanDiT(config.model, config.geometry.t_stride), NanoVAE(config.vae)
+    # A host may have set another default dtype.
+    model, own_vae = WanDiT(config.model, config.geometry.t_stride).float(), NanoVAE(config.vae).float()
     if folder is None or random_weights:
         init_from_scratch(model)
         own_vae.fit_linear(random_planes(config, 2000))
@@ -308,7 +309,7 @@ def _load_recall(config: PresetConfig, folder: Path) -> PictureRecall | None:
     path = folder / "recall.safetensors"
     if not path.is_file() or config.model.tracks.code != "origin":
         return None
-    recall = PictureRecall(config.vae.width_out)
+    recall = PictureRecall(config.vae.width_out).float()
     load_weights(path, recall)
     return recall
 

@@ -61,7 +61,7 @@ def _check_agrees(config: PresetConfig, wanted: PresetConfig, where: str) -> Non
         if found[key] != value:
             raise ValueError(
                 f"{where} is of {config.name}, which is not {wanted.name} ({key} is {found[key]!r}, not {value!r}): "
-                f"leave --preset out, or convert the weights to {wanted.name}"
+                f"leave the preset (--preset) out, or convert the weights to {wanted.name}"
             )
 
 
@@ -76,7 +76,8 @@ def weights_folder(name_or_path: str | Path) -> Path | None:
             return None
         if (config := named_preset(name)).vae_kind != "nano":
             raise ValueError(
-                f"preset {name!r} has no weights here: {wan_parts.how_to_get(config)}; --random-weights only measures speed"
+                f"preset {name!r} has no weights here: {wan_parts.how_to_get(config)}; random weights "
+                "(random_weights=True, --random-weights) only measure speed"
             )
         raise ValueError(f"preset {name!r} has no bundled weights here: train it (runs/nano_cpu.sh) and pass the folder")
     if Path(name).is_dir():
@@ -94,7 +95,7 @@ def read_config(folder: Path) -> PresetConfig:
     if values is None or "_class_name" in values:
         raise ValueError(
             f"{folder} holds weights as others publish them: run motionstream convert {folder} DIR --role student, then "
-            f"--weights DIR --encoders {folder}"
+            f"load DIR (--weights) with {folder} for its encoders (encoders, --encoders)"
         )
     try:
         return from_dict(PresetConfig, values)

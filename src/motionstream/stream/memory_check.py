@@ -60,7 +60,7 @@ def place_encoders(
             "free some, or use a GPU with room for it"
         )
         if not force:
-            raise ValueError(f"{said} (--ignore-memory tries anyway)")
+            raise ValueError(f"{said} (ignore_memory=True, or --ignore-memory, tries anyway)")
         warnings.warn(said, RuntimeWarning)
     return processor
 
@@ -90,7 +90,7 @@ def _refuse(
     if compute.device.type != "cuda" and 4 * encoders > needed:
         said += f"; the largest encoder takes {gigabytes(encoders)} of it"
     if not force:
-        raise ValueError(f"{said} (--ignore-memory tries anyway)")
+        raise ValueError(f"{said} (ignore_memory=True, or --ignore-memory, tries anyway)")
     warnings.warn(said, RuntimeWarning)
 
 

@@ -99,7 +99,7 @@ def reaches(places: Tensor, new: Tensor, cell: float) -> Tensor:
     """Radius of each new point's disc in pixels, ``(k,)``: see PATCH_CELLS and PATCH_SHARES."""
     near, far = (cell * cells for cells in PATCH_CELLS)
     if len(places) == 1:
-        return torch.tensor([far])
+        return torch.tensor([far], dtype=torch.float32)
     gaps = torch.cdist(places[new], places)
     gaps[torch.arange(len(new)), new] = torch.inf
     count = min(len(PATCH_SHARES), len(places) - 1)

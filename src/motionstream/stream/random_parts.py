@@ -45,7 +45,7 @@ class RandomRows:
 
     def __call__(self, image: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(zlib.crc32(image.cpu().contiguous().numpy().tobytes()))
-        return torch.randn(len(image), CLIP_ROWS, self.image_dim, generator=generator)
+        return torch.randn(len(image), CLIP_ROWS, self.image_dim, generator=generator, dtype=torch.float32)
 
 
 def _filled(build: Callable[[], Any], dtype: torch.dtype, device: torch.device, gain: float = 1.0) -> Any:
@@ -91,8 +91,8 @@ def stamp(frames: np.ndarray, mask: np.ndarray) -> None:
 def random_planes(config: PresetConfig, count: int) -> Tensor:
     """Random slanted planes of colour as pixel blocks: enough to give an untrained VAE a picture."""
     vae, generator = config.vae, torch.Generator().manual_seed(0)
-    line, clock = torch.linspace(-1, 1, vae.stride), torch.linspace(-1, 1, vae.t_stride)
-    level, time, row, column = torch.rand(4, count, 3, generator=generator) - 0.5
+    line, clock = (torch.linspace(-1, 1, count, dtype=torch.float32) for count in (vae.stride, vae.t_stride))
+    level, time, row, column = torch.rand(4, count, 3, generator=generator, dtype=torch.float32) - 0.5
     blocks = (
         0.5 + 0.8 * level[:, None, :, None, None]
         + 0.1 * time[:, None, :, None, None] * clock[:, None, None, None]

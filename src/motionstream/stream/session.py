@@ -90,10 +90,10 @@ class StreamSession:
         geometry = preset.geometry
         self.sigmas = few_step_sigmas(preset.sample.student_sigmas, steps)
         self._see(first_frame, blank=prompt is None)
-        self._tell(torch.zeros(1, preset.model.text_len, preset.model.text_dim) if prompt is None else engine.text([prompt]))
+        nothing = torch.zeros(1, preset.model.text_len, preset.model.text_dim, dtype=torch.float32)
+        self._tell(nothing if prompt is None else engine.text([prompt]))
         self._first_prompt = self._text, self._prompt_rows
-        cell_grid = geometry.latent_height, geometry.latent_width
-        shape = (1, preset.cache.chunk_frames, preset.model.latent_channels, *cell_grid)
+        shape = (1, preset.cache.chunk_frames, preset.model.latent_channels, geometry.latent_height, geometry.latent_width)
         self.noise = SeededNoise(seed, shape, device)
         self._lane: Lane = engine.lend_lane()
         self.cache = self._lane.cache
@@ -116,16 +116,16 @@ class StreamSession:
         self._image: list[tuple[Tensor, Tensor]] | None = None
         if first_frame is None:
             return
-        engine, device = self.engine, self.engine.compute.device
+        engine, model, device = self.engine, self.engine.preset.model, self.engine.compute.device
         # A copy: torch warns of arrays that may not be written to, as those of a Pillow image are.
         picture = torch.from_numpy(np.array(first_frame, order="C")).to(device).permute(2, 0, 1)[None].float() / 255
         self.picture = picture if engine.recall else None
         with torch.inference_mode(), engine.compute.autocast():
             self.first_latent, self.picture_latents = encode_picture(
-                engine.preset.model, engine.vae.encode, picture, engine.preset.geometry.t_stride, engine.picture_latents
+                model, engine.vae.encode, picture, engine.preset.geometry.t_stride, engine.picture_latents
             )
             if engine.picture_rows is not None:
-                rows = torch.zeros(1, CLIP_ROWS, engine.preset.model.image_dim) if blank else engine.picture_rows(picture)
+                rows = picture.new_zeros(1, CLIP_ROWS, model.image_dim) if blank else engine.picture_rows(picture)
                 self._image = engine.model.embed_image(rows.to(device))
 
     def __enter__(self) -> StreamSession:

@@ -70,8 +70,8 @@ class TrackBuffer:
 
     def __post_init__(self) -> None:
         step = self.geometry.stride * ANCHOR_SPACING_CELLS
-        x = torch.arange(step / 2, self.geometry.width, step)
-        y = torch.arange(step / 2, self.geometry.height, step)
+        x = torch.arange(step / 2, self.geometry.width, step, dtype=torch.float32)
+        y = torch.arange(step / 2, self.geometry.height, step, dtype=torch.float32)
         self.home = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1).reshape(-1, 2)
         self.num_anchors = len(self.home)
         self._generator = torch.Generator().manual_seed(self.seed)
@@ -88,7 +88,7 @@ class TrackBuffer:
     def reset(self) -> None:
         """Back to frame 0: nothing is grabbed, every anchor is at home."""
         self.ids = self._own_ids.clone()
-        self.place = torch.cat([self.home, torch.zeros(self.spare, 2)])
+        self.place = torch.cat([self.home, self.home.new_zeros(self.spare, 2)])
         self._taken, self._untold = torch.zeros(2, self.num_anchors, dtype=torch.bool)
         self.grips: dict[int, _Grip] = {}
         self._remembered: dict[int, _Grip] = {}
@@ -158,7 +158,7 @@ class TrackBuffer:
                 self._unremember(key)
         self._reserve(len({point.id for points in frames for point in points if point.visible}))
         total = len(self.place)
-        xy = torch.zeros(1, len(frames), total, 2)
+        xy = self.home.new_zeros(1, len(frames), total, 2)
         visible = torch.zeros(1, len(frames), total, dtype=torch.bool)
         if first:
             xy[0, 0, : self.num_anchors] = self.home
@@ -181,13 +181,13 @@ class TrackBuffer:
                     self._extend(new, held)
             if list(held) != keys:  # mostly it is the same points, frame after frame
                 keys = list(held)
-                grips = [_Grip(torch.zeros(0, dtype=torch.long), torch.zeros(0, 2)), *(self.grips[key] for key in keys)]
+                grips = [_Grip(torch.zeros(0, dtype=torch.long), self.home[:0]), *(self.grips[key] for key in keys)]
                 slots = torch.cat([grip.slots for grip in grips])
                 offsets = torch.cat([grip.offsets for grip in grips])
                 owners = torch.arange(-1, len(keys)).repeat_interleave(torch.tensor([len(grip.slots) for grip in grips]))
                 dabs = any(grip.dab for grip in grips)
             if len(slots):
-                where = torch.tensor([(float(point.x), float(point.y)) for point in held.values()])
+                where = self.home.new_tensor([(float(point.x), float(point.y)) for point in held.values()])
                 check_places(keys, where)
                 moved = turned(offsets, owners, [self.grips[key].dab for key in keys], held) if dabs else offsets
                 places = where[owners] - moved  # (slots held, 2)
@@ -211,7 +211,7 @@ class TrackBuffer:
         total, grown = len(self.place), self.num_anchors + num_points
         if grown > total:
             self.ids = torch.cat([self.ids, self._ids_for(grown)[:, total:]], dim=1)
-            self.place = torch.cat([self.place, torch.zeros(grown - total, 2)])
+            self.place = torch.cat([self.place, self.home.new_zeros(grown - total, 2)])
             self._free[:0] = range(grown - 1, total - 1, -1)
 
     def _ids_for(self, total: int) -> Tensor:
@@ -267,7 +267,7 @@ class TrackBuffer:
         if first:  # the sink learns it as well as any anchor's
             self._give_spare(point, late=False)
             return
-        where = torch.tensor(point.start)
+        where = self.home.new_tensor(point.start)
         distance = (self.place[: self.num_anchors] - where).norm(dim=-1)
         free = torch.where(self._taken, torch.inf, distance)
         best, nearest = int(free.argmin()), int(distance.argmin())
@@ -279,7 +279,7 @@ class TrackBuffer:
         if distance[nearest] <= cell or not self.late_codes:
             # The anchor here is held, and the next one may lie beyond the thing, or this is new picture, that no anchor
             # came with; a code that the sink does not know would only blur what is there.
-            self._hold(point, torch.zeros(0, dtype=torch.long), torch.zeros(0, 2))
+            self._hold(point, torch.zeros(0, dtype=torch.long), self.home[:0])
             return
         self._give_spare(point, late=True)
 
@@ -287,9 +287,9 @@ class TrackBuffer:
         if not self._free:
             self._forget_oldest()
         slot = self._free.pop()
-        self._hold(point, torch.tensor([slot]), torch.zeros(1, 2))
+        self._hold(point, torch.tensor([slot]), self.home.new_zeros(1, 2))
         if self.config.code == "origin":
-            self.ids[0, slot] = origin_ids(torch.tensor([point.x, point.y]), torch.tensor(late))
+            self.ids[0, slot] = origin_ids(self.home.new_tensor([point.x, point.y]), torch.tensor(late))
 
     def _hold(self, point: Point, slots: Tensor, offsets: Tensor) -> None:
         self.grips[point.id] = _Grip(slots, offsets, whole=point.group == WHOLE_PICTURE)
@@ -300,13 +300,13 @@ class TrackBuffer:
         beside, whole = snapped(self.picture, new, held, self._brush_in_frame_0, anchors, self.home, reach)
         for key in beside:
             self._release(key, remember=False)
-            self._hold(held[key], torch.zeros(0, dtype=torch.long), torch.zeros(0, 2))
+            self._hold(held[key], torch.zeros(0, dtype=torch.long), self.home[:0])
             new = [other for other in new if other != key]
         fresh = set(new)
         # Nor are they anybody's fellows, now or later.
         held = {key: p for key, p in held.items() if key in fresh or not p.snap or len(self.grips[key].slots)}
         rows = {key: row for row, key in enumerate(held)}
-        places = torch.tensor(
+        places = self.home.new_tensor(
             [point.start if key in fresh else (float(point.x), float(point.y)) for key, point in held.items()]
         )
         groups: dict[int | None, list[int]] = {}
@@ -352,7 +352,7 @@ class TrackBuffer:
         grip = self.grips[key]
         if len(grip.slots) and int(grip.slots[0]) < self.num_anchors:
             return self.home[grip.slots[0]] + grip.offsets[0]
-        return where if self.frame == 0 else torch.full((2,), torch.nan)
+        return where if self.frame == 0 else torch.full_like(where, torch.nan)
 
     def _brush_in_frame_0(self, places: Tensor) -> Tensor:
         """Where frame 0 shows what a new brush at ``places (k, 2)`` was set on, nan where it does not; all by what lies

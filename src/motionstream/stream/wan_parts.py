@@ -125,7 +125,7 @@ def how_to_get(config: PresetConfig) -> str:
         parts += f", image_encoder of {CLIP_SOURCE}"
     return (
         f"download {transformer}, run `motionstream convert FILES DIR --preset {config.name} --role student`, put {parts} "
-        f"and, for speed, {source.tiny}.pth of github.com/madebyollin/taehv into DIR, and give --weights DIR"
+        f"and, for speed, {source.tiny}.pth of github.com/madebyollin/taehv into DIR, and load DIR (--weights)"
     )
 
 
@@ -183,7 +183,7 @@ def _text_folder(places: list[Path], folder: Path, source: _Source) -> Path:
     lacks = "text_encoder" if half is None else "tokenizer beside text_encoder"
     raise ValueError(
         f"{half or ' or '.join(map(str, places))} has no {lacks}: download text_encoder and tokenizer of {source.diffusers} "
-        f"(UMT5-XXL, 11 to 23 GB) into {half or folder}, or say where they are (--encoders)"
+        f"(UMT5-XXL, 11 to 23 GB) into {half or folder}, or say where they are (encoders, --encoders)"
     )
 
 

@@ -144,7 +144,7 @@ def _cut(mask: np.ndarray | None, window: PictureFit) -> np.ndarray | None:
     box = (window.left, window.top, window.left + window.width, window.top + window.height)
     cut = np.asarray(Image.fromarray(mask).convert("L").resize((W, H), Image.Resampling.BILINEAR, box=box)) > 127
     if not cut.any():
-        raise UserError("the mask is white only where the clip is cut away; use --fit scale")
+        raise UserError("the mask is white only where the clip is cut away; use fit 'scale' (--fit)")
     return cut
 
 

@@ -38,7 +38,7 @@ class CoTracker:
         except ImportError as error:
             raise ValueError(
                 "tracker 'cotracker' needs your own installation of CoTracker (facebookresearch/co-tracker on GitHub, "
-                f"licence CC BY-NC 4.0), which cannot be imported ({error}); or use --tracker lk"
+                f"licence CC BY-NC 4.0), which cannot be imported ({error}); or use the tracker lk (--tracker)"
             ) from error
         if weights is None or not Path(weights).is_file():
             raise ValueError(

@@ -49,7 +49,7 @@ class TrackSpool:
         if xy.shape != (*visible.shape, 2) or visible.shape[1] != self.num_tracks:
             raise ValueError(f"frames of {self.num_tracks} tracks expected, got xy {xy.shape} and visible {visible.shape}")
         if self.num_frames + len(xy) > MAX_FRAMES:
-            raise ValueError(f"a tracks file holds at most {MAX_FRAMES} frames; use --frames, or cut the video")
+            raise ValueError(f"a tracks file holds at most {MAX_FRAMES} frames; take fewer (--frames), or cut the video")
         if self.path.suffix.lower() == ".json":
             check_fits_json(self.num_frames + len(xy), self.num_tracks)
         shown = visible & (xy >= 0).all(axis=-1) & (xy[..., 0] < W) & (xy[..., 1] < H)

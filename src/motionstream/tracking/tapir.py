@@ -47,7 +47,7 @@ class _Square(ABC):
     def _say_missing(self, error: ImportError) -> ValueError:
         return ValueError(
             f"tracker {self.name!r} needs your own installation of tapnet (google-deepmind/tapnet on GitHub, licence "
-            f"Apache-2.0), which cannot be imported ({error}); or use --tracker lk"
+            f"Apache-2.0), which cannot be imported ({error}); or use the tracker lk (--tracker)"
         )
 
     def _picture(self, frame: np.ndarray) -> Tensor:

@@ -22,13 +22,13 @@ def draw_ids(batch: int, num_tracks: int, config: TrackConfig, generator: torch.
     if num_tracks == 0:
         return torch.zeros(batch, 0, dtype=torch.int64, device=device)
     if num_tracks * 20 > config.id_range:
-        scores = torch.rand(batch, config.id_range, generator=generator, device=device)
+        scores = torch.rand(batch, config.id_range, generator=generator, device=device, dtype=torch.float32)
         return scores.topk(num_tracks, dim=1).indices
     # One id from each of N equal strata, in random order: unique without a loop.
     width = config.id_range // num_tracks
     ids = torch.arange(num_tracks, device=device) * width
     ids = ids + torch.randint(width, (batch, num_tracks), generator=generator, device=device)
-    order = torch.rand(batch, num_tracks, generator=generator, device=device).argsort(dim=1)
+    order = torch.rand(batch, num_tracks, generator=generator, device=device, dtype=torch.float32).argsort(dim=1)
     return ids.gather(1, order)
 
 

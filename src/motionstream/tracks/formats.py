@@ -279,7 +279,7 @@ def _header(arrays: dict[str, np.ndarray], size: Size | None, fps: float | None)
     _check_said(said_size, said_fps, size, fps)
     size, fps = said_size or size, fps if said_fps is None else said_fps
     if size is None:
-        raise ValueError("the file does not say its canvas; give its width and height (--canvas WxH)")
+        raise ValueError("the file does not say its canvas; give its size (--canvas WxH)")
     return size, fps or DEFAULT_FPS
 
 
@@ -288,10 +288,14 @@ def _check_said(said_size: Size | None, said_fps: float | None, size: Size | Non
     if said_size is not None and size not in (None, said_size):
         assert size is not None
         raise ValueError(
-            f"its canvas is {said_size[1]}x{said_size[0]}, not {size[1]}x{size[0]}: leave --canvas out (--size scales)"
+            f"its canvas is {said_size[1]}x{said_size[0]}, not {size[1]}x{size[0]}: leave size (--canvas) out, and scale "
+            "the tracks (resize, --size)"
         )
     if said_fps is not None and fps is not None and not math.isclose(said_fps, fps, rel_tol=1e-4):  # files round it
-        raise ValueError(f"it has {said_fps:g} frames a second, not {fps:g}: leave --source-fps out (--fps resamples)")
+        raise ValueError(
+            f"it has {said_fps:g} frames a second, not {fps:g}: leave source_fps (--source-fps) out, and "
+            "resample (fps, --fps)"
+        )
 
 
 def _single(arrays: dict[str, np.ndarray], key: str) -> float:

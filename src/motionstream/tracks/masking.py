@@ -55,7 +55,7 @@ def mask_mid_chunks(
 
 
 def _uniform(shape: tuple[int, ...], generator: torch.Generator, device: torch.device) -> Tensor:
-    return torch.rand(shape, generator=generator, device=generator.device).to(device)
+    return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float32).to(device)
 
 
 def _check(visible: Tensor, p: float) -> None:

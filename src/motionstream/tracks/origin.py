@@ -73,14 +73,14 @@ def rasterize_origins(
     shown = visible & torch.isfinite(xy).all(-1)
     moved = torch.where(shown[..., None], xy - start[:, None], torch.zeros_like(xy))
     sign = (1 - 2 * late.to(xy.dtype))[:, None, :, None].expand(-1, T, -1, 1)
-    share = torch.where(sign > 0, 1.0, LATE_SHARE)
+    share = torch.where(sign > 0, torch.ones_like(sign), LATE_SHARE)
     facts = torch.cat([moved * share, sign * share, share, torch.ones_like(sign)], dim=-1)  # (B, T, N, 5)
     weighted = (facts[..., None, :] * weights[..., None]).reshape(B * T, N * P, 5)
     total = xy.new_zeros(B * T, rows * columns, 5)
     total.scatter_add_(1, cells.reshape(B * T, N * P, 1).expand(-1, -1, 5), weighted)
     total = total.view(B, T, rows, columns, 5)
     mean = total[..., :3] / total[..., 3:4].clamp_min(1e-4 * LATE_SHARE)
-    row, column = torch.arange(rows, device=xy.device), torch.arange(columns, device=xy.device)
+    row, column = (torch.arange(count, device=xy.device, dtype=torch.float32) for count in grid)
     centre = torch.stack(torch.meshgrid(column, row, indexing="xy"), dim=-1) + 0.5  # in cells
     source = centre - mean[..., :2] / stride  # (B, T, rows, columns, 2), in cells
     # A tensor of the periods would have to come from the host, and a stream on a GPU would wait for it.
@@ -103,12 +103,12 @@ def rasterize_origins_loop(
     """Reference for :func:`rasterize_origins`: the definition, one point and one cell at a time. Slow; for tests."""
     B, T, N, _ = xy.shape
     rows, columns = grid
-    out = torch.zeros(B, T, config.code_dim, rows, columns)
+    out = torch.zeros(B, T, config.code_dim, rows, columns, dtype=torch.float32)
     start, late = origins(ids)
     for b in range(B):
         for t in range(T):
             tracks: dict[tuple[int, int], list[tuple[float, float, float, float]]] = {}
-            left = torch.zeros(rows, columns)
+            left = torch.zeros(rows, columns, dtype=torch.float32)
             for n in range(N):
                 x, y = (float(v) for v in xy[b, t, n])
                 if not (bool(visible[b, t, n]) and math.isfinite(x) and math.isfinite(y)):
@@ -131,6 +131,8 @@ def rasterize_origins_loop(
                     for period in config.origin_periods
                     for f in (math.cos, math.sin)
                 ]
-                out[b, t, :-1, row, column] = torch.tensor([*code, sign]) * min(2 * weight, 1.0) * config.code_scale
+                out[b, t, :-1, row, column] = (
+                    torch.tensor([*code, sign], dtype=torch.float32) * min(2 * weight, 1.0) * config.code_scale
+                )
             out[b, t, -1] = (2 * left).clamp(max=1.0) * config.code_scale
     return out

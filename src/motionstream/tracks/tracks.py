@@ -65,7 +65,7 @@ class Tracks:
     @classmethod
     def empty(cls, *, num_frames: int, size: tuple[int, int], fps: float, batch: int = 1) -> Tracks:
         """Return `num_frames` frames without any track (N = 0)."""
-        xy = torch.zeros(batch, num_frames, 0, 2)
+        xy = torch.zeros(batch, num_frames, 0, 2, dtype=torch.float32)
         ids = torch.zeros(batch, 0, dtype=torch.int64)
         return cls(xy=xy, visible=xy[..., 0] > 0, ids=ids, size=size, fps=fps)
 
