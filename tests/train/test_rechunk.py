@@ -132,6 +132,21 @@ def test_what_a_thing_has_left_may_be_drawn_to_the_truth_and_weigh_more(build):
     assert heavy > light
 
 
+def test_clips_whose_camera_sweeps_may_be_drawn_to_the_truth_alone(build):
+    settings = {"p_sweep": 0.5, "batch": 4}
+    plain, stage = build("c1s1w1", **settings), build("c1s1w1", sweeps_true=True, **settings)
+    batch = stage.batch_at(3)
+    sweeps = batch.sweeps
+    assert 0 < sweeps.sum() < 4
+    aim, guided = (one.aim(batch, 7, one.before) for one in (stage, plain))
+    truth = batch.latents.expand_as(aim)
+    assert torch.equal(aim[:, sweeps], truth[:, sweeps])
+    assert not torch.equal(guided[:, sweeps], truth[:, sweeps])
+    assert torch.equal(aim[:, ~sweeps], guided[:, ~sweeps])
+    pulled = build("c1s1w1", sweeps_true=True, p_grab=1.0)
+    assert pulled.aim(pulled.batch_at(0), 7, pulled.before).isfinite().all()
+
+
 def test_a_thing_at_rest_may_be_drawn_to_the_truth_and_weigh_more(build):
     plain, stage = build("c1s1w1"), build("c1s1w1", resting_weight=5.0)
     batch = stage.batch_at(3)

@@ -92,6 +92,7 @@ class Batch:
             it is not known.
         resting: ``(B, F, 1, h, w)`` in [0, 1]: how much of a cell an object at rest covers that nothing has come before; 0
             where it is not known.
+        sweeps: ``(B,)`` bool, clips whose camera sweeps (``SceneConfig.p_sweep``); None where no scene was rendered.
     """
 
     latents: Tensor
@@ -103,6 +104,7 @@ class Batch:
     changed: Tensor
     uncovered: Tensor
     resting: Tensor
+    sweeps: Tensor | None = None
 
 
 def training_batch(
@@ -148,7 +150,7 @@ def condition_batch(
         by_latent(mask, latents.shape[1], latents.shape[-2:]) for mask in (rendered.uncovered, rendered.resting)
     )
     changed = changed_cells(latents)
-    return Batch(latents, text * keep, xy, visible, ids, widened(changed), changed, uncovered, resting)
+    return Batch(latents, text * keep, xy, visible, ids, widened(changed), changed, uncovered, resting, rendered.sweeps)
 
 
 def by_latent(pixels: Tensor, frames: int, grid: tuple[int, int] | torch.Size) -> Tensor:

@@ -32,7 +32,7 @@ class Rendered:
             the screen: where the camera moves, it is the ground that has come there.
         resting: ``(B, T, 1, H, W)`` in [0, 1]: how much of a pixel an object at rest shows that was there in frame 0
             too, with nothing before it in either.
-        captions: one a scene.
+        sweeps: ``(B,)`` bool, whether the camera sweeps. captions: one a scene.
     """
 
     video: Tensor
@@ -41,6 +41,7 @@ class Rendered:
     layer: Tensor
     uncovered: Tensor
     resting: Tensor
+    sweeps: Tensor
     captions: list[str]
 
 
@@ -148,7 +149,7 @@ def render(scenes: Scenes, grid: tuple[int, int] | None = None, point_seed: int 
     uncovered = open_ground * (1 - open_ground[:, :1])
     resting = resting * ((video - video[:, :1]).abs().amax(2, keepdim=True) < SAME_COLOUR)
     xy, visible, owner = _points(scenes, poses, grid, point_seed, p_late)
-    return Rendered(video.clamp(0, 1), xy, visible, owner, uncovered, resting, scenes.captions)
+    return Rendered(video.clamp(0, 1), xy, visible, owner, uncovered, resting, scenes.ground > 1, scenes.captions)
 
 
 def _at_home(pose: _Similarity) -> Tensor:

@@ -56,6 +56,7 @@ class RechunkConfig:
         moving_weight: cells that change weigh 1 + this.
         uncovered_weight: cells that a thing has left weigh so much more and are drawn to the truth instead of the guide, as
             are those beside a moving thing that do not change; 0 = to the guide, both of them.
+        sweeps_true: clips whose camera sweeps are drawn to the truth alone: what a guide never learnt it cannot teach.
         resting_weight: cells that show a thing at rest weigh so much more, and are drawn to the truth even where something
             moves through a part of the cell. Without it, what is drawn to the ground where a thing was is drawn there where
             another one still is.
@@ -85,6 +86,7 @@ class RechunkConfig:
     ema: float = 0.98
     moving_weight: float = 3.0
     uncovered_weight: float = 0.0
+    sweeps_true: bool = False
     resting_weight: float = 0.0
     init: str = ""
     p_grab: float = 0.5
@@ -250,6 +252,8 @@ class RechunkStage(DiTStage):
         guided = batch.moving if not self.config.uncovered_weight else batch.changed * (1 - batch.uncovered)
         if self.config.resting_weight:
             guided = guided * (1 - batch.resting)
+        if self.config.sweeps_true and batch.sweeps is not None:
+            guided = guided * ~batch.sweeps.view(-1, 1, 1, 1, 1)
         return torch.lerp(batch.latents, self.guide_estimates(batch, seed, before), guided)
 
     def guide_estimates(self, batch: Batch, seed: int, before: PresetConfig) -> Tensor:
