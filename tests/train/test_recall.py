@@ -15,6 +15,7 @@ from motionstream.models.recall import PictureRecall
 from motionstream.models.vae import NanoVAE
 from motionstream.presets import tiny_debug
 from motionstream.stream.random_parts import random_planes
+from motionstream.train import recall
 from motionstream.train.recall import RecallConfig, RecallStage, spoilt
 
 
@@ -110,3 +111,56 @@ def test_sweeps_and_points_beyond_the_edge_are_settings(build):
 
     assert beyond(p_sweep=1.0) == 0
     assert beyond(p_sweep=1.0, p_beyond=1.0) > 3 * beyond(p_beyond=1.0)
+
+
+def test_the_loss_is_of_pixels_of_steps_between_them_and_of_ways(build, monkeypatch):
+    stage = build(edge=0.7, way=0.3, moving_weight=2.0, frames_per_clip=8, p_student=0.0)
+    seen: dict[str, tuple[torch.Tensor, ...]] = {}
+    wrong_ways, parts = recall._wrong_ways, stage.recall.parts
+
+    def spied(*given):
+        seen["truth"], seen["wrong"] = (given[2], given[3]), wrong_ways(*given)
+        return seen["wrong"]
+
+    def made(*given):
+        seen["made"] = parts(*given)
+        return seen["made"]
+
+    monkeypatch.setattr(recall, "_wrong_ways", spied)
+    monkeypatch.setattr(stage.recall, "parts", made)
+    loss = stage.train_step(2)["loss"]
+    (picture, truth), (wrong, counts), shown = seen["truth"], seen["wrong"], seen["made"].frames.detach()
+    weight = torch.where(((truth - picture).abs() > 0.03).any(1, keepdim=True), 3.0, 1.0)
+    apart = shown - truth
+    across, down = apart[..., 1:] - apart[..., :-1], apart[..., 1:, :] - apart[..., :-1, :]
+    wanted = (apart.abs() * weight).mean() + 0.3 * (wrong * counts).detach().mean()
+    wanted += 0.7 * ((across.abs() * weight[..., 1:]).mean() + (down.abs() * weight[..., 1:, :]).mean())
+    assert loss == pytest.approx(float(wanted), rel=1e-5)
+    assert 0 < float(weight.eq(3).float().mean()) < 1
+    assert float((wrong * counts).detach().sum()) > 0
+    video = stage.clips(2, recall.SPEEDS[2])[0].video  # seed 0: step 2's clips
+    frames = truth.unflatten(0, (2, 8))
+    for clip, one in zip(video, frames, strict=True):
+        apart = (clip[1:, None] - one[None]).abs().flatten(2).amax(2)
+        assert torch.equal(apart.amin(1), torch.zeros(8)), "every frame but the picture"
+        assert torch.equal(apart.amin(0), torch.zeros(8))
+
+
+def test_ways_count_where_the_truth_says_them_and_no_more_than_eight_pixels():
+    """The picture moves 4 pixels to the right; ways 3 pixels off, ways far off, and cells without a track."""
+    H, W = 16, 32
+    picture = torch.rand(1, 3, H, W, generator=torch.Generator().manual_seed(0))
+    truth = torch.roll(picture, 4, dims=-1)
+    home = torch.zeros(1, 2, H // 2, W // 2)
+    home[:, 0] = -4.0
+    near = torch.ones(1, 1, H // 4, W // 4)
+    near[..., :2, :] = 0
+    off = home.clone()
+    off[:, 1] += 3.0
+    wrong, counts = recall._wrong_ways(off, home, picture, truth, near)
+    assert wrong.amax() == pytest.approx(3.0, abs=0.01)
+    assert recall._wrong_ways(home + 100, home, picture, truth, near)[0].amax() == 8
+    assert counts[..., -1, 4:].amin() == 1
+    assert counts[..., 0, :].amax() == 0
+    assert recall._wrong_ways(off, home, picture, picture, near)[1].mean() < 0.1, "another picture is there"
+    assert recall._wrong_ways(off, 0 * home, picture, picture, near)[1].amax() == 0, "what rests does not count"
