@@ -235,3 +235,10 @@ def test_noise_is_no_draw_of_the_scenes(stage, monkeypatch):
     monkeypatch.setattr(stage, "forcing_loss", kept)
     stage.train_step(3)
     assert not torch.equal(drawn[0], torch.rand(9, generator=torch.Generator().manual_seed(3)))
+
+
+@pytest.mark.parametrize("settings", [{}, {"own": "estimate"}, {"own": "rollout", "method": "ode", "pairs": "there"}])
+def test_a_robust_error_is_of_rollouts_alone(settings):
+    with pytest.raises(ValueError, match="error=robust .* set own=rollout"):
+        CausalInitConfig(error="robust", **settings)
+    assert CausalInitConfig(error="robust", own="rollout").error == "robust"

@@ -100,6 +100,8 @@ class CausalInitConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.error == "robust" and (self.method, self.own) != ("forcing", "rollout"):
+            raise ValueError("error=robust is how far a rollout is from the truth: set own=rollout (method=forcing), too")
 
 
 class CausalInitStage(DiTStage):
