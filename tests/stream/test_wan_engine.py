@@ -345,10 +345,12 @@ def test_too_little_memory_is_said_before_anything_is_loaded(folders, monkeypatc
     with monkeypatch.context() as little:
         little.setattr("motionstream.stream.engine.load_model", lambda *a, **k: pytest.fail("loaded"))
         little.setattr(memory_check, "free_bytes", lambda device: 600 * 10**6)
-        ways = r" or the tiny decoder \(\S+ [GM]B in all\) or a smaller size than 64x64 \(--ignore"
+        ways = r" or the tiny decoder \(\S+ [GM]B in all\) or a smaller size than 64x64 \(ignore_memory=True"
         refused(words.format("600.0") + ways, folders["wan2.1-1.3b"], vae="full")
         little.setattr(memory_check, "free_bytes", lambda device: 10**8)
-        refused(words.format("100.0") + r" \(--ignore", folders["wan2.1-1.3b"], vae="full")  # nothing smaller would do
+        refused(
+            words.format("100.0") + r" \(ignore_memory=True", folders["wan2.1-1.3b"], vae="full"
+        )  # nothing smaller would do
         refused(r"the smallest video takes \S+ [GM]B, so free memory first", folders["wan2.2-5b"], dtype="bfloat16")
     monkeypatch.setattr(memory_check, "free_bytes", lambda device: 10**7)
     with pytest.warns(RuntimeWarning, match="10.0 MB are free"):
