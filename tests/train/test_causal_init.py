@@ -239,6 +239,6 @@ def test_noise_is_no_draw_of_the_scenes(stage, monkeypatch):
 
 @pytest.mark.parametrize("settings", [{}, {"own": "estimate"}, {"own": "rollout", "method": "ode", "pairs": "there"}])
 def test_a_robust_error_is_of_rollouts_alone(settings):
-    with pytest.raises(ValueError, match="error=robust .* set own=rollout"):
+    with pytest.raises(ValueError, match=r"error=robust .* set own=rollout"):
         CausalInitConfig(error="robust", **settings)
     assert CausalInitConfig(error="robust", own="rollout").error == "robust"
