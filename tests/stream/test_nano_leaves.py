@@ -1,4 +1,4 @@
-"""What is dragged out of nano's picture stays out of it."""
+"""What is dragged or panned out of nano's picture stays out of it."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import pytest
 from motionstream.media.images import load_first_frame
 from motionstream.serve.gallery import Gallery
 from motionstream.stream.engine import load_engine
+from motionstream.stream.gestures import CameraSpeed, ChunkInput, GestureBoard
 from motionstream.stream.points import Point
 from motionstream.tracks.strokes import brush_offsets
 
@@ -30,3 +31,21 @@ def test_a_balloon_that_has_flown_away_does_not_come_back(kept):
     before, after = (frame[core].astype(float).mean(axis=(0, 1)) for frame in (np.asarray(picture), frames[-1]))
     assert before[0] - before[1] > 80, "the balloon is red"
     assert after[0] - after[1] < 20, "and what is seen now is sky"
+
+
+def test_a_flower_that_a_camera_has_left_behind_does_not_come_back_when_it_stops():
+    """Panned by .73 of the width, and at rest for two seconds (nano before 2026-12-01 drew the flower again)."""
+    engine, gallery = load_engine("nano", device="cpu"), Gallery()
+    entry = next(entry for entry in gallery.entries() if entry["name"] == "dahlia")
+    picture = np.asarray(load_first_frame(gallery.path("dahlia"), 192, 144))
+    turns = {1: ChunkInput(camera=CameraSpeed(pan=(60.0, 0.0))), 15: ChunkInput(camera=CameraSpeed())}
+    with engine.start(picture, entry["caption"]) as session:
+        board = GestureBoard(engine.preset.geometry, session.buffer, engine.preset.sample.hand_px)
+        for chunk in range(27):
+            told = board.frames(turns.get(chunk, ChunkInput()), session.frames_in_chunk(chunk))
+            frames = session.step_frames(told.held, drift=told.drift).frames
+    x, y = np.array(entry["object"]).reshape(2, 2).mean(0) * (192 / entry["size"][0], 144 / entry["size"][1])
+    core = np.s_[int(y) - 12 : int(y) + 12, int(x) - 12 : int(x) + 12]
+    before, after = (frame[core].astype(float).mean(axis=(0, 1)) for frame in (picture, frames[-1]))
+    assert before[0] - before[2] > 100, "the flower is orange"
+    assert after[0] - after[2] < 20, "and what is seen now is leaves"
