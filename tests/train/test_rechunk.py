@@ -147,6 +147,11 @@ def test_clips_whose_camera_sweeps_may_be_drawn_to_the_truth_alone(build):
     assert pulled.aim(pulled.batch_at(0), 7, pulled.before).isfinite().all()
 
 
+def test_sweeps_are_taken_from_a_guide_alone():
+    with pytest.raises(ValueError, match=r"sweeps_true=true takes clips from a guide, and truth=true has none"):
+        RechunkConfig(truth=True, sweeps_true=True)
+
+
 def test_a_thing_at_rest_may_be_drawn_to_the_truth_and_weigh_more(build):
     plain, stage = build("c1s1w1"), build("c1s1w1", resting_weight=5.0)
     batch = stage.batch_at(3)

@@ -115,6 +115,8 @@ class RechunkConfig:
         check_settings(self)
         if self.truth and self.grab_cache:
             raise ValueError(f"grab_cache={self.grab_cache} is of a guide, and truth=true has none: leave one of them out")
+        if self.truth and self.sweeps_true:
+            raise ValueError("sweeps_true=true takes clips from a guide, and truth=true has none: leave one of them out")
 
 
 class RechunkStage(DiTStage):
