@@ -91,7 +91,7 @@ def stamp(frames: np.ndarray, mask: np.ndarray) -> None:
 def random_planes(config: PresetConfig, count: int) -> Tensor:
     """Random slanted planes of colour as pixel blocks: enough to give an untrained VAE a picture."""
     vae, generator = config.vae, torch.Generator().manual_seed(0)
-    line, clock = (torch.linspace(-1, 1, count, dtype=torch.float32) for count in (vae.stride, vae.t_stride))
+    line, clock = (torch.linspace(-1, 1, steps, dtype=torch.float32) for steps in (vae.stride, vae.t_stride))
     level, time, row, column = torch.rand(4, count, 3, generator=generator, dtype=torch.float32) - 0.5
     blocks = (
         0.5 + 0.8 * level[:, None, :, None, None]
