@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 import torch
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -34,6 +39,20 @@ class Compute:
         else:
             with torch.autocast(self.device.type, dtype=self.dtype):
                 yield
+
+
+def apart_from_host(function: Callable[Given, Made]) -> Callable[Given, Made]:
+    """``function``, in which a tensor whose device is not named lies on the CPU, whatever the host program made its default
+    (``torch.set_default_device``, ``with torch.device(...)``)."""
+
+    @functools.wraps(function)
+    def on_the_cpu(*args: Given.args, **kwargs: Given.kwargs) -> Made:
+        if torch.get_default_device().type == "cpu":  # entering a device slows every call to torch
+            return function(*args, **kwargs)
+        with torch.device("cpu"):
+            return function(*args, **kwargs)
+
+    return on_the_cpu
 
 
 def choose_compute(device: str | None = None, dtype: str | None = None) -> Compute:

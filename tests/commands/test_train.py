@@ -228,6 +228,11 @@ def test_with_a_student_to_go_on_from_the_teacher_may_be_a_newer_one(work, tmp_p
     assert "complete" in capsys.readouterr().out
     shutil.copytree(work / "student", tmp_path / "moved")
     assert main([*begun[:-1], f"init={tmp_path / 'moved'}", "--steps", "2"]) == 0, "the same file elsewhere"
+    without = [argument for argument in begun if argument not in ("--teacher", str(tmp_path / "teacher"))]
+    assert main([*without, "--steps", "3"]) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    assert main([*without[:-1], "--steps", "3"]) == 2
+    assert "--teacher" in capsys.readouterr().err
 
 
 def test_lpips_weights_have_a_mark(tmp_path):

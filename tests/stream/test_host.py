@@ -77,3 +77,47 @@ def test_random_weights_are_the_same_too():
     for name, value in plain.model.state_dict().items():
         assert theirs[name].dtype == value.dtype, name
         assert torch.equal(theirs[name], value), name
+
+
+@contextlib.contextmanager
+def default_device(name):
+    torch.set_default_device(name)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
+def test_a_hosts_default_device_changes_no_bit(wanted):
+    """A tensor on ``meta`` has no values: one that were made there would not go unnoticed."""
+    with default_device("meta"):
+        engine = loaded()
+        engine.warmup(1)
+        assert np.array_equal(frames_of(engine), wanted)
+        assert torch.get_default_device().type == "meta"
+
+
+def test_nor_does_one_that_is_set_for_a_while(wanted):
+    engine = loaded()
+    with torch.device("meta"):
+        assert np.array_equal(frames_of(engine), wanted)
+
+
+def test_nor_is_it_for_tracks():
+    points = np.random.default_rng(0).uniform(0, 90, (5, 3, 2)).astype(np.float32)
+    with default_device("meta"):
+        made = ms.Tracks.from_points(points, size=(96, 96), fps=24.0)
+        made = made.resample(fps=12.0).concat(ms.Tracks.empty(num_frames=3, size=(96, 96), fps=12.0))
+        hidden = np.zeros((3, 5), bool)
+        there = ms.Tracks.from_tapvid(points.swapaxes(0, 1), hidden, size=(96, 96), fps=24.0)
+    assert made.xy.device.type == there.xy.device.type == "cpu"
+    assert made.ids.tolist() == [[0, 1, 2]]
+    assert np.allclose(made.xy[0].numpy(), points[::2])
+
+
+def test_nor_do_random_weights_lie_there():
+    plain = ms.load("tiny-debug", device="cpu", dtype="float32")
+    with default_device("meta"):
+        other = ms.load("tiny-debug", device="cpu", dtype="float32")
+    for name, value in plain.model.state_dict().items():
+        assert torch.equal(other.model.state_dict()[name], value), name

@@ -17,7 +17,7 @@ stages, in order (runs/nano_cpu.sh runs them all on two processor cores):
   vae          fit the latents, train the streaming decoder
   teacher      bidirectional flow matching with tracks           needs --vae
   ode-pairs    the teacher's trajectories, for method=ode        needs --vae --teacher
-  causal-init  the causal student's start (method=forcing|ode)   needs --vae --teacher
+  causal-init  the causal student's start (method=forcing|ode)   needs --vae, and --teacher or init=DIR
   distill      Self Forcing with DMD                             needs --vae --teacher --student
   rechunk      the same student, smaller chunks or larger video  needs --vae --student
   recall       what gives frames the picture's own pixels back  needs --vae --student
@@ -219,14 +219,13 @@ def _stage(args: argparse.Namespace, config: Any, chosen: Any, compute: Any) -> 
         student = _need(args, "student")
         _check_levels(student.parent, config, chosen)
         return RechunkStage(chosen, config, vae, student, _made_for(student.parent), compute)
-    teacher = _need(args, "teacher")
     if args.stage == "causal-init":
         from motionstream.train.causal_init import CausalInitStage
 
-        return CausalInitStage(chosen, config, vae, teacher, compute)
+        return CausalInitStage(chosen, config, vae, None if config.init else _need(args, "teacher"), compute)
     from motionstream.train.distill import DistillStage
 
-    student = _need(args, "student")
+    teacher, student = _need(args, "teacher"), _need(args, "student")
     _check_levels(student.parent, config, chosen)
     return DistillStage(chosen, config, vae, teacher, student, compute)
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from motionstream.causal.graphs import streams_to_record
 from motionstream.config import PresetConfig
-from motionstream.device import Compute, choose_compute, synchronize
+from motionstream.device import Compute, apart_from_host, choose_compute, synchronize
 from motionstream.models.dit import WanDiT
 from motionstream.models.fused import FusedDiT
 from motionstream.models.init import init_from_scratch
@@ -177,6 +177,7 @@ class StreamEngine:
         """Free the memory that waits for the next stream."""
         self._spare.clear()
 
+    @apart_from_host
     def warmup(self, chunks: int | None = None, note: Callable[[int, int], None] | None = None) -> None:
         """Make a few chunks of nothing under a resting hand, so that no real one is slowed by first-time work.
 
@@ -201,6 +202,7 @@ class StreamEngine:
                     if note is not None:
                         note(made, sum(streams))
 
+    @apart_from_host
     def start(
         self, first_frame: np.ndarray | None, prompt: str = "", *, seed: int = 0, steps: int | None = None
     ) -> StreamSession:
@@ -239,6 +241,7 @@ class StreamEngine:
         return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items() if part is not None}
 
 
+@apart_from_host
 def load_engine(
     name_or_path: str | Path = "nano",
     *,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from motionstream.causal.rollout import SeededNoise
+from motionstream.device import apart_from_host
 from motionstream.flow.schedule import few_step_sigmas
 from motionstream.models.dit import Condition
 from motionstream.models.memory_rehearsal import CLIP_ROWS
@@ -97,14 +98,8 @@ class StreamSession:
         self.noise = SeededNoise(seed, shape, device)
         self._lane: Lane = engine.lend_lane()
         self.cache = self._lane.cache
-        self.buffer = TrackBuffer(
-            geometry,
-            preset.model.tracks,
-            seed,
-            hold_moved=preset.sample.hold_moved,
-            late_codes=preset.sample.late_codes,
-            picture=first_frame if can_outline() else None,
-        )
+        picture, hold, late = first_frame if can_outline() else None, preset.sample.hold_moved, preset.sample.late_codes
+        self.buffer = TrackBuffer(geometry, preset.model.tracks, seed, hold_moved=hold, late_codes=late, picture=picture)
         self._lock = threading.Lock()
         self.reset()
 
@@ -177,6 +172,7 @@ class StreamSession:
         self._check_open()
         return self.cache.chunk + (self._pending is not None)
 
+    @apart_from_host
     def set_prompt(self, prompt: str) -> None:
         """Use ``prompt`` from the next chunk on. Cached chunks keep the prompt they were made with."""
         self._check_open()

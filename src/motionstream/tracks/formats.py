@@ -158,7 +158,7 @@ def save_any_tracks(path: str | Path, tracks: Tracks, *, form: str | None = None
 
 def from_cotracker(tracks: Any, visibility: Any, *, size: Size, fps: float) -> Tracks:
     """CoTracker's arrays -> tracks: (B, T, N, 2) pixels whose centres count as whole numbers, and (B, T, N[, 1])."""
-    xy = torch.as_tensor(np.asarray(tracks), dtype=torch.float32)
+    xy = torch.as_tensor(np.asarray(tracks), dtype=torch.float32, device="cpu")
     if xy.ndim != 4 or xy.shape[-1] != 2:
         raise ValueError(f"tracks must have the shape (B, T, N, 2), got {tuple(xy.shape)}")
     B, T, N, _ = xy.shape
@@ -166,7 +166,7 @@ def from_cotracker(tracks: Any, visibility: Any, *, size: Size, fps: float) -> T
     if seen.shape not in ((B, T, N), (B, T, N, 1)):
         raise ValueError(f"visibility must have the shape {(B, T, N)} like the tracks, got {seen.shape}")
     visible = torch.from_numpy(seen.reshape(B, T, N) > 0.5)
-    ids = torch.arange(N).expand(B, N).contiguous()
+    ids = torch.arange(N, device="cpu").expand(B, N).contiguous()
     return Tracks(xy=xy + HALF_PIXEL, visible=visible, ids=ids, size=size, fps=fps)
 
 

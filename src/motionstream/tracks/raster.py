@@ -75,8 +75,8 @@ def rasterize_loop(
     """Reference for :func:`rasterize`: the definition, one point at a time. Slow; for tests."""
     B, T, N, _ = xy.shape
     rows, columns = grid
-    out = torch.zeros(B, T, codes.shape[-1], rows, columns, dtype=codes.dtype)
-    power = torch.zeros(B, T, rows, columns, dtype=codes.dtype)
+    out = torch.zeros(B, T, codes.shape[-1], rows, columns, dtype=codes.dtype, device=codes.device)
+    power = torch.zeros(B, T, rows, columns, dtype=codes.dtype, device=codes.device)
     for b in range(B):
         for t in range(T):
             for n in range(N):

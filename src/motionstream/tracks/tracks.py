@@ -65,8 +65,8 @@ class Tracks:
     @classmethod
     def empty(cls, *, num_frames: int, size: tuple[int, int], fps: float, batch: int = 1) -> Tracks:
         """Return `num_frames` frames without any track (N = 0)."""
-        xy = torch.zeros(batch, num_frames, 0, 2, dtype=torch.float32)
-        ids = torch.zeros(batch, 0, dtype=torch.int64)
+        xy = torch.zeros(batch, num_frames, 0, 2, dtype=torch.float32, device="cpu")
+        ids = torch.zeros(batch, 0, dtype=torch.int64, device="cpu")
         return cls(xy=xy, visible=xy[..., 0] > 0, ids=ids, size=size, fps=fps)
 
     @classmethod
@@ -83,8 +83,8 @@ class Tracks:
         if xy.ndim != 3 or xy.shape[-1] != 2:
             raise ValueError(f"points must have the shape (T, N, 2), got {tuple(xy.shape)}")
         T, N, _ = xy.shape
-        shown = torch.ones(T, N, dtype=torch.bool) if visible is None else _as_tensor(visible, torch.bool)
-        names = torch.arange(N) if ids is None else _as_tensor(ids, torch.int64)
+        shown = torch.ones(T, N, dtype=torch.bool, device=xy.device) if visible is None else _as_tensor(visible, torch.bool)
+        names = torch.arange(N, device=xy.device) if ids is None else _as_tensor(ids, torch.int64)
         return cls(xy=xy[None], visible=shown[None].to(xy.device), ids=names[None].to(xy.device), size=size, fps=fps)
 
     @classmethod
@@ -107,7 +107,7 @@ class Tracks:
         xy = xy if xy.ndim == 4 else xy[None]
         hidden = hidden if hidden.ndim == 3 else hidden[None]
         B, N = xy.shape[:2]
-        names = torch.arange(N) if ids is None else _as_tensor(ids, torch.int64)
+        names = torch.arange(N, device=xy.device) if ids is None else _as_tensor(ids, torch.int64)
         names = names.to(xy.device).expand(B, N)
         return cls(xy=xy.transpose(1, 2), visible=~hidden.transpose(1, 2), ids=names, size=size, fps=fps)
 
@@ -211,7 +211,7 @@ class Tracks:
             count = num_frames
             step = (T - 1) / (count - 1) if count > 1 else 0.0
         rate = self.fps / step if step > 0 else self.fps
-        when = (torch.arange(count, dtype=torch.float64) * step).clamp(max=T - 1)
+        when = (torch.arange(count, dtype=torch.float64, device="cpu") * step).clamp(max=T - 1)
         before = when.floor().long()
         after = (before + 1).clamp(max=T - 1)
         weight = (when - before).to(self.xy)[:, None]  # (count, 1)
@@ -301,7 +301,7 @@ def check_fps(fps: Any) -> float:
 
 
 def _as_tensor(values: Any, dtype: torch.dtype) -> Tensor:
-    return values.to(dtype) if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values), dtype=dtype)
+    return values.to(dtype) if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values), dtype=dtype, device="cpu")
 
 
 def _check_shapes(tracks: Tracks) -> None:

@@ -105,19 +105,24 @@ class CausalInitConfig:
 
 
 class CausalInitStage(DiTStage):
-    """Turns a teacher into a causal, few-step student that a cache can stream."""
+    """Turns a teacher into a causal, few-step student that a cache can stream.
+
+    ``teacher`` is its file; with ``config.init`` it is not read, and may be None.
+    """
 
     name = "causal-init"
 
     def __init__(
-        self, preset: PresetConfig, config: CausalInitConfig, vae: NanoVAE, teacher: Path, compute: Compute
+        self, preset: PresetConfig, config: CausalInitConfig, vae: NanoVAE, teacher: Path | None, compute: Compute
     ) -> None:
         begun = (Path(config.init) / "student.safetensors",) if config.init else ()
         preset = with_late_codes(with_cache(preset, config.cache), *begun)
         super().__init__(preset, config.loop.steps, vae, compute)
         self.config = config
         self.model = WanDiT(preset.model, preset.geometry.t_stride)
-        load_weights(begun[0] if begun else teacher, self.model)
+        start = begun[0] if begun else teacher
+        assert start is not None, "without init a causal start needs its teacher"
+        load_weights(start, self.model)
         assert self.model.track_head is not None
         self.model.track_head.requires_grad_(False)  # frozen after stage 1 (paper appendix D)
         self.model.to(compute.device).train()
