@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from motionstream.tracks.given import check_whole
 from motionstream.tracks.tracks import Tracks
 
 Colour = tuple[int, int, int]
@@ -49,14 +51,15 @@ def draw_tracks(
         (T, H, W, 3) uint8.
 
     Raises:
-        ValueError: shapes or frame counts that do not fit, or an unknown kind.
+        ValueError: shapes or frame counts that do not fit, a sample that is not there, or an unknown kind.
     """
     _check_frames(frames)
     T, H, W, _ = frames.shape
     if tracks.num_frames != T:
         raise ValueError(f"{T} frames and tracks of {tracks.num_frames}; use slice_frames, pad_frames or resample")
-    if tail < 0:
-        raise ValueError(f"tail must be at least 0 frames, got {tail}")
+    tail = check_whole("tail", tail, 0)
+    if not 0 <= check_whole("sample", sample, None) < tracks.batch:
+        raise ValueError(f"there is no sample {sample}; these tracks have 0 to {tracks.batch - 1}")
     tracks = tracks.resize(H, W)
     xy = tracks.xy[sample].cpu().numpy() - 0.5  # PIL counts from pixel centres
     visible = tracks.visible[sample].cpu().numpy()
@@ -117,5 +120,8 @@ def contact_sheet(frames: np.ndarray, columns: int = 6, every: int = 1, gap_px: 
 
 
 def _check_frames(frames: np.ndarray) -> None:
+    given: Any = frames
+    if not isinstance(given, np.ndarray):
+        raise ValueError(f"frames must be a NumPy array, got a {type(given).__name__}: np.stack(frames) makes one of a list")
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
         raise ValueError(f"frames must be (T, H, W, 3) uint8 and not empty, got {frames.shape} {frames.dtype}")

@@ -32,6 +32,7 @@ import numpy as np
 import torch
 
 from motionstream.files import replacing, said_if_unwritable
+from motionstream.tracks.given import check_whole
 from motionstream.tracks.strokes import (
     Stroke,
     brush_offsets,
@@ -68,7 +69,7 @@ def load_tracks(path: str | Path, num_frames: int | None = None, fps: float | No
         ValueError: one sentence that names the file, the value and the fix.
     """
     path = Path(path)
-    if num_frames is not None and not 1 <= num_frames <= MAX_FRAMES:
+    if num_frames is not None and not 1 <= check_whole("num_frames", num_frames, None) <= MAX_FRAMES:
         raise ValueError(f"num_frames must be 1 to {MAX_FRAMES}, got {num_frames}")
     if fps is not None:
         check_fps(fps)
@@ -130,11 +131,21 @@ def load_strokes(path: str | Path) -> tuple[list[Stroke], tuple[int, int], float
 
 
 def save_strokes(path: str | Path, strokes: Sequence[Stroke], size: tuple[int, int], fps: float = DEFAULT_FPS) -> None:
-    """Write strokes drawn on a canvas of `size` (H, W) as a `motionstream-strokes` JSON."""
+    """Write strokes drawn on a canvas of `size` (H, W) as a `motionstream-strokes` JSON.
+
+    Raises:
+        ValueError: no stroke, what `load_strokes` would not read again (size, fps, suffix), or not writable.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".json":
+        raise ValueError(f"cannot save to {path}: a file of strokes must end in .json")
     if not strokes:
         raise ValueError(f"cannot save to {path}: there is no stroke")
-    header = _header(STROKES_FORMAT, size, fps)
-    _write(Path(path), _json_lines(header, "strokes", [stroke_to_json(stroke) for stroke in strokes]).encode())
+    height, width = (check_whole(name, edge) for name, edge in zip(("height", "width"), size, strict=True))
+    if max(height, width) > MAX_EDGE_PX:
+        raise ValueError(f"cannot save to {path}: a canvas of {width}x{height} pixels is above {MAX_EDGE_PX} each way")
+    header = _header(STROKES_FORMAT, (height, width), check_fps(fps))
+    _write(path, _json_lines(header, "strokes", [stroke_to_json(stroke) for stroke in strokes]).encode())
 
 
 # ---- JSON --------------------------------------------------------------------------------------------------------

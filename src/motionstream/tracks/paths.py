@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from motionstream.tracks.given import check_whole
 from motionstream.tracks.tracks import Tracks
 
 XY = tuple[float, float]
@@ -36,7 +37,7 @@ def ease(name: str, phase: Any) -> np.ndarray:
     Raises:
         ValueError: unknown name; it lists the known ones.
     """
-    if name not in EASINGS:
+    if name not in tuple(EASINGS):  # a list, say, cannot be hashed
         raise ValueError(f"unknown easing {name!r}; use one of {', '.join(EASINGS)}")
     return EASINGS[name](np.clip(np.asarray(phase, dtype=np.float64), 0.0, 1.0))
 
@@ -95,7 +96,7 @@ def line_path(start: XY, end: XY) -> MotionPath:
 
 def follow_path(points: Sequence[XY]) -> MotionPath:
     """Through the given points in turn, straight in between."""
-    return MotionPath(np.asarray(points, dtype=np.float64).reshape(-1, 2))
+    return MotionPath(np.asarray(points, dtype=np.float64))
 
 
 def wave_path(start: XY, end: XY, amplitude_px: float, cycles: float = 2.0) -> MotionPath:
@@ -156,8 +157,9 @@ def walk(
     """
     if duration_s is not None and speed_px_s is not None:
         raise ValueError(f"give either duration_s or speed_px_s, got {duration_s} and {speed_px_s}")
-    if num_frames < 1 or not (math.isfinite(fps) and fps > 0):
-        raise ValueError(f"num_frames must be at least 1 and fps above 0, got {num_frames} and {fps}")
+    num_frames = check_whole("num_frames", num_frames)
+    if not (math.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps must be a number above 0, got {fps}")
     for name, value in (("duration_s", duration_s), ("speed_px_s", speed_px_s)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be a number above 0, got {value}")
@@ -245,6 +247,9 @@ def move_points(
     if scale <= 0:
         raise ValueError(f"scale must be above 0, got {scale}")
     centre = start.mean(axis=0) if pivot is None else np.asarray(pivot, dtype=np.float64)
+    phase = np.asarray(phase, dtype=np.float64)
+    if phase.ndim != 1 or not len(phase) or not np.isfinite(phase).all():
+        raise ValueError(f"phase must be (T,) finite numbers with T of at least 1, got the shape {phase.shape}")
     angle = np.radians(rotate_deg) * phase
     growth = scale**phase * path.scale_at(phase)
     cos, sin = growth * np.cos(angle), growth * np.sin(angle)

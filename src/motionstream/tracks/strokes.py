@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from motionstream.tracks.given import check_whole
 from motionstream.tracks.tracks import Tracks, check_fps
 
 KINDS = ("drag", "pin", "path")
@@ -91,7 +92,7 @@ def brush_offsets(radius_px: float, spacing_px: float) -> np.ndarray:
         radius_px: radius of the disc, >= 0.
         spacing_px: distance of neighbours, > 0; above the radius only the centre is left (M = 1).
     """
-    if radius_px < 0 or spacing_px <= 0:
+    if not (radius_px >= 0 and 0 < spacing_px < math.inf):  # not the other way round: NaN is no radius either
         raise ValueError(f"a brush needs radius_px >= 0 and spacing_px > 0, got {radius_px} and {spacing_px}")
     if radius_px / spacing_px > math.sqrt(MAX_BRUSH_POINTS / math.pi):  # not squared, which could overflow
         raise ValueError(f"a brush of radius {radius_px} px has too many points; raise spacing_px ({spacing_px})")
@@ -156,8 +157,7 @@ def tracks_from_strokes(
     """
     if not strokes:
         return Tracks.empty(num_frames=num_frames, size=size, fps=fps)
-    if num_frames < 1:
-        raise ValueError(f"num_frames must be at least 1, got {num_frames}")
+    num_frames = check_whole("num_frames", num_frames)
     times_s = np.arange(num_frames) / check_fps(fps)
     sampled = [_sample(stroke, times_s) for stroke in strokes]
     return Tracks.from_points(

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from motionstream.tracks.given import as_tensor, check_whole, is_size, numbers
+
 if TYPE_CHECKING:
     from motionstream.tracks.strokes import Stroke
 
@@ -52,12 +54,13 @@ class Tracks:
     def __post_init__(self) -> None:
         _check_shapes(self)
         H, W = (int(edge) for edge in self.size)
-        finite = self.xy.isfinite().all(dim=-1)  # (B, T, N)
+        xy = self.xy.detach()  # where points are is never trained, and what draws and saves them could not read it
+        finite = xy.isfinite().all(dim=-1)  # (B, T, N)
         if self.xy.device.type == "cpu":
             _check_values(self, finite)
-        x, y = self.xy.unbind(dim=-1)
+        x, y = xy.unbind(dim=-1)
         inside = (x >= 0) & (x < W) & (y >= 0) & (y < H)
-        object.__setattr__(self, "xy", torch.where(finite[..., None], self.xy, 0.0))
+        object.__setattr__(self, "xy", torch.where(finite[..., None], xy, 0.0))
         object.__setattr__(self, "visible", self.visible & inside)
         object.__setattr__(self, "size", (H, W))
         object.__setattr__(self, "fps", float(self.fps))
@@ -65,6 +68,7 @@ class Tracks:
     @classmethod
     def empty(cls, *, num_frames: int, size: tuple[int, int], fps: float, batch: int = 1) -> Tracks:
         """Return `num_frames` frames without any track (N = 0)."""
+        batch, num_frames = check_whole("batch", batch), check_whole("num_frames", num_frames)
         xy = torch.zeros(batch, num_frames, 0, 2, dtype=torch.float32, device="cpu")
         ids = torch.zeros(batch, 0, dtype=torch.int64, device="cpu")
         return cls(xy=xy, visible=xy[..., 0] > 0, ids=ids, size=size, fps=fps)
@@ -76,15 +80,22 @@ class Tracks:
         Args:
             points: (T, N, 2) array, tensor or nested list, (x, y) in pixels.
             size, fps: as in the class.
-            visible: (T, N) bool; None = all visible.
-            ids: (N,) int; None = 0..N-1.
+            visible: (T, N) bool, or 0 and 1; None = all visible.
+            ids: (N,) whole numbers; None = 0..N-1.
+
+        Raises:
+            ValueError: as in the class; or values that are not numbers, shares as `visible`, fractions as `ids`.
         """
-        xy = _as_tensor(points, torch.float32)
+        xy = as_tensor("points", points, torch.float32)
         if xy.ndim != 3 or xy.shape[-1] != 2:
             raise ValueError(f"points must have the shape (T, N, 2), got {tuple(xy.shape)}")
         T, N, _ = xy.shape
-        shown = torch.ones(T, N, dtype=torch.bool, device=xy.device) if visible is None else _as_tensor(visible, torch.bool)
-        names = torch.arange(N, device=xy.device) if ids is None else _as_tensor(ids, torch.int64)
+        shown = (
+            torch.ones(T, N, dtype=torch.bool, device=xy.device)
+            if visible is None
+            else as_tensor("visible", visible, torch.bool)
+        )
+        names = torch.arange(N, device=xy.device) if ids is None else as_tensor("ids", ids, torch.int64)
         return cls(xy=xy[None], visible=shown[None].to(xy.device), ids=names[None].to(xy.device), size=size, fps=fps)
 
     @classmethod
@@ -103,11 +114,19 @@ class Tracks:
         TAP-Vid evaluates (x, y) in raster pixels with (0, 0) the *corner* of the first pixel, which is our convention:
         no half-pixel shift.  The files on disk hold fractions of the picture: multiply them by (W, H) first.
         """
-        xy, hidden = _as_tensor(target_points, torch.float32), _as_tensor(occluded, torch.bool)
+        xy = as_tensor("target_points", target_points, torch.float32)
+        hidden = as_tensor("occluded", occluded, torch.bool)
         xy = xy if xy.ndim == 4 else xy[None]
         hidden = hidden if hidden.ndim == 3 else hidden[None]
+        if xy.ndim != 4 or xy.shape[-1] != 2 or hidden.shape != xy.shape[:-1]:
+            raise ValueError(
+                "target_points must be (N, T, 2) or (B, N, T, 2) and occluded the same without the last axis, got "
+                f"{tuple(np.shape(target_points))} and {tuple(np.shape(occluded))}"
+            )
         B, N = xy.shape[:2]
-        names = torch.arange(N, device=xy.device) if ids is None else _as_tensor(ids, torch.int64)
+        names = torch.arange(N, device=xy.device) if ids is None else as_tensor("ids", ids, torch.int64)
+        if names.shape not in ((N,), (B, N)):
+            raise ValueError(f"ids must have the shape ({N},) or ({B}, {N}), got {tuple(names.shape)}")
         names = names.to(xy.device).expand(B, N)
         return cls(xy=xy.transpose(1, 2), visible=~hidden.transpose(1, 2), ids=names, size=size, fps=fps)
 
@@ -174,6 +193,7 @@ class Tracks:
 
     def slice_frames(self, start: int, stop: int) -> Tracks:
         """Keep the frames start, ..., stop - 1; 0 <= start < stop <= T."""
+        start, stop = (check_whole(name, value, None) for name, value in (("start", start), ("stop", stop)))
         if not 0 <= start < stop <= self.num_frames:
             raise ValueError(f"frames {start}:{stop} are not within the {self.num_frames} frames of these tracks")
         return replace(self, xy=self.xy[:, start:stop], visible=self.visible[:, start:stop])
@@ -187,7 +207,7 @@ class Tracks:
         """
         if mode not in ("hold", "release"):
             raise ValueError(f"pad mode must be 'hold' or 'release', got {mode!r}")
-        extra = num_frames - self.num_frames
+        extra = check_whole("num_frames", num_frames) - self.num_frames
         if extra < 0:
             raise ValueError(f"cannot pad {self.num_frames} frames to {num_frames}; use slice_frames to shorten")
         xy = self.xy[:, -1:].expand(-1, extra, -1, -1)
@@ -206,9 +226,7 @@ class Tracks:
             step = self.fps / check_fps(fps)  # in frames of ours
             count = math.floor((T - 1) / step + 1e-6) + 1
         else:
-            if num_frames < 1:
-                raise ValueError(f"num_frames must be at least 1, got {num_frames}")
-            count = num_frames
+            count = check_whole("num_frames", num_frames)
             step = (T - 1) / (count - 1) if count > 1 else 0.0
         rate = self.fps / step if step > 0 else self.fps
         when = (torch.arange(count, dtype=torch.float64, device="cpu") * step).clamp(max=T - 1)
@@ -224,14 +242,18 @@ class Tracks:
 
     def select(self, index: Any) -> Tracks:
         """Keep some tracks: `index` is (M,) or, one row for each sample, (B, M) ints, or an (N,) bool mask."""
-        index = torch.as_tensor(index, device=self.xy.device)
+        index = numbers("index", index).to(self.xy.device)
         if index.dtype == torch.bool:
             if index.shape != (self.num_tracks,):
                 raise ValueError(f"a mask must have the shape ({self.num_tracks},), got {tuple(index.shape)}")
             index = index.nonzero()[:, 0]
+        index = as_tensor("index", index, torch.int64)
+        if index.ndim not in (1, 2) or (index.ndim == 2 and len(index) != self.batch):
+            raise ValueError(f"index must be (M,) or (B, M) with B = {self.batch}, got {tuple(index.shape)}")
         if wrong := [n for n in index.flatten().tolist() if not 0 <= n < self.num_tracks]:
-            raise ValueError(f"there is no track {wrong[0]}; use 0 to {self.num_tracks - 1}")
-        index = index.long().expand(self.batch, -1)  # (B, M)
+            known = f"use 0 to {self.num_tracks - 1}" if self.num_tracks else "there are none"
+            raise ValueError(f"there is no track {wrong[0]}; {known}")
+        index = index.expand(self.batch, -1)  # (B, M)
         return self._gathered(index, self.ids.gather(1, index))
 
     def _gathered(self, index: Tensor, ids: Tensor, known: Tensor | bool = True) -> Tracks:
@@ -245,12 +267,13 @@ class Tracks:
         self._check_joins(other, "batch", "num_frames", "size", "fps")
         return self._joined(other, 2, torch.cat([self.ids, other.ids], dim=1))
 
-    def match_ids(self, ids: Tensor) -> Tracks:
+    def match_ids(self, ids: Any) -> Tracks:
         """Reorder to `ids` (B, M); ids that are not here become tracks that are never visible.
 
         Raises:
             ValueError: `ids` of another shape.
         """
+        ids = as_tensor("ids", ids, torch.int64).to(self.xy.device)
         if ids.ndim != 2 or len(ids) != self.batch:
             raise ValueError(f"ids must have the shape (B, M) with B = {self.batch}, got {tuple(ids.shape)}: a row a sample")
         if self.num_tracks == 0:
@@ -300,12 +323,11 @@ def check_fps(fps: Any) -> float:
     return float(fps)
 
 
-def _as_tensor(values: Any, dtype: torch.dtype) -> Tensor:
-    return values.to(dtype) if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values), dtype=dtype, device="cpu")
-
-
 def _check_shapes(tracks: Tracks) -> None:
     xy, visible, ids = tracks.xy, tracks.visible, tracks.ids
+    for name, tensor in (("xy", xy), ("visible", visible), ("ids", ids)):
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"{name} must be a tensor, got a {type(tensor).__name__}; Tracks.from_points takes arrays")
     if xy.ndim != 4 or xy.shape[-1] != 2 or 0 in xy.shape[:2]:
         raise ValueError(f"xy must have the shape (B, T, N, 2) with B and T at least 1, got {tuple(xy.shape)}")
     B, T, N, _ = xy.shape
@@ -317,8 +339,8 @@ def _check_shapes(tracks: Tracks) -> None:
     for name, tensor, shape, dtype in rules:
         if tensor.shape != shape or tensor.dtype != dtype:
             raise ValueError(f"{name} must be {dtype} {shape}, got {tensor.dtype} {tuple(tensor.shape)}")
-    if len(tracks.size) != 2 or any(int(edge) != edge or edge < 1 for edge in tracks.size):
-        raise ValueError(f"size must be (height, width) in whole pixels, at least 1, got {tracks.size}")
+    if not is_size(tracks.size):
+        raise ValueError(f"size must be (height, width) in whole pixels, at least 1, got {tracks.size!r:.60}")
     check_fps(tracks.fps)
 
 
