@@ -127,3 +127,11 @@ def test_bad_input(video, queries, complaint: str):
 def test_a_window_needs_a_frame():
     with pytest.raises(ValueError, match="at least 1 frame"):
         next(track_windows(BLANK, QUERIES, window=0))
+
+
+@pytest.mark.parametrize("video", [torch.rand(1, 2, 3, 48, 64) * 255, torch.rand(1, 2, 3, 48, 64) * 2 - 1])
+def test_a_tensor_of_another_range_is_refused(video):
+    with pytest.raises(ValueError, match=r"in \[0, 1\], got values from .*: divide bytes by 255"):
+        track_points(video, np.array([[0, 9, 9]]))
+    with pytest.raises(ValueError, match="got values from nan to nan"):
+        track_points(video * float("nan"), np.array([[0, 9, 9]]))

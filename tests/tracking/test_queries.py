@@ -161,3 +161,14 @@ def test_too_many_and_misshapen_queries():
         check_queries(np.zeros((60_000, 3)), (10, 10))
     with pytest.raises(ValueError, match="at least one row"):
         check_queries(np.zeros((0, 3)), (10, 10))
+
+
+@pytest.mark.parametrize("mask", [np.full((48, 64), 255, np.uint8), np.ones((48, 64)).tolist(), np.ones((48, 64, 3), bool)])
+def test_a_mask_is_told_from_the_bytes_of_a_picture(mask):
+    with pytest.raises(ValueError, match=r"a mask must be \(H, W\) bool, got .*mask > 127"):
+        grid_queries((48, 64), 3, mask)
+
+
+def test_a_grid_of_a_broken_number_has_no_points_on_the_edge():
+    with pytest.raises(ValueError, match=r"grid must be a whole number, got 2\.5"):
+        grid_queries((48, 64), 2.5)

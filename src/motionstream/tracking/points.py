@@ -22,6 +22,7 @@ from motionstream.tracking.tracker import PointTracker, Seen, check_frame, make_
 from motionstream.tracks.tracks import Tracks
 
 WINDOW_FRAMES = 16
+BEYOND = 0.5
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,12 @@ def track_points(
 def _track_tensor(video: Tensor, points: np.ndarray, tracker: str, fps: float | None, options: dict[str, Any]) -> Tracks:
     if video.ndim != 5 or video.shape[2] != 3 or not video.is_floating_point():
         raise ValueError(f"a video must be (B, T, 3, H, W) in [0, 1], got {tuple(video.shape)} {video.dtype}")
+    lowest, highest = (float(edge) for edge in video.detach().aminmax()) if video.numel() else (0.0, 1.0)
+    # A little beyond is what decoders and resizing leave; bytes as floats would all be white, and be tracked as such.
+    if not -BEYOND <= lowest <= highest <= 1 + BEYOND:
+        raise ValueError(
+            f"a video must be (B, T, 3, H, W) in [0, 1], got values from {lowest:g} to {highest:g}: divide bytes by 255"
+        )
     points = np.broadcast_to(points, (len(video), *points.shape[-2:]))
     parts = []
     for sample, asked in zip(video, points, strict=True):

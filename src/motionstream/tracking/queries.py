@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from motionstream.tracks.given import check_whole
 from motionstream.tracks.io import DAMAGED, load_tracks
 from motionstream.tracks.tracks import Tracks
 
@@ -27,12 +29,18 @@ def grid_queries(size: tuple[int, int], grid: int, mask: np.ndarray | None = Non
         mask: (H, W) bool; points outside it are left out, and the grid is laid over its bounding box: objects are small.
 
     Raises:
-        ValueError: a grid out of range, or a mask of another size, or without a point in it.
+        ValueError: a grid out of range, or a mask of another type or size, or without a point in it.
     """
-    if not 1 <= grid or grid * grid > MAX_QUERIES:
+    if not 1 <= check_whole("grid", grid, None) or grid * grid > MAX_QUERIES:
         raise ValueError(f"a grid of {grid} x {grid} points: use 1 to {int(MAX_QUERIES**0.5)} each way")
     top, left, (height, width) = 0, 0, size
     if mask is not None:
+        given: Any = mask
+        if (
+            not isinstance(given, np.ndarray) or given.dtype != bool or given.ndim != 2
+        ):  # bytes would be taken for row numbers
+            found = f"{getattr(given, 'shape', '')} {getattr(given, 'dtype', type(given).__name__)}"
+            raise ValueError(f"a mask must be (H, W) bool, got {found.strip()}; mask > 127 makes one of a picture's bytes")
         if mask.shape != tuple(size):
             raise ValueError(f"the mask is {mask.shape[1]}x{mask.shape[0]} pixels, the video {size[1]}x{size[0]}")
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
