@@ -96,3 +96,7 @@ def test_pinhole_goes_there_and_back():
 def test_bad_values(broken):
     with pytest.raises(ValueError, match="got"):
         broken()
+
+
+def test_a_long_quaternion_is_still_a_rotation():
+    assert Pose(rotation=(0.0, 1e200, 0.0, 0.0)).rotation == (0.0, 1.0, 0.0, 0.0)

@@ -176,3 +176,8 @@ def test_a_mask_lies_on_black():
 def test_what_is_no_picture_at_all(given):
     with pytest.raises(ValueError, match=r"a picture must be a path, .* or a NumPy array, got (None|3|\[\[0, 0)"):
         load_first_frame(given, 48, 32)
+
+
+def test_a_frame_that_no_memory_holds_is_refused():
+    with pytest.raises(ValueError, match="a frame of 1000000x1000000 pixels is too large; take at most 50 megapixels"):
+        load_first_frame(np.zeros((40, 60, 3), np.uint8), 10**6, 10**6)

@@ -187,7 +187,7 @@ def test_numbers_of_numpy_and_what_is_no_number(tmp_path: Path):
     shown, fps = read_video(path)
     assert (shown.shape, fps) == ((3, 64, 96, 3), 24)
     wrong: list[tuple[Any, Any, Any, str]] = [
-        (frames, "24", 1, "fps must be a number above 0 and at most 1000, got '24'"),
+        (frames, "24", 1, "fps must be a number from 0.01 to 1000, got '24'"),
         (frames, None, 1, "fps must be a number"),
         (frames, 24, 2.5, r"upscale must be a whole number from 1 on, .* got 2\.5"),
         (list(frames), 24, 1, r"frames must be a NumPy array, got a list: np\.stack\(frames\) makes one of a list"),
@@ -221,3 +221,23 @@ def test_too_much_for_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(ValueError, match="give max_frames or a smaller size"):
         read_video(path)
     assert len(read_video(path, max_frames=3)[0]) == 3
+
+
+def test_what_cannot_be_asked_of_a_video(tmp_path: Path):
+    path = write_video(tmp_path / "clip.mp4", np.zeros((3, 32, 48, 3), np.uint8), 24)
+    assert read_video(path, np.int64(2), np.array([16, 24]))[0].shape == (2, 16, 24, 3)  # type: ignore[arg-type]
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"max_frames": 2.5}, "max_frames must be a whole number of at least 1, got 2.5"),
+        ({"max_frames": "2"}, "max_frames must be a whole number"),
+        ({"size": 16}, r"size must be \(height, width\) in whole pixels, 1 to 8192, got 16"),
+        ({"size": (16, 24, 3)}, r"size must be \(height, width\)"),
+        ({"size": (16.5, 24)}, r"size must be \(height, width\)"),
+        ({"size": (10**6, 10**6)}, r"size must be \(height, width\)"),
+    ]
+    for given, said in wrong:
+        with pytest.raises(ValueError, match=said):
+            read_video(path, **given)
+    with pytest.raises(ValueError, match=r"cannot read video .*: File name too long; check the path"):
+        read_video("a" * 300 + ".mp4")
+    with pytest.raises(ValueError, match=r"fps must be a number from 0\.01 to 1000, got 1e-06"):
+        write_video(tmp_path / "slow.mp4", np.zeros((3, 32, 48, 3), np.uint8), 1e-6)

@@ -41,7 +41,7 @@ class Pose:
         numbers = [*self.position, *self.rotation, self.zoom]
         if len(self.position) != 3 or len(self.rotation) != 4 or not all(map(math.isfinite, numbers)):
             raise ValueError(f"a pose needs 3 and 4 finite numbers, got {self.position} and {self.rotation}")
-        length = math.sqrt(sum(part * part for part in self.rotation))
+        length = math.hypot(*self.rotation)  # squares of large numbers would overflow
         if length < 1e-9 or self.zoom <= 0:
             raise ValueError(f"a pose needs a rotation that is not 0 and a zoom above 0, got {length:g} and {self.zoom}")
         w, x, y, z = (float(part) / length for part in self.rotation)

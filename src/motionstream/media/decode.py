@@ -56,9 +56,12 @@ class VideoFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            what = "is a folder" if self.path.is_dir() else "does not exist"
-            raise ValueError(f"video {str(path)!r} {what}; check the path")
+        try:
+            found, folder = self.path.is_file(), self.path.is_dir()
+        except OSError as error:  # a name that is too long, or a folder that may not be entered
+            raise ValueError(f"cannot read video {str(path)!r:.200}: {error.strerror}; check the path") from error
+        if not found:
+            raise ValueError(f"video {str(path)!r} {'is a folder' if folder else 'does not exist'}; check the path")
         self.varying, self._last_s = False, 0.0
         self._stored: tuple[int, int] | None = None  # (width, height) of the first frame
         with self._opened() as (container, stream):

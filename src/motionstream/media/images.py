@@ -125,7 +125,15 @@ def load_first_frame(source: Source, width: int, height: int, fit: Fit = "crop")
 
 
 def fit_picture(picture: Image.Image, width: int, height: int, fit: Fit = "crop") -> tuple[np.ndarray, PictureFit]:
-    """Bring an RGB picture to uint8 (height, width, 3), and say how; see `fit_window`."""
+    """Bring an RGB picture to uint8 (height, width, 3), and say how; see `fit_window`.
+
+    Raises:
+        ValueError: as in `fit_window`, or a frame of more than 50 megapixels.
+    """
+    if width * height > MAX_PIXELS:
+        raise ValueError(
+            f"a frame of {width}x{height} pixels is too large; take at most {MAX_PIXELS // 1_000_000} megapixels"
+        )
     placed = fit_window((picture.height, picture.width), (height, width), fit)
     lanczos = Image.Resampling.LANCZOS
     if fit != "pad":

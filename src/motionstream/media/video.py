@@ -32,6 +32,7 @@ from motionstream.media.output import check_output
 
 SUFFIX = ".mp4"
 MAX_EDGE_PX = 8192
+MIN_FPS = 0.01  # as of tracks; below about 1e-5 the rate is no fraction that the encoder takes
 MAX_READ_BYTES = 8 * 2**30
 BT709 = 1  # the number of this standard's matrix, primaries and transfer alike
 
@@ -41,7 +42,7 @@ class VideoWriter:
 
     Args:
         path: the file, ``.mp4``; its folder must exist.
-        fps: frames per second, > 0.
+        fps: frames per second, 0.01 to 1000.
         size: (H, W) of the frames in pixels, before enlargement; even after it, as H.264 needs.
         upscale: whole factor by which frames are enlarged.
         upscale_filter: "lanczos" (smooth) or "nearest" (pixels stay square).
@@ -66,8 +67,8 @@ class VideoWriter:
         H, W = size
         rate: Any = fps
         factor: Any = upscale
-        if not (isinstance(rate, Real) and math.isfinite(fps) and 0 < fps <= 1000):
-            raise ValueError(f"fps must be a number above 0 and at most 1000, got {fps!r}")
+        if not (isinstance(rate, Real) and math.isfinite(fps) and MIN_FPS <= fps <= 1000):
+            raise ValueError(f"fps must be a number from {MIN_FPS} to 1000, got {fps!r}")
         if not isinstance(factor, Integral) or upscale < 1 or upscale_filter not in ("nearest", "lanczos"):
             raise ValueError(
                 f"upscale must be a whole number from 1 on, by 'nearest' or 'lanczos', got {upscale!r}, {upscale_filter!r}"
@@ -187,15 +188,16 @@ def read_video(
     Args:
         path: any file that FFmpeg reads.
         max_frames: stop after so many, >= 1; None reads all.
-        size: (H, W) to scale to, in pixels; None keeps the video's own.
+        size: (H, W) to scale to, in pixels, 1 to 8192 each; None keeps the video's own.
 
     Raises:
-        ValueError: one sentence: missing, unreadable, without frames, or too large for memory.
+        ValueError: one sentence: missing, unreadable, without frames, too large for memory, or another value than above.
     """
-    if max_frames is not None and max_frames < 1:
-        raise ValueError(f"max_frames must be at least 1, got {max_frames}")
-    if size is not None and min(size) < 1:
-        raise ValueError(f"size must be (height, width) of at least 1 pixel, got {size}")
+    asked: Any = max_frames
+    if asked is not None and (not isinstance(asked, Integral) or int(asked) < 1):
+        raise ValueError(f"max_frames must be a whole number of at least 1, got {max_frames!r:.60}")
+    if size is not None:
+        size = _checked_size(size)
     file = VideoFile(path)
     frames: list[np.ndarray] = []
     shown: av.VideoFrame | None = None
@@ -211,6 +213,16 @@ def read_video(
                 "pixels, too many for memory; give max_frames or a smaller size"
             )
     return np.stack(frames), file.fps
+
+
+def _checked_size(size: Any) -> tuple[int, int]:
+    try:
+        height, width = (int(edge) for edge in size if int(edge) == edge)
+    except (TypeError, ValueError, OverflowError):  # no pair, or none of whole numbers
+        height, width = 0, 0
+    if not 1 <= min(height, width) <= max(height, width) <= MAX_EDGE_PX:
+        raise ValueError(f"size must be (height, width) in whole pixels, 1 to {MAX_EDGE_PX}, got {size!r:.60}")
+    return height, width
 
 
 def _array(frames: np.ndarray) -> np.ndarray:
