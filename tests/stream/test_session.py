@@ -254,7 +254,7 @@ def test_tracks_of_another_canvas_or_batch_are_refused(engine, picture):
             next(session.stream(two))
         with pytest.raises(ValueError, match=r"at 24 frames per second; this model makes 16: use tracks.resample\(fps=16\)"):
             next(session.stream(drag(9, (32, 48), fps=24.0)))
-        with pytest.raises(ValueError, match="num_frames=0"):
+        with pytest.raises(ValueError, match="num_frames must be at least 1, got 0"):
             next(session.stream(drag(9, (32, 48)), 0))
         assert session.index == 0
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
+
 from motionstream.config import PresetConfig, from_dict
 from motionstream.models.tensor_files import read_settings
 from motionstream.presets import PRESETS
@@ -35,9 +37,9 @@ def find_config(
         _check_agrees(config, named_preset(preset), name if folder is None else str(folder / "config.json"))
     if size is None:
         return config, folder
-    if not (isinstance(size, Sequence) and len(size) == 2 and all(isinstance(side, int) for side in size)):
+    if not (isinstance(size, Sequence) and len(size) == 2 and all(isinstance(side, (int, np.integer)) for side in size)):
         raise ValueError(f"size={size!r} must be (height, width) in pixels")
-    size = (size[0], size[1])
+    size = (int(size[0]), int(size[1]))
     if size == (config.geometry.height, config.geometry.width):
         return config, folder
     if config.vae_kind == "nano" and size not in config.more_sizes:

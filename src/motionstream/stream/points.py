@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -104,9 +104,11 @@ def check_tracks(tracks: Tracks, geometry: VideoGeometry) -> None:
         raise ValueError(
             f"tracks are of type {type(tracks).__name__}: give motionstream.Tracks, such as Tracks.from_strokes makes"
         )
-    if tracks.batch != 1 or tracks.size != (geometry.height, geometry.width):
+    if tracks.batch != 1:
+        raise ValueError(f"tracks are for {tracks.batch} videos; a stream makes one: give Tracks of one sample")
+    if tracks.size != (geometry.height, geometry.width):
         raise ValueError(
-            f"tracks are for {tracks.batch} videos of {tracks.size[1]}x{tracks.size[0]} pixels; this model needs one of "
+            f"tracks are for a video of {tracks.size[1]}x{tracks.size[0]} pixels; this model needs one of "
             f"{geometry.width}x{geometry.height}: use tracks.resize({geometry.height}, {geometry.width})"
         )
     if not math.isclose(tracks.fps, geometry.fps):  # frame for frame it would move at another speed, silently
@@ -116,11 +118,31 @@ def check_tracks(tracks: Tracks, geometry: VideoGeometry) -> None:
         )
 
 
+def checked_points(points: Iterable[Point]) -> list[Point]:
+    """The points of a push, each as `check_place` wants it (ValueError)."""
+    if isinstance(points, Point):
+        raise ValueError("points must be a list, such as [point]")
+    listed = list(points)
+    for point in listed:
+        check_place(point)
+    return listed
+
+
 def check_place(point: Point) -> None:
-    """Refuse a point that is nowhere, or so far away that it would run out of digits."""
+    """Refuse a point that is nowhere, or so far away that it would run out of digits, or whose name cannot be kept.
+
+    A held point is asked for in every chunk to come: one that no chunk can be made with would end the stream.
+    """
     if not isinstance(point, Point):
         raise ValueError(f"{point!r:.60} is no point: give motionstream.Point(id, x, y)")
-    if not (abs(point.x) < MAX_PX and abs(point.y) < MAX_PX):
+    name: Any = point.id
+    if not isinstance(name, (int, np.integer)) or not -(2**63) <= name < 2**63:
+        raise ValueError(f"a point's id must be a whole number below 2^63, got {name!r:.60}")
+    try:
+        near = abs(point.x) < MAX_PX and abs(point.y) < MAX_PX
+    except TypeError:  # text, or nothing
+        near = False
+    if not near:
         raise ValueError(
             f"point {point.id} has position ({point.x}, {point.y}): coordinates must be finite numbers below {MAX_PX:g}"
         )

@@ -30,10 +30,11 @@ from motionstream.stream.drift import Drift
 from motionstream.stream.exhaustion import advice, guarded, release
 from motionstream.stream.lane import Lane
 from motionstream.stream.outline import can_outline
-from motionstream.stream.points import MAX_POINTS, Point, ReadyPoints, check_place, check_tracks
+from motionstream.stream.points import MAX_POINTS, Point, ReadyPoints, check_tracks, checked_points
 from motionstream.stream.pushes import merge_pairs, resample_pushes, taken_hold
 from motionstream.stream.random_parts import stamp
 from motionstream.stream.track_buffer import TrackBuffer
+from motionstream.tracks.given import check_whole
 from motionstream.tracks.strokes import Stroke
 from motionstream.tracks.tracks import Tracks
 
@@ -189,14 +190,12 @@ class StreamSession:
         """Where held points are now, in model pixels; takes effect at the next chunk, the latest position wins.
 
         Raises:
-            ValueError: a coordinate that is not finite, or absurd, too many points at once, a model without tracks, or a
-                closed session.
+            ValueError: a coordinate that is not finite, or absurd, an id that is no whole number, too many points at once,
+                a model without tracks, or a closed session.
         """
         self._check_open()
-        points = list(points)
+        points = checked_points(points)
         self._check_movable(bool(points))
-        for point in points:
-            check_place(point)
         with self._lock:
             newest = {point.id: point.visible for _, pushed in (*self._pushes, (0.0, points)) for point in pushed}
             num_points = len((self._held.keys() - newest.keys()) | {key for key, visible in newest.items() if visible})
@@ -267,9 +266,7 @@ class StreamSession:
         """
         check_tracks(tracks, self.engine.preset.geometry)
         self._check_movable(bool(tracks.visible.any()))
-        wanted = tracks.num_frames if num_frames is None else num_frames
-        if wanted < 1:
-            raise ValueError(f"num_frames={wanted} must be at least 1")
+        wanted = tracks.num_frames if num_frames is None else check_whole("num_frames", num_frames)
         points, made = ReadyPoints(tracks, strokes), 0
         launched: PendingChunk | None
         waiting: PendingChunk | None = None
