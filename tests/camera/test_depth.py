@@ -258,3 +258,8 @@ def test_bad_values():
         flat_depth((2, 2)).scaled(-1.0)
     with pytest.raises(ValueError, match="horizon"):
         ground_depth((4, 4), horizon=1.0)
+
+
+def test_a_range_that_no_depth_has_is_refused():
+    with pytest.raises(ValueError, match=r"far_over_near must be a number above 1, got 1e\+300; at most 1e"):
+        depth_from_values(np.random.default_rng(0).random((20, 30)), "relative", far_over_near=1e300)

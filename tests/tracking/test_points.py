@@ -135,3 +135,12 @@ def test_a_tensor_of_another_range_is_refused(video):
         track_points(video, np.array([[0, 9, 9]]))
     with pytest.raises(ValueError, match="got values from nan to nan"):
         track_points(video * float("nan"), np.array([[0, 9, 9]]))
+
+
+def test_what_is_not_for_these_videos_is_said_before_any_is_tracked():
+    with pytest.raises(ValueError, match="fps must be a number from"):
+        track_points(np.zeros((3, 48, 64, 3), np.uint8), np.array([[0, 9, 9]]), fps=0)
+    with pytest.raises(ValueError, match=r"queries must be \(N, 3\), or \(B, N, 3\) for B = 2 videos, got \(3, 4, 3\)"):
+        track_points(torch.rand(2, 3, 3, 48, 64), np.zeros((3, 4, 3)))
+    with pytest.raises(ValueError, match=r"a video must be \(B, T, 3, H, W\) in \[0, 1\], got \(0, "):
+        track_points(torch.rand(0, 3, 3, 48, 64), np.array([[0, 9, 9]]))

@@ -139,8 +139,8 @@ def depth_from_values(
     """
     if kind not in get_args(Kind):
         raise ValueError(f"kind of depth {kind!r} is unknown; use {', '.join(get_args(Kind))}")
-    if not (np.isfinite(far_over_near) and far_over_near > 1):
-        raise ValueError(f"far_over_near must be a number above 1, got {far_over_near}")
+    if not 1 < far_over_near <= MOST:
+        raise ValueError(f"far_over_near must be a number above 1, got {far_over_near}; at most {MOST:g} is taken")
     values = np.squeeze(np.asarray(values))
     if values.ndim != 2 or values.dtype.kind not in "fiu" or min(values.shape) < 2:
         raise ValueError(

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from motionstream.tracking.queries import check_queries
 from motionstream.tracking.tracker import PointTracker, Seen, check_frame, make_tracker
-from motionstream.tracks.tracks import Tracks
+from motionstream.tracks.tracks import Tracks, check_fps
 
 WINDOW_FRAMES = 16
 BEYOND = 0.5
@@ -140,6 +140,8 @@ def track_points(
     >>> track_points(moving, np.array([[0, 10, 20]])).xy[0, 3, 0].round().tolist()
     [16.0, 20.0]
     """
+    if fps is not None:
+        check_fps(fps)  # 0 would be taken for None, and anything else said only when all is tracked
     points = queries.detach().cpu().numpy() if isinstance(queries, Tensor) else np.asarray(queries)
     if isinstance(video, Tensor):
         return _track_tensor(video, points, tracker, fps, options)
@@ -163,7 +165,7 @@ def track_points(
 
 
 def _track_tensor(video: Tensor, points: np.ndarray, tracker: str, fps: float | None, options: dict[str, Any]) -> Tracks:
-    if video.ndim != 5 or video.shape[2] != 3 or not video.is_floating_point():
+    if video.ndim != 5 or video.shape[2] != 3 or not len(video) or not video.is_floating_point():
         raise ValueError(f"a video must be (B, T, 3, H, W) in [0, 1], got {tuple(video.shape)} {video.dtype}")
     lowest, highest = (float(edge) for edge in video.detach().aminmax()) if video.numel() else (0.0, 1.0)
     # A little beyond is what decoders and resizing leave; bytes as floats would all be white, and be tracked as such.
@@ -171,6 +173,8 @@ def _track_tensor(video: Tensor, points: np.ndarray, tracker: str, fps: float | 
         raise ValueError(
             f"a video must be (B, T, 3, H, W) in [0, 1], got values from {lowest:g} to {highest:g}: divide bytes by 255"
         )
+    if points.ndim not in (2, 3) or (points.ndim == 3 and len(points) not in (1, len(video))):
+        raise ValueError(f"queries must be (N, 3), or (B, N, 3) for B = {len(video)} videos, got {points.shape}")
     points = np.broadcast_to(points, (len(video), *points.shape[-2:]))
     parts = []
     for sample, asked in zip(video, points, strict=True):
