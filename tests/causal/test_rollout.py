@@ -254,6 +254,16 @@ def test_noise_depends_on_seed_chunk_and_step_alone(model):
     assert abs(torch.stack([noise(k, 0) for k in range(200)]).std() - 1) < 0.05
 
 
+def test_no_two_chunks_of_any_seeds_share_their_noise():
+    drawn = {
+        float(SeededNoise(seed, (1,), torch.device("cpu"))(chunk, step))
+        for seed in range(4)
+        for chunk in range(6)
+        for step in range(3)
+    }
+    assert len(drawn) == 4 * 6 * 3
+
+
 def test_same_seed_same_video_other_seed_another(model, condition_for):
     cache, condition = plan(2, 1, 1), condition_for(8)
     one, same, other = (
