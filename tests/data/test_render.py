@@ -1,6 +1,7 @@
 """Tracks agree with the picture: the same surface point keeps its colour, and hidden points are really covered."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -234,3 +235,28 @@ def test_points_are_jittered_by_their_seed():
     assert not torch.equal(one, other)
     cell = (one[0] / 8).floor().long()
     assert torch.equal(cell[:, 1] * 8 + cell[:, 0], torch.arange(48)), "one in each cell"
+
+
+def test_what_was_covered_in_frame_0_does_not_rest():
+    """Whatever channel tells it from what covered it."""
+    made = crossing()
+    centre, sprites = made.centre.clone(), made.sprites.clone()
+    centre[0, 1, :, 0] = torch.linspace(32, 84, centre.shape[2])
+    sprites[:, :, :3] = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])[:, :, None, None]
+    assert render(made).resting[0, -1].max() > 0.98
+    assert render(dataclasses.replace(made, centre=centre, sprites=sprites)).resting[0, -1].max() < 0.1
+
+
+def test_a_camera_that_rolls_turns_objects_about_the_middle():
+    made = crossing()
+    rolled = object_pose(dataclasses.replace(made, roll=torch.full_like(made.roll, 0.3)), 1)
+    plain, middle = object_pose(made, 1), torch.tensor([32.0, 24.0])
+    turn = torch.tensor([[math.cos(0.3), -math.sin(0.3)], [math.sin(0.3), math.cos(0.3)]])
+    torch.testing.assert_close(rolled.linear, turn @ plain.linear)
+    torch.testing.assert_close(rolled.offset - middle, (plain.offset - middle) @ turn.T, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("larger", "points"), [(0.5, 24 * 32), (1, 24 * 32), (1.5, 36 * 48), (3, 48 * 64)])
+def test_larger_pictures_have_more_points_up_to_twice_as_many_each_way(larger, points):
+    config = SceneConfig(num_frames=1, height=round(96 * larger), width=round(128 * larger), max_objects=1)
+    assert render(sample_scenes(1, config, look_seed=0, motion_seed=0)).xy.shape[2] == points
