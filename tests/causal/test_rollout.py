@@ -275,6 +275,19 @@ def test_same_seed_same_video_other_seed_another(model, condition_for):
     assert torch.equal(one[:, 0], condition.first_latent[:, 0]), "latent frame 0 is the picture"
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("make", [ring, history])
+def test_a_rollout_goes_on_from_what_the_cache_holds(model, condition_for, make):
+    cache, condition = plan(2, 1, 1), condition_for(8)
+    noise, store = noise_for(model, cache), make(model, cache)
+    wanted = list(rollout(model, make(model, cache), condition, noise, SIGMAS, 4))
+    first = list(rollout(model, store, condition, noise, SIGMAS, 1))
+    rest = list(rollout(model, store, condition, noise, SIGMAS, 4))
+    assert (len(first), len(rest)) == (1, 3)
+    for one, other in zip(first + rest, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+
+
 def live_bytes() -> int:
     gc.collect()
     return sum(t.numel() * t.element_size() for t in gc.get_objects() if type(t) is Tensor)
