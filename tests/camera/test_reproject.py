@@ -191,6 +191,9 @@ def test_points_behind_the_camera_are_not_visible(world):
     )
     assert tracks.visible[0, 0].all()
     assert not tracks.visible[0, 1].any()
+    behind = CameraTracker(world.depth_map(), world.pinhole, (6, 8), reseed=False).look(Pose(rotation=turn(pan_deg=179)))
+    assert not behind.visible.any()
+    assert np.isfinite(behind.xy).all()
     away = camera_tracks(world.depth_map(), half_turn, world.pinhole, num_frames=2, fps=1.0, grid=(6, 8), min_overlap=0.0)
     assert every_place_has_a_track(away, (6, 8))  # even where the picture knows nothing
 
@@ -241,3 +244,13 @@ def test_depths_of_unknown_places_in_blocks(world, monkeypatch):
     at_once = camera_tracks(world.depth_map(), path, world.pinhole, **how)
     monkeypatch.setattr(reproject, "PAIRS", 500)
     assert camera_tracks(world.depth_map(), path, world.pinhole, **how).allclose(at_once, atol=0.0)
+
+
+def test_an_unknown_place_within_the_picture_lies_behind_and_one_beside_it_as_near_as_its_neighbour(world):
+    tracker = CameraTracker(world.depth_map(), world.pinhole, (12, 16))
+    H, W = world.pinhole.size
+    for x, y, inside in ((W - 2, 2, True), (2, H - 2, True), (W + 2, 2, False), (2, H + 2, False), (-2, 2, False)):
+        beside = np.array([[x, y]]) + np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [4.0, 0.0], [5.0, 0.0]])
+        z = np.array([2.0, 3.0, 5.0, 4.0, 9.0])
+        guess = tracker._depth_around(np.array([[x, y]], dtype=float), world.pinhole, Pose(), beside, z)
+        assert guess.tolist() == [5.0 if inside else 2.0], (x, y)

@@ -254,6 +254,16 @@ def test_noise_depends_on_seed_chunk_and_step_alone(model):
     assert abs(torch.stack([noise(k, 0) for k in range(200)]).std() - 1) < 0.05
 
 
+def test_no_two_chunks_of_any_seeds_share_their_noise():
+    drawn = {
+        float(SeededNoise(seed, (1,), torch.device("cpu"))(chunk, step))
+        for seed in range(4)
+        for chunk in range(6)
+        for step in range(3)
+    }
+    assert len(drawn) == 4 * 6 * 3
+
+
 def test_same_seed_same_video_other_seed_another(model, condition_for):
     cache, condition = plan(2, 1, 1), condition_for(8)
     one, same, other = (
@@ -263,6 +273,19 @@ def test_same_seed_same_video_other_seed_another(model, condition_for):
     assert torch.equal(one, same)
     assert (one[:, 1:] - other[:, 1:]).abs().min(2).values.max() > 1e-3
     assert torch.equal(one[:, 0], condition.first_latent[:, 0]), "latent frame 0 is the picture"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("make", [ring, history])
+def test_a_rollout_goes_on_from_what_the_cache_holds(model, condition_for, make):
+    cache, condition = plan(2, 1, 1), condition_for(8)
+    noise, store = noise_for(model, cache), make(model, cache)
+    wanted = list(rollout(model, make(model, cache), condition, noise, SIGMAS, 4))
+    first = list(rollout(model, store, condition, noise, SIGMAS, 1))
+    rest = list(rollout(model, store, condition, noise, SIGMAS, 4))
+    assert (len(first), len(rest)) == (1, 3)
+    for one, other in zip(first + rest, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
 
 
 def live_bytes() -> int:

@@ -7,10 +7,13 @@ import torch
 
 from motionstream.data.conditions import (
     ConditionConfig,
+    _spilled,
     by_latent,
+    changed_cells,
     choose_tracks,
     condition_batch,
     training_batch,
+    widened,
 )
 from motionstream.data.render import Rendered, render
 from motionstream.data.scenes import SceneConfig, sample_scenes
@@ -100,6 +103,15 @@ def test_nothing_is_shown_that_cannot_be_seen(rendered):
         assert not (visible & ~per_track(rendered.visible, source)).any(), settings
 
 
+def test_a_point_that_comes_later_is_no_anchor():
+    scene = SceneConfig(num_frames=17, height=32, width=48, p_sweep=1.0)
+    rendered = render(sample_scenes(4, scene, look_seed=0, motion_seed=0), grid=(12, 16), p_late=1.0)
+    _, visible, _, source = choose(rendered, p_anchor=1.0)
+    truth = per_track(rendered.visible, source)
+    assert (truth.any(1) & ~truth[:, 0]).any()
+    assert not (visible & ~truth).any()
+
+
 def test_dropped_motion_shows_nothing_at_all(rendered):
     _, visible, _, _ = choose(rendered, p_drop_motion=1.0, p_anchor=1.0)
     assert not visible.any()
@@ -133,6 +145,13 @@ def test_masked_chunks_are_whole_and_never_the_first(rendered, seed):
         assert (seen.all(1) | ~seen.any(1)).all()
 
 
+def test_the_last_masked_chunk_may_be_cut_short(rendered):
+    short = dataclasses.replace(rendered, xy=rendered.xy[:, :13], visible=rendered.visible[:, :13])
+    shown = choose_tracks(short, PRESET, dataclasses.replace(PLAIN, dense=True, p_mask_chunk=1.0), generator())[1]
+    assert shown[:, :9].any()
+    assert not shown[:, 9:].any()
+
+
 def test_numbers_of_tracks(rendered):
     xy, visible, ids, _ = choose(rendered, max_tracks=7)
     assert xy.shape == (12, 33, 7, 2)
@@ -148,6 +167,15 @@ def test_numbers_of_tracks(rendered):
     few = torch.cat([choose(rendered, seed)[1].any(1).sum(1) for seed in range(6)])
     many = choose(rendered, dense=True)[1].any(1).sum(1)
     assert many.float().mean() > 2 * few.float().mean()
+
+
+def test_a_large_picture_keeps_four_tracks_for_every_three_cells():
+    scene = SceneConfig(num_frames=5, height=32, width=48)
+    dotted = render(sample_scenes(1, scene, look_seed=0, motion_seed=0), grid=(32, 40))
+    for height, width, kept in ((32, 48, 256), (192, 256, 24 * 32 * 4 // 3)):
+        preset = dataclasses.replace(PRESET, geometry=dataclasses.replace(PRESET.geometry, height=height, width=width))
+        plain = dataclasses.replace(PLAIN, max_tracks=None)
+        assert choose_tracks(dotted, preset, plain, generator())[2].shape[1] == kept
 
 
 def fitted_vae() -> NanoVAE:
@@ -212,6 +240,17 @@ def test_a_mask_is_averaged_over_what_a_latent_cell_shows(rendered):
     torch.testing.assert_close(small[0, 0, 0, 1, 2], mask[0, 0, 0, 4:8, 8:12].mean())
     torch.testing.assert_close(small[1, 2, 0, 3, 5], mask[1, 5:9, 0, 12:, 20:].mean())
     assert torch.equal(by_latent(mask[:, :1], 1, (4, 6)), small[:, :1])
+
+
+def test_cells_have_changed_whichever_way_a_channel_did():
+    latents = torch.full((1, 3, 2, 5, 6), 0.5)
+    latents[0, 1, 0, 2, 1], latents[0, 1, 1, 4, 5], latents[0, 2, 1, 0, 0] = -0.5, 1.5, 0.8  # 0.3 is noise
+    changed = changed_cells(latents)
+    assert changed.nonzero().tolist() == [[0, 1, 0, 2, 1], [0, 1, 0, 4, 5]]
+    around = widened(changed)
+    assert around[0, 1, 0, 1:4, :3].all()
+    assert around[0, 1, 0, 3:, 4:].all()
+    assert around.sum() == 9 + 4
 
 
 def test_a_batch_knows_which_cells_were_uncovered(rendered):
@@ -295,6 +334,13 @@ def test_a_brush_that_spills_takes_what_rests_beside_along():
     assert (layer[carried] == -1).any()
 
 
+def test_any_object_that_moves_may_be_brushed(rendered):
+    moves = speed_of(rendered) > 0.04
+    brushes = [_spilled(rendered, moves, 1.0, generator(seed))[2] for seed in range(3)]
+    taken = [{int(one) for brush in brushes for one in rendered.layer[b, (brush[b] >= 0) & moves[b]]} for b in range(12)]
+    assert max(map(len, taken)) > 1
+
+
 def test_without_it_the_draws_are_what_they_were(rendered):
     plain, none = choose(rendered, seed=3), choose(rendered, seed=3, p_spill=0.0)
     assert all(torch.equal(one, other) for one, other in zip(plain, none, strict=True))
@@ -333,3 +379,22 @@ def test_a_live_camera_s_tracks_are_told_beyond_the_edge_and_late_ones_while_the
     assert not beyond[1].any(1)[~early].any(), "only of points that frame 0 shows"
     assert not told.any()
     assert of_new_picture_at_rest(*plain)[1].any()
+    assert of_new_picture_at_rest(*some)[1].any(), "the other clips are told as ever"
+
+
+def test_a_brush_never_takes_the_ground(rendered):
+    def told_of_the_ground(p_brush: float) -> torch.Tensor:
+        settings = {"camera_tracks": (20, 20), "p_still_untold": 0.0, "p_brush": p_brush}
+        _, visible, _, source = choose(rendered, **settings)
+        told = torch.zeros_like(rendered.layer, dtype=torch.bool).scatter_(1, source, visible.any(1))
+        return told & (rendered.layer == -1)
+
+    assert told_of_the_ground(0.0).any()
+    assert torch.equal(told_of_the_ground(1.0), told_of_the_ground(0.0))
+
+
+def test_tracks_that_tell_come_before_anchors(rendered):
+    told = choose(rendered, 4, camera_tracks=(4, 8))[1].any(1).sum(1)
+    few = choose(rendered, 4, camera_tracks=(4, 8), max_tracks=int(told.max()) + 5)[1]
+    assert few.shape[2] < rendered.layer.shape[1] / 2
+    assert torch.equal(few.any(1).sum(1), told)

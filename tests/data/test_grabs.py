@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from motionstream.data import grabs as module
 from motionstream.data.grabs import BLUR_CELLS, grab_batch
 from motionstream.models.text import HashedWords
 from motionstream.models.vae import NanoVAE
@@ -90,3 +91,45 @@ def test_what_may_change_is_what_was_pulled_and_what_lies_close(vae, blur):
             assert batch.moving[b, -1, 0][away <= blur].float().mean() > 0.4
         else:
             assert not batch.moving[b].any()
+
+
+def test_every_cell_of_the_picture_has_its_point(vae):
+    """What is held begins there too: it is pulled from where the picture shows it."""
+    cell = (grabs(vae).xy[:, 0] / 8).floor().long()
+    assert torch.equal(cell[..., 1] * 6 + cell[..., 0], torch.arange(24).expand(16, -1))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_it_is_a_photo_that_has_no_prompt(vae, monkeypatch, share):
+    told = []
+    monkeypatch.setattr(module, "P_PHOTO", share)
+    monkeypatch.setattr(HashedWords, "__call__", lambda self, prompts: told.extend(prompts) or torch.zeros(16, 8, 16))
+    grabs(vae)
+    assert [not prompt for prompt in told] == [share == 1.0] * 16
+
+
+def test_around_what_was_pulled_it_fades_and_nothing_is_known_of_the_rest(vae):
+    batch = grabs(vae)
+    assert batch.moving.unique().tolist() == [0.0, 0.5, 1.0]
+    assert batch.sweeps is None
+    assert not batch.uncovered.any()
+    assert not batch.resting.any()
+
+
+def test_a_larger_picture_is_pulled_about_in_larger_pieces():
+    ways = torch.zeros(64, 1, 2, 2)
+    small, large = (
+        module._pulled(ways, (24, 32), (96, 128), scale, torch.Generator().manual_seed(0))[1].float().mean()
+        for scale in (1.0, 2.0)
+    )
+    assert large > 1.5 * small
+
+
+def test_what_jumps_away_uncovers_its_home():
+    xy = torch.tensor([4.0, 4.0]).repeat(1, 5, 1, 1)
+    xy[0, 1:, 0] = torch.tensor([44.0, 28.0])
+    swept = module._swept(xy, torch.ones(1, 1, dtype=torch.bool), (4, 6), (32, 48), 4, 1)
+    assert not swept[0, 0].any()
+    wanted = torch.zeros(4, 6)
+    wanted[:2, :2] = wanted[2:, 4:] = 1
+    assert torch.equal(swept[0, 1, 0], wanted)

@@ -1,12 +1,13 @@
 """Tracks agree with the picture: the same surface point keeps its colour, and hidden points are really covered."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from motionstream.data.render import render, ways_home
+from motionstream.data.render import object_pose, render, ways_home
 from motionstream.data.scenes import SceneConfig, Scenes, sample_scenes
 
 CONFIG = SceneConfig(num_frames=17, height=48, width=64, object_px=(18.0, 30.0), speed_px=16.0, p_static=0.0, p_camera=1.0)
@@ -211,3 +212,51 @@ def test_nothing_rests_under_a_moving_camera():
     assert moves.any()
     assert resting[moves, 0].mean() > 0.01
     assert not resting[moves, -1].any()
+
+
+def test_a_camera_s_zoom_and_pan_move_near_things_more_than_the_ground():
+    """Parallax: an object twice as near moves twice as far, and grows by twice as much."""
+    made = crossing()
+    T = made.pan.shape[1]
+    pan = torch.zeros(1, T, 2)
+    pan[0, :, 0] = torch.linspace(0, -6, T)
+    moved = dataclasses.replace(made, pan=pan, parallax=torch.tensor([[1.0, 2.0]]))
+    poses = [object_pose(moved, index).offset[0, -1, 0] - moved.centre[0, index, -1, 0] for index in range(2)]
+    assert [float(way) for way in poses] == pytest.approx([6.0, 12.0], abs=1e-4)
+    nearer = dataclasses.replace(made, zoom=torch.full((1, T), 1.25), parallax=torch.tensor([[1.0, 2.0]]))
+    extents = [[object_pose(one, index).linear[0, -1].norm() for index in range(2)] for one in (nearer, made)]
+    assert [float(a / b) for a, b in zip(*extents, strict=True)] == pytest.approx([1.25, 1.5], abs=1e-4)
+
+
+def test_points_are_jittered_by_their_seed():
+    made = crossing()
+    one, same, other = (render(made, grid=(6, 8), point_seed=seed).xy[:, 0] for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    cell = (one[0] / 8).floor().long()
+    assert torch.equal(cell[:, 1] * 8 + cell[:, 0], torch.arange(48)), "one in each cell"
+
+
+def test_what_was_covered_in_frame_0_does_not_rest():
+    """Whatever channel tells it from what covered it."""
+    made = crossing()
+    centre, sprites = made.centre.clone(), made.sprites.clone()
+    centre[0, 1, :, 0] = torch.linspace(32, 84, centre.shape[2])
+    sprites[:, :, :3] = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])[:, :, None, None]
+    assert render(made).resting[0, -1].max() > 0.98
+    assert render(dataclasses.replace(made, centre=centre, sprites=sprites)).resting[0, -1].max() < 0.1
+
+
+def test_a_camera_that_rolls_turns_objects_about_the_middle():
+    made = crossing()
+    rolled = object_pose(dataclasses.replace(made, roll=torch.full_like(made.roll, 0.3)), 1)
+    plain, middle = object_pose(made, 1), torch.tensor([32.0, 24.0])
+    turn = torch.tensor([[math.cos(0.3), -math.sin(0.3)], [math.sin(0.3), math.cos(0.3)]])
+    torch.testing.assert_close(rolled.linear, turn @ plain.linear)
+    torch.testing.assert_close(rolled.offset - middle, (plain.offset - middle) @ turn.T, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("larger", "points"), [(0.5, 24 * 32), (1, 24 * 32), (1.5, 36 * 48), (3, 48 * 64)])
+def test_larger_pictures_have_more_points_up_to_twice_as_many_each_way(larger, points):
+    config = SceneConfig(num_frames=1, height=round(96 * larger), width=round(128 * larger), max_objects=1)
+    assert render(sample_scenes(1, config, look_seed=0, motion_seed=0)).xy.shape[2] == points

@@ -205,3 +205,14 @@ def test_scenes_that_do_not_sweep_are_what_they_were():
     assert torch.equal(render(with_some).video[same], render(without).video[same])
     swept = render(with_some).video[~same]
     assert (swept[:, -1] - swept[:, 0]).abs().mean() > (swept[:, 1] - swept[:, 0]).abs().mean()
+
+
+def test_objects_in_front_are_nearer_and_words_measure_by_the_size_of_the_picture():
+    config = SceneConfig(height=192, width=256, num_frames=2)
+    scenes = sample_scenes(8, config, look_seed=0, motion_seed=0)
+    assert (scenes.parallax.diff(dim=1) >= 0).all()
+    assert scenes.parallax.min() >= 1
+    centre = scenes.centre.clone()
+    centre[:, :, 1] = centre[:, :, 0] + torch.tensor([8.0, 0.0])  # 4 px in the picture that the words are meant for
+    told = captions_of(dataclasses.replace(scenes, centre=centre, pan=torch.zeros_like(scenes.pan)))
+    assert not any("moves" in caption for caption in told)

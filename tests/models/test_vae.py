@@ -171,3 +171,16 @@ def test_decoded_pixels_stay_in_range_except_while_training():
 def test_videos_that_do_not_fit_are_refused(shape):
     with pytest.raises(ValueError, match="does not fit"):
         vae_of(CONFIGS[0]).encode(torch.zeros(shape))
+
+
+@torch.no_grad()
+def test_a_fit_replaces_all_of_the_one_before():
+    config = VAEConfig(latent_channels=3, stride=4, t_stride=4, width=4, width_out=4, depth=1, depth_out=1)
+    blocks = torch.rand(100, 3 * 4 * 4 * 4, generator=torch.Generator().manual_seed(5))
+    vae, other = NanoVAE(config), NanoVAE(config)
+    for buffer in other.buffers():
+        buffer.fill_(0.3)
+    vae.fit_linear(blocks)
+    other.fit_linear(blocks)
+    for name, buffer in vae.named_buffers():
+        assert torch.equal(buffer, other.get_buffer(name)), name

@@ -82,6 +82,17 @@ def test_a_compiler_that_fails_is_done_without(engine, picture, monkeypatch):
         assert np.abs(session.step().frames.astype(int) - frames).max() <= 1
 
 
+def test_frames_are_rounded_pixels_and_what_is_beyond_their_range_is_cut_off():
+    class Given:
+        def decode(self, latents, memory):
+            return torch.tensor([-0.3, 0.0, 0.4 / 255, 0.6 / 255, 1.0, 1.3]).expand(1, 2, 3, 4, 6), memory
+
+    frames, _ = lane_module.decoded_frames(Given(), torch.zeros(1), [])
+    assert frames.shape == (2, 4, 6, 3)
+    assert frames.dtype == torch.uint8
+    assert frames[1, 3, :, 2].tolist() == [0, 0, 0, 1, 255, 255]
+
+
 def test_input_is_read_after_the_clean_pass(engine, picture, monkeypatch):
     """A push that comes while the clean pass of the chunk before runs is in the next chunk, not the one after."""
     from motionstream.stream.lane import Lane

@@ -80,3 +80,29 @@ def test_muon_takes_block_matrices_and_adamw_the_rest():
     taken = [{names[id(p)] for group in optimizer.param_groups for p in group["params"]} for optimizer in (muon, adam)]
     assert taken[0] == {n for n, p in model.named_parameters() if n.startswith("blocks.") and p.ndim == 2}
     assert taken[1] == {n for n in names.values() if n != "head.head.weight"} - taken[0]
+
+
+@pytest.mark.parametrize("make", [adamw, muon_adamw])
+def test_the_rate_of_a_step_follows_from_its_own_scale(make):
+    optimizer = make(WanDiT(tiny_debug().model), lr=0.1)
+    for scale in (0.5, 1.0, 0.2):
+        optimizer.step(scale, clip=1.0)
+        assert [group["lr"] for group in optimizer.groups()] == pytest.approx([0.1 * scale] * len(optimizer.optimizers))
+
+
+@pytest.mark.parametrize("make", [adamw, muon_adamw])
+def test_a_run_goes_on_with_the_rate_that_is_given_then(make):
+    early, late = (make(WanDiT(tiny_debug().model), lr=lr) for lr in (0.1, 0.03))
+    late.load_state_dict(early.state_dict())
+    late.step(0.5, clip=1.0)
+    assert [group["lr"] for group in late.groups()] == pytest.approx([0.015] * len(late.optimizers))
+
+
+def test_weight_decay_is_of_matrices_and_muon_steps_as_adamw_does():
+    model = WanDiT(tiny_debug().model)
+    muon, adam = (optimizer.param_groups[0] for optimizer in muon_adamw(model, 0.01, weight_decay=0.1).optimizers)
+    assert (muon["weight_decay"], adam["weight_decay"]) == (0.1, 0.0)
+    assert (muon["momentum"], muon["adjust_lr_fn"]) == (0.95, "match_rms_adamw")
+    assert adam["betas"] == (0.9, 0.99)
+    alone = adamw(model, 0.01, weight_decay=0.2, betas=(0.0, 0.9)).optimizers[0].param_groups[0]
+    assert (alone["weight_decay"], alone["betas"]) == (0.2, (0.0, 0.9))

@@ -83,6 +83,21 @@ def test_which_frames_are_compared_follows_from_the_seed(vae):
     assert len(set(found)) > 2
 
 
+def test_each_clip_shows_frames_of_its_own(vae):
+    loss = PictureLoss(vae, "", frames=1, pixel_weight=1.0, lpips_weight=0.0, device=CPU)
+    made, truth = (latents_of(vae, seed)[:1] for seed in (0, 1))
+    of_a_frame = torch.stack([loss(made, truth, seed)[0] for seed in range(40)])  # all eight of them
+    twice = [clip.repeat(2, 1, 1, 1, 1) for clip in (made, truth)]
+    of_both = torch.stack([loss(*twice, seed)[0] for seed in range(4)])
+    assert (of_both[:, None] - of_a_frame).abs().amin(1).max() > 1e-5, "the mean of two different ones"
+
+
+def test_parts_weigh_what_is_asked_for(vae, lpips_file):
+    loss = PictureLoss(vae, str(lpips_file), frames=2, pixel_weight=0.25, lpips_weight=3.0, device=CPU)
+    total, parts = loss(latents_of(vae), latents_of(vae, 1), 7)
+    torch.testing.assert_close(total, 0.25 * parts["pixels"] + 3 * parts["lpips"])
+
+
 def test_weights_of_lpips_are_needed_for_it(vae, tmp_path):
     with pytest.raises(ValueError, match=r"lpips_weight=0\.5 needs lpips=FILE"):
         PictureLoss(vae, "", frames=1, pixel_weight=0.0, lpips_weight=0.5, device=CPU)
