@@ -45,7 +45,7 @@ class SceneConfig:
         p_twin: chance that the first two objects look the same and lie side by side, and one of them rests while the other
             moves: what a thing looks like does not say that it is held.
         p_sweep: chance that the camera sweeps: within a part of the clip it pans by up to the whole picture, and rests then.
-        speed_px: how far a knot of a path may lie from the one before (knots are about 11 frames apart).
+        speed_px: paths go from knot to knot, about 11 frames apart, on each axis by 0.6 of this (one sigma) and at most 1.2 of it.
         pan_px: how far the camera may pan.
         split: which pictures to use.
     """
@@ -147,7 +147,7 @@ def sample_scenes(
 
     Args:
         look_seed: decides pictures, sizes and places at frame 0.
-        motion_seed: decides everything that moves.
+        motion_seed: decides how everything moves (which of two twins does: `look_seed`).
     """
     look = torch.Generator(device).manual_seed(look_seed)
     motion = torch.Generator(device).manual_seed(motion_seed + 0x5EED)

@@ -223,7 +223,8 @@ def flow_loss(
 
 
 def moving_error(model: WanDiT, batch: Batch, condition: Condition, noise: Tensor, sigma: Tensor) -> float:
-    """Mean squared error of the clean estimate over cells that differ from the first frame; sigma ``(B, 1)``."""
+    """Mean squared error of the clean estimate over cells that differ from the first frame and those around them
+    (``Batch.moving``); sigma ``(B, 1)``."""
     level = sigma.expand(*noise.shape[:2])
     error = (predict(model, add_noise(batch.latents, noise, level), level, condition).x0 - batch.latents).pow(2)
     return float((error * batch.moving).sum() / (batch.moving.sum() * error.shape[2]).clamp_min(1))
