@@ -45,7 +45,7 @@ class SceneConfig:
         p_twin: chance that the first two objects look the same and lie side by side, and one of them rests while the other
             moves: what a thing looks like does not say that it is held.
         p_sweep: chance that the camera sweeps: within a part of the clip it pans by up to the whole picture, and rests then.
-        speed_px: paths go from knot to knot, about 11 frames apart, on each axis by 0.6 of it (one sigma), at most 1.2 of it.
+        speed_px: paths go from knot to knot, about 11 frames apart, on each axis by 0.6 of it (one sigma), 1.2 at most.
         pan_px: how far the camera may pan.
         split: which pictures to use.
     """
