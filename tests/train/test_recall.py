@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from motionstream.causal.rollout import SeededNoise, rollout
 from motionstream.config import PresetConfig
 from motionstream.device import choose_compute
 from motionstream.models.dit import WanDiT
@@ -13,10 +14,12 @@ from motionstream.models.init import init_from_scratch
 from motionstream.models.load import load_weights, save_weights
 from motionstream.models.recall import PictureRecall
 from motionstream.models.vae import NanoVAE
+from motionstream.nn.kv_cache import SinkWindowCache
 from motionstream.presets import tiny_debug
 from motionstream.stream.random_parts import random_planes
 from motionstream.train import recall
 from motionstream.train.recall import RecallConfig, RecallStage, spoilt
+from motionstream.train.teacher import condition_of
 
 
 def places() -> PresetConfig:
@@ -31,6 +34,10 @@ def build(tmp_path):
     preset = places()
     model, vae = WanDiT(preset.model, preset.geometry.t_stride), NanoVAE(preset.vae)
     init_from_scratch(model)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in model.parameters():  # as it begins it gives back what it is told, wherever that is
+            value += 0.1 * torch.randn(value.shape, generator=generator)
     vae.fit_linear(random_planes(preset, 500))
     save_weights(tmp_path / "student.safetensors", model, dtype=torch.float32)
 
@@ -64,6 +71,23 @@ def test_clips_are_of_the_truth_or_of_the_student(build):
     spoilt_ones = stage.given(batch, 5, torch.Generator().manual_seed(0))
     assert torch.equal(spoilt_ones[:, 0], batch.latents[:, 0])
     assert not torch.equal(spoilt_ones, streamed)
+
+
+def test_what_the_student_makes_is_what_its_rollout_makes_in_rows_and_columns_of_the_picture(build):
+    stage = build(p_student=1.0)
+    _, batch, _ = stage.clips(5, 1.0)
+    preset, compute = stage.preset, stage.compute
+    rows, columns = preset.geometry.latent_height, preset.geometry.latent_width
+    assert rows != columns
+    chunks = -(-batch.latents.shape[1] // preset.cache.chunk_frames)
+    noise = SeededNoise(5, (2, preset.cache.chunk_frames, *batch.latents.shape[2:]), compute.device)
+    grid = (rows // preset.model.patch, columns // preset.model.patch)
+    cache = SinkWindowCache(preset.model, preset.cache, batch=2, grid=grid, device=compute.device, dtype=compute.dtype)
+    with torch.no_grad():
+        condition = condition_of(stage.student, preset, batch)
+        made = list(rollout(stage.student, cache, condition, noise, preset.sample.student_sigmas, chunks))
+    wanted = torch.cat(made, dim=1)[:, : batch.latents.shape[1]]
+    assert torch.allclose(stage.streamed(batch, 5), wanted, atol=1e-4)
 
 
 def test_it_learns_from_the_same_clips_and_ends_nearer_to_them(build, tmp_path):
