@@ -164,6 +164,13 @@ def test_files_of_windows_begin_with_a_mark(tmp_path: Path):
     assert load_camera(tmp_path / "path.json").pose_at(3.0).position == (1.0, 2.0, 0.0)
 
 
+def test_times_of_an_array_are_times():
+    for times in (np.array([0, 1]), np.array([0.0, 1.0], np.float32)):
+        path = KeyframePath(times_s=times, poses=(Pose(), Pose(position=(1.0, 0.0, 0.0))))
+        assert path.times_s == (0, 1)
+        assert path.pose_at(0.5).position[0] == pytest.approx(0.5)
+
+
 def test_each_time_has_a_pose():
     for times in ((), (0.0,), (0.0, 1.0, 2.0)):
         with pytest.raises(ValueError, match="a camera path needs 1 to 10000 key frames"):

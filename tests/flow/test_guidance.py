@@ -37,7 +37,7 @@ def test_one_weight_alone_is_the_usual_guidance():
     torch.testing.assert_close(motion, no_motion + 1.5 * (full - no_motion))
 
 
-@pytest.mark.parametrize("weights", [(0.0, 0.0), (-1.0, 2.0), (2.0, -1.0)])
+@pytest.mark.parametrize("weights", [(0.0, 0.0), (-1.0, 2.0), (2.0, -1.0), (float("nan"), 1.0)])
 def test_undefined_mixes_are_refused_with_a_reason(weights):
     with pytest.raises(ValueError, match="undefined"):
         joint_guidance(*velocities(), text_guidance=weights[0], motion_guidance=weights[1])

@@ -55,6 +55,8 @@ def test_bad_numbers_of_steps_are_refused(steps):
 def test_bad_shift_and_grid_are_refused():
     with pytest.raises(ValueError, match="shift=0"):
         shift_sigma(torch.tensor(0.5), 0)
+    with pytest.raises(ValueError, match="shift=nan"):
+        shift_sigma(torch.tensor(0.5), float("nan"))
     with pytest.raises(ValueError, match="steps=0"):
         euler_sigmas(0, 1.0)
 

@@ -26,10 +26,21 @@ def test_places_of_text_and_a_point_without_its_list_are_said(engine, picture):
     with engine.start(picture) as session:
         for wrong, said in (
             ([Point(1, "9", 9.0)], "point 1 has position .*: coordinates must be finite numbers"),  # type: ignore[arg-type]
-            (Point(1, 9.0, 9.0), r"points must be a list, such as \[point\]"),
+            (Point(1, 9.0, 9.0), r"points must be a list, such as \[Point\(1, x, y\)\], got Point"),
+            (None, "points must be a list, .*, got None"),
         ):
             with pytest.raises(ValueError, match=said):
                 session.push(wrong)
+        wrong = [Point(1, 9.0, 9.0)] * session.frames_in_chunk(0)
+        with pytest.raises(ValueError, match="frames must be lists of points, one list for each frame, got Point"):
+            session.step_frames(wrong)
+        assert len(session.step().frames) == 9
+
+
+def test_a_count_of_layers_is_whole():
+    for layers in (1.5, "1"):
+        with pytest.raises(ValueError, match=r"layers=.* must be a whole number"):
+            ms.load("tiny-debug", random_weights=True, layers=layers)  # type: ignore[arg-type]
 
 
 def test_half_a_frame_is_refused_before_any_is_made(engine, picture):

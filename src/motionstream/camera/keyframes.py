@@ -61,6 +61,8 @@ class KeyframePath:
     easing: str = "linear"
 
     def __post_init__(self) -> None:
+        times = tuple(time.item() if isinstance(time, np.generic) else time for time in self.times_s)
+        object.__setattr__(self, "times_s", times)
         if not 1 <= len(self.times_s) <= MAX_KEYFRAMES or len(self.times_s) != len(self.poses):
             raise ValueError(f"a camera path needs 1 to {MAX_KEYFRAMES} key frames, got {len(self.times_s)}")
         if not all(is_number(time) for time in self.times_s) or self.times_s[0] != 0:

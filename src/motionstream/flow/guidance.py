@@ -20,7 +20,7 @@ def joint_guidance(
         ValueError: when the weights do not sum to more than 0: the mix ``w_t / (w_t + w_m)`` is then undefined.
     """
     total = text_guidance + motion_guidance
-    if total <= 0 or text_guidance < 0 or motion_guidance < 0:
+    if not (total > 0 and text_guidance >= 0 and motion_guidance >= 0):  # NaN is neither
         raise ValueError(
             f"text_guidance={text_guidance} and motion_guidance={motion_guidance} must be >= 0 with a sum above 0: the "
             "mix w_t / (w_t + w_m) is undefined otherwise; use 1 and 0 for no guidance"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 def shift_sigma(sigma: Tensor, shift: float) -> Tensor:
     """Timestep shift ``k s / (1 + (k - 1) s)``: k > 1 spends more steps at high noise (paper appendix D: k = 6)."""
-    if shift <= 0:
+    if not shift > 0:  # nor is NaN
         raise ValueError(f"shift={shift} must be positive")
     return shift * sigma / (1 + (shift - 1) * sigma)
 

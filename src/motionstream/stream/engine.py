@@ -283,7 +283,9 @@ def load_engine(
     if layers is not None:
         if not random_weights:
             raise ValueError(f"layers={layers} cuts a network that was trained whole: use random_weights=True")
-        config = replace(config, model=replace(config.model, num_layers=layers))
+        if not isinstance(layers, Integral):
+            raise ValueError(f"layers={layers!r} must be a whole number")
+        config = replace(config, model=replace(config.model, num_layers=int(layers)))
     compute = choose_compute(device, dtype)
     wan_parts.check_vae_choice(config, vae)
     if config.vae_kind != "nano":

@@ -120,8 +120,8 @@ def check_tracks(tracks: Tracks, geometry: VideoGeometry) -> None:
 
 def checked_points(points: Iterable[Point]) -> list[Point]:
     """The points of a push, each as `check_place` wants it (ValueError)."""
-    if isinstance(points, Point):
-        raise ValueError("points must be a list, such as [point]")
+    if isinstance(points, Point) or not isinstance(points, Iterable):
+        raise ValueError(f"points must be a list, such as [Point(1, x, y)], got {points!r:.60}")
     listed = list(points)
     for point in listed:
         check_place(point)

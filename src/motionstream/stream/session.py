@@ -239,9 +239,11 @@ class StreamSession:
         ``drift[t]`` says how the whole picture moves to that frame, for grabs that come later (None = not at all).
 
         Raises:
-            ValueError: another number of frames than :meth:`frames_in_chunk` says, a coordinate that is not finite, or a
-                model without tracks.
+            ValueError: another number of frames than :meth:`frames_in_chunk` says, a coordinate that is not finite, points
+                that lie in no list of a frame, or a model without tracks.
         """
+        if flat := [held for held in frames if isinstance(held, Point)]:
+            raise ValueError(f"frames must be lists of points, one list for each frame, got {flat[0]!r:.60} as a frame")
         self._check_movable(any(frames))
         wanted = self.frames_in_chunk(self.index)
         if len(frames) != wanted:
