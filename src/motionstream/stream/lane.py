@@ -150,7 +150,7 @@ class Lane:
             frames, memory = self.engine.frames(latents, memory, told)
             decoded = Mark(self.device)
             # Pinned pages come from torch's pool: after the first chunks nothing is allocated.
-            host = torch.empty(frames.shape, dtype=torch.uint8, pin_memory=True)
+            host = torch.empty(frames.shape, dtype=torch.uint8, device="cpu", pin_memory=True)
             host.copy_(frames, non_blocking=True)
             return host, memory, (begun, decoded, Mark(self.device))
 

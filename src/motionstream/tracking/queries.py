@@ -36,9 +36,8 @@ def grid_queries(size: tuple[int, int], grid: int, mask: np.ndarray | None = Non
     top, left, (height, width) = 0, 0, size
     if mask is not None:
         given: Any = mask
-        if (
-            not isinstance(given, np.ndarray) or given.dtype != bool or given.ndim != 2
-        ):  # bytes would be taken for row numbers
+        # Bytes would be taken for row numbers.
+        if not isinstance(given, np.ndarray) or given.dtype != bool or given.ndim != 2:
             found = f"{getattr(given, 'shape', '')} {getattr(given, 'dtype', type(given).__name__)}"
             raise ValueError(f"a mask must be (H, W) bool, got {found.strip()}; mask > 127 makes one of a picture's bytes")
         if mask.shape != tuple(size):
